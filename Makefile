@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# vblk: qcow2 images for virtual machines, served inside the kernel.  "make help" lists the verbs.
+
+TOP	:= $(CURDIR)
+BUILD	:= $(TOP)/build
+Q	:= $(if $(V),,@)
+
+# The kernel to build for and to test on.  KDIR= alone names any build tree; KERNEL=debug is the one of
+# "make debug-kernel"; otherwise it is the newest one of at least 6.12 whose headers are here.
+ifdef KDIR
+KVER	?= $(shell cat $(KDIR)/include/config/kernel.release)
+else ifeq ($(KERNEL),debug)
+KVER	:= $(shell scripts/kernel debug)
+else
+KVER	?= $(shell scripts/kernel newest)
+endif
+KDIR	?= $(BUILD)/kernels/$(KVER)/kdir
+FARM	:= $(BUILD)/$(KVER)
+export KVER KDIR
+
+all: modules tools
+
+kernel:
+	$(Q)scripts/kernel prepare "$(KVER)"
+
+# Modules are built in a tree of symbolic links, one per kernel, so the source tree stays clean and
+# builds for several kernels live side by side.
+modules: kernel
+	$(Q)scripts/farm $(FARM)
+	$(Q)if [ -x scripts/vhost-header ]; then $(MAKE) -s $(FARM)/generated/vhost.h; fi
+	$(Q)$(MAKE) -C $(KDIR) M=$(FARM) W=1 $(if $(V),,-s) modules
+
+$(FARM)/generated/vhost.h: scripts/vhost-header $(KDIR)/include/config/kernel.release
+	$(Q)mkdir -p $(@D)
+	$(Q)$(if $(VHOST_H),cp $(VHOST_H) $@,scripts/vhost-header $(KDIR) $@)
+
+tools:
+	$(Q)if [ -e tools/Makefile ]; then $(MAKE) -C tools O=$(BUILD)/tools TOP=$(TOP) $(if $(V),,-s); fi
+
+tests:
+	$(Q)mkdir -p $(BUILD)/tests
+	$(Q)set -e; for m in $(wildcard tests/*/Makefile); do \
+		$(MAKE) -C $$(dirname $$m) O=$(BUILD)/tests TOP=$(TOP) $(if $(V),,-s); done
+
+# The nested guest that tests start inside the VM.
+guest-image: kernel
+	$(Q)if [ -x tests/vm/guest-image ]; then tests/vm/guest-image $(KVER) $(BUILD)/guest; fi
+
+deps:
+	$(Q)scripts/deps
+
+# The packages come first: only then is it known which kernel there is.
+check: deps
+	$(Q)$(MAKE) -s run-tests RUNFLAGS="$(RUNFLAGS)"
+
+run-tests:
+	$(Q)tests/run $(RUNFLAGS) $(T)
+
+clean:
+	$(Q)rm -rf $(BUILD)/[0-9]* $(BUILD)/tools $(BUILD)/tests $(BUILD)/guest $(BUILD)/vm $(BUILD)/logs $(BUILD)/run.*
+
+distclean:
+	$(Q)rm -rf $(BUILD)
+
+help:
+	@echo 'make               build the modules and the tools for the newest kernel >= 6.12 with headers here'
+	@echo 'make check         run the tests in a virtual machine (T=GROUP/NAME, a glob or a GROUP: only these)'
+	@echo 'make clean         remove what was built, but keep downloaded kernels (distclean: all)'
+	@echo 'KVER=RELEASE or KDIR=DIR: another kernel.  V=1: show the commands.'
+
+.PHONY: all kernel modules tools tests guest-image deps check run-tests clean distclean help

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# Runs tests one by one and judges them, on the host and inside the VM alike. Needs $VBLK_TOP and $VBLK_OUT,
+# where it keeps logs/GROUP/NAME.log and results: a line "start TEST" and then "passed|failed|skipped TEST".
+
+# header TEST KEY: the value of "# KEY: value" in the comment that a test begins with.
+header()
+{
+	sed -n "/^[^#]/q; s/^# $2: *//p" "$VBLK_TOP/tests/$1"
+}
+
+# time_limit TEST: in seconds; a debug kernel stretches all of them.
+time_limit()
+{
+	local seconds
+
+	seconds=$(header "$1" timeout)
+	echo $((${seconds:-120} * ${VBLK_TIMEOUT_SCALE:-1}))
+}
+
+# stop_test PID: let it clean up after itself; then nothing of it may stay.
+stop_test()
+{
+	kill -TERM -- "-$1" 2>/dev/null
+	timeout 20 tail --pid="$1" -s 0.1 -f /dev/null
+	kill -KILL -- "-$1" 2>/dev/null
+	contain_kill
+}
+
+# execute TEST LOG: its exit status, or 124 when it ran out of time.
+execute()
+{
+	local limit pid
+
+	limit=$(time_limit "$1")
+	(contain_enter && exec setsid -- "$VBLK_TOP/tests/$1") </dev/null >"$2" 2>&1 &
+	pid=$!
+	if timeout "$limit" tail --pid=$pid -s 0.1 -f /dev/null; then
+		wait $pid
+		return
+	fi
+	echo "harness: still running after $limit seconds; stopped" >>"$2"
+	contain_examine >>"$2" 2>&1
+	stop_test $pid
+	wait $pid
+	return 124
+}
+
+# judge STATUS: print what a test's exit status and the marks that it left mean, and why.
+judge()
+{
+	local reason=
+
+	[ ! -s "$VBLK_REASON" ] || reason=": $(head -n 1 "$VBLK_REASON")"
+	case $1 in
+	0) echo passed ;;
+	77) echo "skipped$reason" ;;
+	124) echo 'failed: ran out of time' ;;
+	*) echo "failed${reason:-: exit status $1}" ;;
+	esac
+}
+
+# report TEST SECONDS VERDICT: one line for people, one for the final count; a failed test's log as well.
+report()
+{
+	local test=$1 seconds=$2 verdict=$3
+
+	echo "${verdict%%:*} $test" >>"$VBLK_OUT/results"
+	case $verdict in
+	passed) echo "ok $test ($seconds s)" ;;
+	skipped*) echo "skipped $test ($seconds s)${verdict#skipped}" ;;
+	failed*)
+		echo "FAILED $test ($seconds s)${verdict#failed}"
+		tail -n "${VBLK_LOG_LINES:-60}" "$VBLK_OUT/logs/$test.log" | sed 's/^/    /'
+		;;
+	esac
+}
+
+# run_test TEST: run and judge one test; returns 1 when the machine cannot be trusted with another one.
+run_test()
+{
+	local test=$1 log=$VBLK_OUT/logs/$1.log start=$SECONDS verdict trouble
+
+	mkdir -p "$(dirname "$log")"
+	export VBLK_REASON=$VBLK_OUT/reason VBLK_KMSG_EXPECT=$VBLK_OUT/kmsg-expect VBLK_KMSG_ALLOW=$VBLK_OUT/kmsg-allow
+	rm -f "$VBLK_REASON" "$VBLK_KMSG_EXPECT" "$VBLK_KMSG_ALLOW"
+	echo "start $test" >>"$VBLK_OUT/results"
+	contain_begin "$test"
+	execute "$test" "$log"
+	verdict=$(judge $?)
+	trouble=$(contain_end "$log")
+	[ -z "$trouble" ] || verdict="failed: $trouble"
+	report "$test" $((SECONDS - start)) "$verdict"
+	[ -z "$trouble" ]
+}
+
+# On a plain host, a test is contained by its process group only; the VM has more (tests/vm/contain.sh).
+contain_begin() { :; }
+contain_enter() { :; }
+contain_examine() { :; }
+contain_kill() { :; }
+contain_end() { :; }

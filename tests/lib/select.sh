@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# Which tests to run, and where. Needs tests/lib/harness.sh, $VBLK_TOP and $KVER.
+
+select_full=
+
+# select_tests host|vm SELECTION...: print the tests of that place that were asked for.
+select_tests()
+{
+	local place=$1 file test
+	shift
+
+	for file in "$VBLK_TOP"/tests/*/*; do
+		test=${file#"$VBLK_TOP/tests/"}
+		if is_test "$test" && [ "$(place_of "$test")" = "$place" ] && is_selected "$test" "$@"; then
+			echo "$test"
+		fi
+	done
+}
+
+# A test is an executable bash file; helper programs live in groups without tests.
+is_test()
+{
+	case $1 in
+	lib/*|vm/*|tools/*|bench/*) return 1 ;;
+	esac
+	[ -f "$VBLK_TOP/tests/$1" ] && [ -x "$VBLK_TOP/tests/$1" ] &&
+		head -n 1 "$VBLK_TOP/tests/$1" | grep -q '^#!/bin/bash$'
+}
+
+place_of()
+{
+	local where
+
+	where=$(header "$1" where)
+	echo "${where:-vm}"
+}
+
+is_selected()
+{
+	local test=$1 selection
+	shift
+
+	if [ $# = 0 ]; then
+		is_in_suite "$test"
+		return
+	fi
+	for selection; do
+		# shellcheck disable=SC2053 # a selection is a glob
+		if [[ $test == $selection || ${test%%/*} == "$selection" ]]; then
+			return 0
+		fi
+	done
+	return 1
+}
+
+# is_in_suite TEST: whether it runs without having been named.
+is_in_suite()
+{
+	[ -n "$select_full" ] || [ "$(header "$1" suite)" != full ] || return 1
+	[ "$(header "$1" kernel)" != debug ] || [[ $KVER == *-dbg ]]
+}
