@@ -56,6 +56,9 @@ check: deps
 run-tests:
 	$(Q)tests/run $(RUNFLAGS) $(T)
 
+debug-kernel:
+	$(Q)scripts/debug-kernel
+
 clean:
 	$(Q)rm -rf $(BUILD)/[0-9]* $(BUILD)/tools $(BUILD)/tests $(BUILD)/guest $(BUILD)/vm $(BUILD)/logs $(BUILD)/run.*
 
@@ -68,4 +71,4 @@ help:
 	@echo 'make clean         remove what was built, but keep downloaded kernels (distclean: all)'
 	@echo 'KVER=RELEASE or KDIR=DIR: another kernel.  V=1: show the commands.'
 
-.PHONY: all kernel modules tools tests guest-image deps check run-tests clean distclean help
+.PHONY: all debug-kernel kernel modules tools tests guest-image deps check run-tests clean distclean help

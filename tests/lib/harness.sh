@@ -33,7 +33,8 @@ execute()
 	local limit pid
 
 	limit=$(time_limit "$1")
-	(contain_enter && exec setsid -- "$VBLK_TOP/tests/$1") </dev/null >"$2" 2>&1 &
+	: >"$2"
+	(contain_enter && exec setsid -- "$VBLK_TOP/tests/$1") </dev/null >>"$2" 2>&1 &
 	pid=$!
 	if timeout "$limit" tail --pid=$pid -s 0.1 -f /dev/null; then
 		wait $pid

@@ -75,5 +75,5 @@ contain_end()
 		kmsg_complaints "$1"
 		processes_left
 		devices_left
-	} | paste -s -d '; '
+	} | paste -s -d ';'
 }

@@ -48,5 +48,5 @@ kmsg_complaints()
 	done <"$VBLK_KMSG_EXPECT"
 	[ -n "$complaint$missing" ] || return 0
 	printf '%s\n' '--- kernel log' "$said" >>"$1"
-	echo "${complaint:+kernel: $complaint}${missing:+$missing}"
+	echo "${complaint:+kernel: ${complaint#*] }}${missing:+$missing}"
 }
