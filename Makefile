@@ -25,12 +25,22 @@ kernel:
 
 # Modules are built in a tree of symbolic links, one per kernel, so the source tree stays clean and
 # builds for several kernels live side by side.
-modules: kernel
-	$(Q)scripts/farm $(FARM)
-	$(Q)if [ -x scripts/vhost-header ]; then $(MAKE) -s $(FARM)/generated/vhost.h; fi
-	$(Q)$(MAKE) -C $(KDIR) M=$(FARM) W=1 $(if $(V),,-s) modules
+MODULES	?= $(patsubst %/Kbuild,%,$(wildcard vhost-blk/Kbuild dm-qcow2/Kbuild))
 
-$(FARM)/generated/vhost.h: scripts/vhost-header $(KDIR)/include/config/kernel.release
+modules: $(MODULES)
+
+$(MODULES): farm
+	$(Q)$(MAKE) -C $(KDIR) M=$(FARM)/$@ W=1 $(if $(V),,-s) modules
+
+farm: kernel
+	$(Q)scripts/farm $(FARM)
+
+vhost-blk: $(FARM)/generated/vhost.h
+
+# A build tree made from source has the header itself; for others it comes out of their BTF.
+VHOST_H	?= $(wildcard $(KDIR)/source/drivers/vhost/vhost.h)
+
+$(FARM)/generated/vhost.h: scripts/vhost-header $(VHOST_H) | farm
 	$(Q)mkdir -p $(@D)
 	$(Q)$(if $(VHOST_H),cp $(VHOST_H) $@,scripts/vhost-header $(KDIR) $@)
 
@@ -44,7 +54,7 @@ tests:
 
 # The nested guest that tests start inside the VM.
 guest-image: kernel
-	$(Q)if [ -x tests/vm/guest-image ]; then tests/vm/guest-image $(KVER) $(BUILD)/guest; fi
+	$(Q)if [ -x tests/vm/guest-image ]; then tests/vm/guest-image $(BUILD)/guest; fi
 
 deps:
 	$(Q)scripts/deps
@@ -71,4 +81,4 @@ help:
 	@echo 'make clean         remove what was built, but keep downloaded kernels (distclean: all)'
 	@echo 'KVER=RELEASE or KDIR=DIR: another kernel.  V=1: show the commands.'
 
-.PHONY: all debug-kernel kernel modules tools tests guest-image deps check run-tests clean distclean help
+.PHONY: all debug-kernel kernel modules tools tests guest-image deps check run-tests farm $(MODULES) clean distclean help

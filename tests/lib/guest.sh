@@ -1,2 +1,176 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
+# Nested guests: stock QEMU/KVM guests inside the VM, on the system that tests/vm/guest-image makes. The disk
+# under test is /dev/vda there. An agent in the guest (tests/vm/guest-init) runs the scripts of guest_run.
+
+declare -A guest_pid guest_port guest_partial
+
+# guest_start NAME DISK [OPTION...] [QEMU-ARG...]: start a guest, and return when it is up.
+# DISK is the socket of a vhost-user-blk server, a file or device for QEMU's own virtio-blk, or "-".
+# Options, before QEMU's: --queues N, --smp N, --mem MIB.
+guest_start()
+{
+	guest_launch "$@"
+	guest_up "$1"
+}
+
+# guest_launch NAME DISK ...: the same, but do not wait for it.
+guest_launch()
+{
+	local name=$1 disk=$2 queues=1 smp=1 mem=384 fd
+	shift 2
+
+	while [[ ${1:-} == --* ]]; do
+		case $1 in
+		--queues) queues=$2 ;;
+		--smp) smp=$2 ;;
+		--mem) mem=$2 ;;
+		*) fail "guest_launch: no option $1" ;;
+		esac
+		shift 2
+	done
+	guest_needs
+	rm -f "$TMP/$name".{agent,monitor}.{in,out}
+	mkfifo "$TMP/$name".{agent,monitor}.{in,out}
+	# Both ends stay open here, so that nothing blocks or breaks when QEMU comes and goes.
+	exec {fd}<>"$TMP/$name.agent.out"
+	guest_port[$name]=$fd
+	guest_partial[$name]=
+	guest_qemu "$name" "$smp" "$mem" $(guest_disk "$disk" "$queues") "$@" &
+	guest_pid[$name]=$!
+	cleanup guest_end "$name"
+}
+
+guest_needs()
+{
+	requires qemu-system-x86_64
+	[ -e /dev/kvm ] && return
+	grep -q -w svm /proc/cpuinfo && modprobe kvm_amd
+	grep -q -w vmx /proc/cpuinfo && modprobe kvm_intel
+}
+
+# guest_disk DISK QUEUES: QEMU's options for the disk; no word of them has a space.
+guest_disk()
+{
+	case $1 in
+	-)
+		return
+		;;
+	*.sock)
+		echo "-chardev socket,id=disk,path=$1,reconnect=1"
+		echo "-device vhost-user-blk-pci,chardev=disk,num-queues=$2"
+		;;
+	*)
+		echo "-drive file=$1,format=raw,if=none,id=disk,cache=none"
+		echo "-device virtio-blk-pci,drive=disk,num-queues=$2,serial=plain"
+		;;
+	esac
+}
+
+# The guest's memory is shared: a vhost-user server has to see it. Without KVM, QEMU emulates.
+guest_qemu()
+{
+	local name=$1 smp=$2 mem=$3
+	shift 3
+
+	exec qemu-system-x86_64 -machine q35,memory-backend=mem -accel kvm -accel tcg -cpu max -smp "$smp" -m "$mem" \
+		-object "memory-backend-memfd,id=mem,size=${mem}M,share=on" \
+		-kernel "$VBLK_BUILD/guest/vmlinuz" -initrd "$VBLK_BUILD/guest/initramfs" \
+		-append 'console=ttyS0 quiet' -nodefaults -display none -serial "file:$TMP/$name.console" \
+		-chardev "pipe,id=agent,path=$TMP/$name.agent" -device virtio-serial-pci \
+		-device virtserialport,chardev=agent,name=vblk.agent \
+		-chardev "pipe,id=monitor,path=$TMP/$name.monitor" -mon chardev=monitor \
+		"$@" </dev/null
+}
+
+guest_alive()
+{
+	kill -0 "${guest_pid[$1]}" 2>/dev/null
+}
+
+# guest_read NAME: the agent's next line, in $guest_line. A guest that is gone or has panicked has failed.
+guest_read()
+{
+	local name=$1 part
+
+	until read -r -t 2 -u "${guest_port[$name]}" part; do
+		guest_partial[$name]+=$part
+		guest_alive "$name" || fail "guest $name: QEMU is gone"
+		! grep -q -a 'Kernel panic' "$TMP/$name.console" || fail "guest $name: its kernel has panicked"
+	done
+	guest_line=${guest_partial[$name]}$part
+	guest_partial[$name]=
+}
+
+# guest_up NAME: wait until the guest has booted, or booted again.
+guest_up()
+{
+	guest_read "$1"
+	[ "$guest_line" = +up ] || fail "guest $1: said $guest_line while booting"
+}
+
+guest_send()
+{
+	base64 -w 0 >"$TMP/script.$BASHPID"
+	echo >>"$TMP/script.$BASHPID"
+	cat "$TMP/script.$BASHPID" >"$TMP/$1.agent.in"
+}
+
+# guest_run NAME: run the shell script on stdin in the guest: its output, and its exit status.
+guest_run()
+{
+	guest_send "$1"
+	while guest_read "$1"; do
+		case $guest_line in
+		=*) return "${guest_line#=}" ;;
+		' '*) printf '%s\n' "${guest_line# }" ;;
+		*) fail "guest $1: has rebooted" ;;
+		esac
+	done
+}
+
+# guest_monitor NAME COMMAND...: give QEMU's monitor a command; what it answers is not looked at.
+guest_monitor()
+{
+	local name=$1
+	shift
+
+	echo "$*" >"$TMP/$name.monitor.in"
+}
+
+# guest_wait NAME SECONDS: wait until QEMU has exited by itself.
+guest_wait()
+{
+	timeout "$(($2 * ${VBLK_TIMEOUT_SCALE:-1}))" tail --pid="${guest_pid[$1]}" -s 0.1 -f /dev/null ||
+		fail "guest $1: QEMU still runs after $2 seconds"
+	wait "${guest_pid[$1]}" || fail "guest $1: QEMU's exit status $?"
+}
+
+# guest_stop NAME: power the guest off.
+guest_stop()
+{
+	guest_send "$1" <<<'sync; poweroff -f'
+	guest_wait "$1" 60
+}
+
+# guest_reboot NAME
+guest_reboot()
+{
+	guest_send "$1" <<<'sync; reboot -f'
+	guest_up "$1"
+}
+
+# guest_kill NAME: QEMU dies, as if by the kernel's hand.
+guest_kill()
+{
+	kill -KILL "${guest_pid[$1]}"
+	wait "${guest_pid[$1]}" 2>/dev/null
+	return 0
+}
+
+guest_end()
+{
+	! guest_alive "$1" || guest_kill "$1"
+	echo "guest $1: the end of its console:"
+	tail -n 20 "$TMP/$1.console"
+}
