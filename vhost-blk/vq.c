@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A queue: start, stop, and the loop that pops what the guest made available.
+ *
+ * A run of the handler alternates between two steps until the ring is empty:
+ *
+ *	fetch	under vq.mutex: pop up to VHOST_BLK_BATCH chains, translated
+ *	submit	without it: prepare each (may fault, pin, allocate) and submit
+ *		all under one plug (may wait for the device)
+ */
+#include <linux/blkdev.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include "complete.h"
+#include "device.h"
+#include "drain.h"
+#include "request.h"
+#include "submit.h"
+#include "trace.h"
+#include "vq.h"
+
+/* Chains popped before other queues of a shared worker get their turn. */
+#define HANDLER_WEIGHT	256
+
+static bool has_room(const struct vhost_blk_vq *q)
+{
+	return q->free && q->in_flight_bytes < VHOST_BLK_MAX_IN_FLIGHT;
+}
+
+/**
+ * vhost_blk_recycle - a request is over: return its slot
+ * @req: in the used ring, or back in the available ring
+ *
+ * Context: vq.mutex held. The caller wakes the drains.
+ */
+void vhost_blk_recycle(struct vhost_blk_request *req)
+{
+	struct vhost_blk_vq *q = req->q;
+
+	lockdep_assert_held(&q->vq.mutex);
+	WRITE_ONCE(q->in_flight[req->epoch], q->in_flight[req->epoch] - 1);
+	q->in_flight_bytes -= req->span_bytes;
+	req->next = q->free;
+	q->free = req;
+}
+
+/**
+ * vhost_blk_unstall - go on popping if that had to pause
+ * @q: queue, after requests were recycled
+ *
+ * Context: vq.mutex held.
+ */
+void vhost_blk_unstall(struct vhost_blk_vq *q)
+{
+	lockdep_assert_held(&q->vq.mutex);
+	if (!q->is_stalled || !has_room(q))
+		return;
+	q->is_stalled = false;
+	vhost_poll_queue(&q->vq.poll);
+}
+
+/* vq->log is scratch: the entries must live until the request completes. */
+static int keep_log(struct vhost_blk_request *req, unsigned int nr_log)
+{
+	req->nr_log = nr_log;
+	req->log = NULL;
+	if (!nr_log)
+		return 0;
+	req->log = kmemdup_array(req->q->vq.log, nr_log, sizeof(*req->log),
+				 GFP_KERNEL);
+	return req->log ? 0 : -ENOMEM;
+}
+
+static void account(struct vhost_blk_request *req)
+{
+	struct vhost_blk_vq *q = req->q;
+
+	req->in_bytes = iov_length(req->iov + req->nr_out, req->nr_in);
+	req->span_bytes = req->in_bytes + iov_length(req->iov, req->nr_out);
+	req->epoch = q->epoch;
+	WRITE_ONCE(q->in_flight[req->epoch], q->in_flight[req->epoch] + 1);
+	q->in_flight_bytes += req->span_bytes;
+}
+
+/*
+ * Pop one chain, its segments to @iov. NULL if the ring is empty, or an ERR_PTR
+ * of what vhost core holds against the chain.
+ */
+static struct vhost_blk_request *pop(struct vhost_blk_vq *q, struct iovec *iov)
+{
+	struct vhost_virtqueue *vq = &q->vq;
+	struct vhost_blk_request *req = q->free;
+	bool has_log = vhost_has_feature(vq, VHOST_F_LOG_ALL);
+	unsigned int nr_log = 0;
+	int head, ret;
+
+	/* Popping with notifications enabled is a BUG in vhost core. */
+	vhost_disable_notify(vq->dev, vq);
+	head = vhost_get_vq_desc(vq, iov, VHOST_BLK_MAX_IOV, &req->nr_out,
+				 &req->nr_in, has_log ? vq->log : NULL, &nr_log);
+	if (head < 0)
+		return ERR_PTR(head);
+	if (head == vq->num)
+		return NULL;
+
+	ret = keep_log(req, nr_log);
+	if (ret) {
+		vhost_discard_vq_desc(vq, 1);
+		return ERR_PTR(ret);
+	}
+	q->free = req->next;
+	req->head = head;
+	req->iov = iov;
+	req->backend = vhost_vq_get_backend(vq);
+	account(req);
+	return req;
+}
+
+/**
+ * vhost_blk_break_ring - pop nothing more until the next start
+ * @q: queue that the guest, or its memory's owner, has broken
+ * @error: how
+ *
+ * Context: vq.mutex held.
+ */
+void vhost_blk_break_ring(struct vhost_blk_vq *q, int error)
+{
+	lockdep_assert_held(&q->vq.mutex);
+	q->is_broken = true;
+	vq_err(&q->vq, "vhost_blk: queue %u is broken: %d\n", q->index, error);
+	trace_vhost_blk_broken(q->index, error);
+}
+
+/* What a dying worker pops it may not be able to complete. */
+static bool may_fetch(const struct vhost_blk_vq *q)
+{
+	return q->vq.private_data && !q->is_broken &&
+	       !fatal_signal_pending(current);
+}
+
+/*
+ * Fill q->batch and return how many. Zero: nothing to do until the next run;
+ * notifications are on, or it is known who starts the handler again.
+ */
+static unsigned int fetch(struct vhost_blk_vq *q)
+{
+	struct vhost_virtqueue *vq = &q->vq;
+	struct vhost_blk_request *req;
+	unsigned int nr = 0, nr_iov = 0;
+
+	mutex_lock(&vq->mutex);
+	while (may_fetch(q) && nr < VHOST_BLK_BATCH && nr_iov <= VHOST_BLK_MAX_IOV) {
+		if (!has_room(q)) {
+			q->is_stalled = true;
+			q->stats.stalls++;
+			break;
+		}
+		req = pop(q, q->iov + nr_iov);
+		if (IS_ERR(req)) {
+			vhost_blk_break_ring(q, PTR_ERR(req));
+			break;
+		}
+		if (req) {
+			nr_iov += req->nr_out + req->nr_in;
+			q->batch[nr++] = req;
+			continue;
+		}
+		/* Submit these before looking again. */
+		if (nr || !vhost_enable_notify(vq->dev, vq))
+			break;
+	}
+	q->stats.batches += !!nr;
+	mutex_unlock(&vq->mutex);
+	return nr;
+}
+
+/* Undo the pops of batch[@first] to batch[@nr - 1], of which nothing was done. */
+static void unpop(struct vhost_blk_vq *q, unsigned int first, unsigned int nr)
+{
+	mutex_lock(&q->vq.mutex);
+	vhost_discard_vq_desc(&q->vq, nr - first);
+	while (nr-- > first) {
+		kfree(q->batch[nr]->log);
+		vhost_blk_recycle(q->batch[nr]);
+	}
+	vhost_blk_wake_drains(q);
+	mutex_unlock(&q->vq.mutex);
+}
+
+/* Returns false if the owner is dying and the rest of the batch went back. */
+static bool submit_batch(struct vhost_blk_vq *q, unsigned int nr)
+{
+	enum vhost_blk_verdict verdict = VHOST_BLK_DONE;
+	struct blk_plug plug;
+	unsigned int i;
+
+	blk_start_plug(&plug);
+	for (i = 0; i < nr; i++) {
+		struct vhost_blk_request *req = q->batch[i];
+
+		verdict = vhost_blk_prepare(req);
+		if (verdict == VHOST_BLK_RETRY)
+			break;
+		trace_vhost_blk_start(q->index, req);
+		if (verdict == VHOST_BLK_SUBMIT)
+			vhost_blk_submit(req);
+		else
+			vhost_blk_request_done(req);
+	}
+	blk_finish_plug(&plug);
+
+	if (verdict != VHOST_BLK_RETRY)
+		return true;
+	unpop(q, i, nr);
+	return false;
+}
+
+/**
+ * vhost_blk_handle_kick - serve a queue: it was kicked, started, or has room again
+ * @work: of the queue's poll
+ *
+ * Context: vhost worker.
+ */
+void vhost_blk_handle_kick(struct vhost_work *work)
+{
+	struct vhost_blk_vq *q = container_of(work, struct vhost_blk_vq,
+					      vq.poll.work);
+	unsigned int nr, total = 0;
+
+	mutex_lock(&q->fetch_lock);
+	q->stats.kicks++;
+	do {
+		nr = fetch(q);
+		if (!submit_batch(q, nr))
+			break;
+		vhost_blk_complete(q);
+		total += nr;
+	} while (nr && !vhost_exceeds_weight(&q->vq, total, 0));
+	mutex_unlock(&q->fetch_lock);
+}
+
+/* A pool that fits the ring; nothing is in flight, so that nobody has a slot. */
+static int fit_pool(struct vhost_blk_vq *q)
+{
+	unsigned int i, nr = min(q->vq.num, VHOST_BLK_MAX_REQUESTS);
+	struct vhost_blk_request *pool;
+
+	if (q->nr_requests == nr)
+		return 0;
+
+	pool = kvcalloc(nr, sizeof(*pool), GFP_KERNEL_ACCOUNT);
+	if (!pool)
+		return -ENOMEM;
+	for (i = 0; i < nr; i++) {
+		pool[i].q = q;
+		pool[i].next = i + 1 < nr ? &pool[i + 1] : NULL;
+	}
+	kvfree(q->pool);
+	q->pool = pool;
+	q->free = pool;
+	q->nr_requests = nr;
+	return 0;
+}
+
+static int fit_memory(struct vhost_blk_vq *q)
+{
+	if (!q->iov)
+		q->iov = kvcalloc(2 * VHOST_BLK_MAX_IOV, sizeof(*q->iov),
+				  GFP_KERNEL_ACCOUNT);
+	return q->iov ? fit_pool(q) : -ENOMEM;
+}
+
+/*
+ * All requests of the previous run, perhaps by another process, are in the used
+ * ring: what follows in the available ring was never popped.
+ */
+static void resume_from_used(struct vhost_virtqueue *vq)
+{
+	vq->last_avail_idx = vq->last_used_idx;
+	vq->avail_idx = vq->last_used_idx;
+}
+
+static int start_locked(struct vhost_blk_vq *q, struct vhost_blk_backend *backend)
+{
+	struct vhost_virtqueue *vq = &q->vq;
+	int ret;
+
+	/* A killed stop may have left some. */
+	if (q->in_flight[0] || q->in_flight[1])
+		return -EBUSY;
+	if (!vhost_vq_is_setup(vq))
+		return -EFAULT;
+	ret = fit_memory(q);
+	if (ret)
+		return ret;
+
+	q->is_broken = false;
+	q->is_stalled = false;
+	vhost_vq_set_backend(vq, backend);
+	ret = vhost_vq_init_access(vq);
+	if (!ret && vq->kick)
+		ret = vhost_poll_start(&vq->poll, vq->kick);
+	if (ret) {
+		vhost_vq_set_backend(vq, NULL);
+		return ret;
+	}
+	resume_from_used(vq);
+	/* Interrupts of the previous run may have been lost. */
+	if (vq->call_ctx.ctx)
+		eventfd_signal(vq->call_ctx.ctx);
+	return 0;
+}
+
+/**
+ * vhost_blk_vq_start - let a queue run
+ * @q: queue; nothing happens if it runs already
+ * @backend: its device
+ *
+ * Context: dev.mutex held.
+ * Return: 0, EFAULT if the ring is not set up or not accessible, EBUSY if
+ * requests of an earlier run are still in flight, or ENOMEM.
+ */
+int vhost_blk_vq_start(struct vhost_blk_vq *q, struct vhost_blk_backend *backend)
+{
+	struct vhost_virtqueue *vq = &q->vq;
+	int ret = 0;
+
+	mutex_lock(&vq->mutex);
+	if (!vhost_vq_get_backend(vq))
+		ret = start_locked(q, backend);
+	mutex_unlock(&vq->mutex);
+	/* The guest may have kicked while nobody listened. */
+	if (!ret)
+		vhost_poll_queue(&vq->poll);
+	return ret;
+}
+
+/**
+ * vhost_blk_vq_stop - pop nothing more
+ * @q: queue
+ *
+ * Popped requests go on; see vhost_blk_drain_vq().
+ * Context: dev.mutex held, or nobody else has the device.
+ */
+void vhost_blk_vq_stop(struct vhost_blk_vq *q)
+{
+	mutex_lock(&q->vq.mutex);
+	vhost_poll_stop(&q->vq.poll);
+	vhost_vq_set_backend(&q->vq, NULL);
+	q->is_stalled = false;
+	mutex_unlock(&q->vq.mutex);
+}
+
+/**
+ * vhost_blk_vq_free_memory - free what starts have allocated
+ * @q: stopped and drained queue
+ */
+void vhost_blk_vq_free_memory(struct vhost_blk_vq *q)
+{
+	kvfree(q->pool);
+	kvfree(q->iov);
+}
