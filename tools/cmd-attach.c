@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vblk-attach: image -> locked descriptor -> dm device -> server -> QEMU's line.
+ *
+ * One attach or detach of an image runs at a time (state_lock). Between images
+ * that want the same name the kernel decides, when the device is created. Its
+ * UUID is made from the image's identity; a server that died is replaced
+ * on the device found by it, without opening the image, whose locks the kernel
+ * holds all the time.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "attached.h"
+#include "cmd.h"
+#include "dm-qcow2/table.h"
+#include "err.h"
+#include "holder.h"
+#include "image.h"
+#include "out.h"
+#include "server.h"
+
+#define MAX_DEFAULT_QUEUES	8
+#define DEFAULT_QUEUE_SIZE	128
+#define MIN_QUEUE_SIZE		16
+
+static const char help[] =
+"Usage: vblk-attach [OPTION...] IMAGE [NAME]\n"
+"\n"
+"Map the qcow2 image IMAGE as /dev/mapper/NAME and serve it to a guest through\n"
+"vhost-blk. NAME is IMAGE's file name without .qcow2 unless it is given.\n"
+"\n"
+"      --read-only        attach read-only\n"
+"      --no-vhost         only map it, for use on this host\n"
+"      --queues N         request queues, 1-64 (one per CPU, at most 8)\n"
+"      --queue-size N     descriptors a queue, 16-1024, a power of 2 (128)\n"
+"      --socket PATH      vhost-user socket (/run/vblk/NAME.sock)\n"
+"      --serial TEXT      the disk's serial number, up to 20 bytes (NAME)\n"
+"      --cache-mb N       limit of the image's metadata cache\n"
+"      --foreground       serve in this process, do not fork a server\n"
+"      --json             print the result as JSON\n"
+"      --print-xml        print a <disk> element for libvirt\n"
+"  -h, --help             print this\n"
+"\n"
+"If the server of an attached image is gone, attaching it again starts a new\n"
+"one; a guest that reconnects goes on where it was.\n";
+
+enum {
+	OPT_READ_ONLY = 256,
+	OPT_NO_VHOST,
+	OPT_QUEUES,
+	OPT_QUEUE_SIZE,
+	OPT_SOCKET,
+	OPT_SERIAL,
+	OPT_CACHE_MB,
+	OPT_FOREGROUND,
+	OPT_JSON,
+	OPT_PRINT_XML,
+};
+
+static const struct option options[] = {
+	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
+	{ "no-vhost", no_argument, NULL, OPT_NO_VHOST },
+	{ "queues", required_argument, NULL, OPT_QUEUES },
+	{ "queue-size", required_argument, NULL, OPT_QUEUE_SIZE },
+	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "serial", required_argument, NULL, OPT_SERIAL },
+	{ "cache-mb", required_argument, NULL, OPT_CACHE_MB },
+	{ "foreground", no_argument, NULL, OPT_FOREGROUND },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "print-xml", no_argument, NULL, OPT_PRINT_XML },
+	{ "help", no_argument, NULL, 'h' },
+	{}
+};
+
+/**
+ * struct attach - one attach on its way
+ * @img: the image
+ * @name: of the device; the user's, or made from the image's file name
+ * @serving: how it is to be served; unused with @no_vhost
+ * @socket_arg: the user's socket path, or NULL
+ * @cache_mb: 0 for the target's own default
+ * @server: opened in this process; only with @foreground
+ * @result: what is printed in the end
+ */
+struct attach {
+	struct image img;
+	char name[128];
+	struct serving serving;
+	const char *socket_arg;
+	const char *serial_arg;
+	unsigned int cache_mb;
+	bool read_only;
+	bool no_vhost;
+	bool foreground;
+	bool help;
+	enum out_format format;
+	struct server *server;
+	struct attached result;
+};
+
+static int parse_uint(const char *what, const char *text, unsigned int min,
+		      unsigned int max, unsigned int *value)
+{
+	unsigned long n;
+	char *end;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || *end || *text < '0' || *text > '9' || n < min || n > max)
+		return err_report(VBLK_USAGE, what,
+				  "'%s' is not a number from %u to %u", text,
+				  min, max);
+	*value = n;
+	return VBLK_OK;
+}
+
+static int parse_queue_size(const char *text, unsigned int *value)
+{
+	int ret = parse_uint("--queue-size", text, MIN_QUEUE_SIZE,
+			     SERVER_MAX_QUEUE_SIZE, value);
+
+	if (!ret && (*value & (*value - 1)))
+		return err_report(VBLK_USAGE, "--queue-size",
+				  "%u is not a power of 2", *value);
+	return ret;
+}
+
+static int parse_option(struct attach *a, int opt)
+{
+	switch (opt) {
+	case OPT_READ_ONLY:
+		a->read_only = true;
+		return VBLK_OK;
+	case OPT_NO_VHOST:
+		a->no_vhost = true;
+		return VBLK_OK;
+	case OPT_QUEUES:
+		return parse_uint("--queues", optarg, 1, SERVER_MAX_QUEUES,
+				  &a->serving.queues);
+	case OPT_QUEUE_SIZE:
+		return parse_queue_size(optarg, &a->serving.queue_size);
+	case OPT_SOCKET:
+		a->socket_arg = optarg;
+		return VBLK_OK;
+	case OPT_SERIAL:
+		a->serial_arg = optarg;
+		return VBLK_OK;
+	case OPT_CACHE_MB:
+		return parse_uint("--cache-mb", optarg, 1, QCOW2_MAX_CACHE_MB,
+				  &a->cache_mb);
+	case OPT_FOREGROUND:
+		a->foreground = true;
+		return VBLK_OK;
+	case OPT_JSON:
+		a->format = OUT_JSON;
+		return VBLK_OK;
+	case OPT_PRINT_XML:
+		a->format = OUT_LIBVIRT_XML;
+		return VBLK_OK;
+	case 'h':
+		a->help = true;
+		return VBLK_USAGE;
+	default:
+		return VBLK_USAGE;
+	}
+}
+
+static int check_name(const char *name)
+{
+	static const char allowed[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+		"0123456789+-.:=@_";
+
+	if (!*name || *name == '-' || *name == '.' ||
+	    name[strspn(name, allowed)])
+		return err_report(VBLK_USAGE, name,
+				  "not a device name: only letters, digits and +-.:=@_, not starting with - or .");
+	return VBLK_OK;
+}
+
+static int choose_name(struct attach *a, const char *arg)
+{
+	static const char suffix[] = ".qcow2";
+	const char *base = strrchr(a->img.path, '/');
+	size_t len;
+
+	if (!arg)
+		arg = base ? base + 1 : a->img.path;
+	if (strlen(arg) >= sizeof(a->name))
+		return err_report(VBLK_USAGE, arg, "name too long");
+	strcpy(a->name, arg);
+	len = strlen(a->name);
+	if (base && !strcmp(arg, base + 1) && len >= sizeof(suffix) &&
+	    !strcmp(a->name + len - strlen(suffix), suffix))
+		a->name[len - strlen(suffix)] = '\0';
+	return check_name(a->name);
+}
+
+static int choose_socket(struct attach *a)
+{
+	char path[2 * PATH_MAX], dir[PATH_MAX] = "";
+
+	if (!a->socket_arg)
+		snprintf(path, sizeof(path), STATE_DIR "/%s.sock", a->name);
+	else if (*a->socket_arg == '/')
+		snprintf(path, sizeof(path), "%s", a->socket_arg);
+	else if (getcwd(dir, sizeof(dir)))
+		snprintf(path, sizeof(path), "%s/%s", dir, a->socket_arg);
+	else
+		return err_errno(errno, a->socket_arg, "no current directory");
+
+	if (strlen(path) >= sizeof(a->serving.socket))
+		return err_report(VBLK_USAGE, path,
+				  "socket path longer than %zu bytes",
+				  sizeof(a->serving.socket) - 1);
+	strcpy(a->serving.socket, path);
+	return VBLK_OK;
+}
+
+static int choose_serving(struct attach *a)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (a->serial_arg && strlen(a->serial_arg) > SERIAL_BYTES)
+		return err_report(VBLK_USAGE, a->serial_arg,
+				  "serial number longer than %u bytes",
+				  SERIAL_BYTES);
+	snprintf(a->serving.serial, sizeof(a->serving.serial), "%.*s",
+		 SERIAL_BYTES, a->serial_arg ? a->serial_arg : a->name);
+	strcpy(a->serving.image, a->img.path);
+	if (!a->serving.queues)
+		a->serving.queues = cpus < 1 ? 1 :
+			cpus > MAX_DEFAULT_QUEUES ? MAX_DEFAULT_QUEUES : cpus;
+	if (!a->serving.queue_size)
+		a->serving.queue_size = DEFAULT_QUEUE_SIZE;
+	return choose_socket(a);
+}
+
+/* Everything that can be told without touching the image or the kernel. */
+static int parse(struct attach *a, int argc, char **argv)
+{
+	int opt, ret;
+
+	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		ret = parse_option(a, opt);
+		if (ret)
+			return ret;
+	}
+	if (argc - optind < 1 || argc - optind > 2)
+		return err_report(VBLK_USAGE, NULL, "needs IMAGE and perhaps NAME");
+	if (a->no_vhost && (a->foreground || a->socket_arg || a->serial_arg ||
+			    a->serving.queues || a->serving.queue_size ||
+			    a->format == OUT_LIBVIRT_XML))
+		return err_report(VBLK_USAGE, "--no-vhost",
+				  "goes with none of the options about serving");
+	return VBLK_OK;
+}
+
+static int check_host(struct attach *a)
+{
+	int err, ret;
+
+	err = dmdev_target_present();
+	if (err == -EINVAL) {
+		ret = err_report(VBLK_NOT_FOUND, "dm-qcow2",
+				 "the kernel module is not loaded");
+		err_hint("modprobe dm-qcow2");
+		return ret;
+	}
+	if (err)
+		return err_errno(-err, "dm-qcow2", "cannot ask for the target");
+	return a->no_vhost ? VBLK_OK : server_check();
+}
+
+static int report_load_error(struct attach *a, int err)
+{
+	char who[512];
+	int ret;
+
+	if (err == -EBUSY && S_ISBLK(a->img.st.st_mode) &&
+	    holder_of_device(a->img.st.st_rdev, 0, who, sizeof(who)))
+		return err_report(VBLK_BUSY, a->img.arg, "in use: %s", who);
+	ret = err_errno(-err, a->img.arg, "the kernel refused the image");
+	err_hint("dmesg | grep qcow2");
+	return ret;
+}
+
+static int load_table(struct attach *a)
+{
+	uint64_t sectors = a->img.virtual_bytes >> 9;
+	char params[64];
+	int err;
+
+	if (a->cache_mb)
+		snprintf(params, sizeof(params), "%d features 1 cache_mb=%u",
+			 a->img.fd, a->cache_mb);
+	else
+		snprintf(params, sizeof(params), "%d", a->img.fd);
+
+	err = dmdev_load(a->name, sectors, params, a->read_only);
+	if (!err)
+		err = dmdev_resume(a->name, !a->no_vhost);
+	return err ? report_load_error(a, err) : VBLK_OK;
+}
+
+static int create_device(struct attach *a)
+{
+	int err, ret;
+
+	err = dmdev_create(a->name, a->img.uuid);
+	if (err == -EBUSY) {
+		ret = err_report(VBLK_BUSY, a->name, "name taken: " DMDEV_DIR
+				 "%s exists", a->name);
+		err_hint("vblk-attach %s NAME", a->img.arg);
+		return ret;
+	}
+	if (err)
+		return err_errno(-err, a->name, "cannot create the device");
+
+	/* Before the table, so that whoever finds one knows who serves it. */
+	if (!a->no_vhost) {
+		err = state_save(a->name, &a->serving);
+		if (err) {
+			ret = err_errno(-err, STATE_DIR, "cannot write");
+			goto err_remove;
+		}
+	}
+	ret = load_table(a);
+	if (ret)
+		goto err_remove;
+	return VBLK_OK;
+
+err_remove:
+	state_forget(a->name);	/* while the name is still ours */
+	dmdev_remove(a->name);
+	return ret;
+}
+
+/* Serve a->result.d; in a process of its own unless --foreground. */
+static int start_server(struct attach *a)
+{
+	struct attached *r = &a->result;
+
+	if (!a->foreground)
+		return server_start(&r->d, &r->serving, &r->server);
+	r->server = getpid();
+	return server_open(&r->d, &r->serving, &a->server);
+}
+
+static int finish_new(struct attach *a)
+{
+	struct attached *r = &a->result;
+	int err;
+
+	err = dmdev_find_name(a->name, &r->d);
+	if (err)
+		return err_errno(-err, a->name, "cannot find the new device");
+	strcpy(r->image, a->img.path);
+	r->bytes = a->img.virtual_bytes;
+	r->is_served = !a->no_vhost;
+	r->serving = a->serving;
+	return a->no_vhost ? VBLK_OK : start_server(a);
+}
+
+static int attach_new(struct attach *a)
+{
+	int ret;
+
+	ret = check_host(a);
+	if (ret)
+		return ret;
+	ret = image_open(&a->img, a->read_only);
+	if (!ret)
+		ret = create_device(a);
+	/* A server that kept it open would keep the locks beyond a detach. */
+	image_close(&a->img);
+	if (ret)
+		return ret;
+
+	ret = finish_new(a);
+	if (ret) {
+		state_forget(a->name);
+		dmdev_remove(a->name);
+	}
+	return ret;
+}
+
+/* The image has a device already; all that may be missing is its server. */
+static int take_over(struct attach *a, const char *name_arg)
+{
+	struct attached *r = &a->result;
+	int ret;
+
+	attached_fill(r);
+	if (!a->no_vhost && r->is_served && !r->server &&
+	    (!name_arg || !strcmp(name_arg, r->d.name))) {
+		ret = server_check();
+		return ret ? ret : start_server(a);
+	}
+	ret = err_report(VBLK_BUSY, a->img.arg, "already attached as " DMDEV_DIR
+			 "%s", r->d.name);
+	err_hint("vblk-detach %s", r->d.name);
+	return ret;
+}
+
+static int attach_locked(struct attach *a, const char *name_arg)
+{
+	struct dmdev *d = &a->result.d;
+	int err;
+
+	err = dmdev_find_uuid(a->img.uuid, d);
+	if (!err && d->is_live)
+		return take_over(a, name_arg);
+	if (err && err != -ENXIO)
+		return err_errno(-err, a->img.arg, "cannot look for its device");
+	if (!err) {
+		/* Left by an attach that was killed before it had a table. */
+		state_forget(d->name);
+		dmdev_remove(d->name);
+	}
+	return attach_new(a);
+}
+
+/* Killing an attach half-way by ^C would leave half of it behind. */
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static int attach(struct attach *a, const char *name_arg)
+{
+	int lock, ret;
+
+	lock = state_lock(a->img.uuid);
+	if (lock < 0)
+		return err_errno(-lock, STATE_DIR, "cannot lock");
+	block_signals();
+	ret = attach_locked(a, name_arg);
+	state_unlock(a->img.uuid, lock);
+	if (ret)
+		return ret;
+
+	out_attached(&a->result, a->format);
+	ret = out_flush();
+	if (a->server) {
+		ret = server_run(a->server);
+		server_close(a->server);
+	}
+	return ret;
+}
+
+/** cmd_attach() - the verb */
+int cmd_attach(int argc, char **argv)
+{
+	struct attach a = {};
+	const char *name_arg;
+	int ret;
+
+	ret = parse(&a, argc, argv);
+	if (a.help) {
+		fputs(help, stdout);
+		return out_flush();
+	}
+	if (ret)
+		return cmd_usage_error("attach");
+	name_arg = argv[optind + 1];
+
+	ret = image_identify(&a.img, argv[optind]);
+	if (!ret)
+		ret = choose_name(&a, name_arg);
+	if (!ret && !a.no_vhost)
+		ret = choose_serving(&a);
+	if (!ret)
+		ret = dmdev_init();
+	if (!ret)
+		ret = attach(&a, name_arg);
+	return ret;
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* vblk-detach: who uses it? -> stop the server -> remove the device. */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "attached.h"
+#include "cmd.h"
+#include "err.h"
+#include "holder.h"
+#include "out.h"
+#include "server.h"
+
+static const char help[] =
+"Usage: vblk-detach [--force] NAME|DEVICE|IMAGE...\n"
+"\n"
+"Stop serving the disk, remove /dev/mapper/NAME and let the image go. When it\n"
+"returns, the image is complete and unlocked.\n"
+"\n"
+"      --force            detach even though a guest is connected\n"
+"  -h, --help             print this\n";
+
+static const struct option options[] = {
+	{ "force", no_argument, NULL, 'f' },
+	{ "help", no_argument, NULL, 'h' },
+	{}
+};
+
+static int report_busy(const struct attached *a, const char *what)
+{
+	return err_report(VBLK_BUSY, a->d.name, "in use: %s", what);
+}
+
+static int check_unused(const struct attached *a, bool force)
+{
+	char who[512];
+	int ret;
+
+	if (holder_of_device(a->d.dev, a->server, who, sizeof(who)))
+		return report_busy(a, who);
+	if (!a->guest || force)
+		return VBLK_OK;
+	snprintf(who, sizeof(who), "a guest is connected, process %d",
+		 a->guest);
+	ret = report_busy(a, who);
+	err_hint("shut the guest down, or vblk-detach --force %s", a->d.name);
+	return ret;
+}
+
+static int remove_device(const struct attached *a)
+{
+	char who[512];
+	int err;
+
+	/* Forgotten first: once the device is gone the name may be another's. */
+	state_forget(a->d.name);
+	err = dmdev_remove(a->d.name);
+	if (!err)
+		return VBLK_OK;
+	if (a->is_served)
+		state_save(a->d.name, &a->serving);
+	if (!holder_of_device(a->d.dev, 0, who, sizeof(who)))
+		return err_errno(-err, a->d.name, "cannot remove the device");
+	return report_busy(a, who);
+}
+
+static int detach_locked(const char *arg, bool force)
+{
+	struct attached a;
+	int ret;
+
+	ret = attached_find(arg, &a);
+	if (!ret)
+		ret = check_unused(&a, force);
+	if (!ret && a.server)
+		ret = server_stop(a.d.name, a.server);
+	if (ret)
+		return ret;
+	/* A server that was killed left its socket. */
+	if (a.is_served)
+		server_unlink_socket(a.serving.socket);
+	return remove_device(&a);
+}
+
+static int detach(const char *arg, bool force)
+{
+	struct attached a;
+	int lock, ret;
+
+	ret = attached_find(arg, &a);
+	if (ret)
+		return ret;
+	lock = state_lock(a.d.uuid);
+	if (lock < 0)
+		return err_errno(-lock, STATE_DIR, "cannot lock");
+	ret = detach_locked(arg, force);
+	state_unlock(a.d.uuid, lock);
+	return ret;
+}
+
+/** cmd_detach() - the verb */
+int cmd_detach(int argc, char **argv)
+{
+	int opt, ret, one;
+	bool force = false;
+
+	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'f':
+			force = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return out_flush();
+		default:
+			return cmd_usage_error("detach");
+		}
+	}
+	if (optind == argc) {
+		err_report(VBLK_USAGE, NULL, "needs the NAME of a disk");
+		return cmd_usage_error("detach");
+	}
+	ret = dmdev_init();
+	if (ret)
+		return ret;
+	for (; optind < argc; optind++) {
+		one = detach(argv[optind], force);
+		if (one)
+			ret = one;
+	}
+	return ret;
+}

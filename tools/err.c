@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Error lines, hints and exit codes: the only place that knows their form. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "err.h"
+
+static char prog[32] = "vblk";
+static bool use_syslog;
+
+/**
+ * err_init() - name the program in every later line
+ * @verb: the verb that runs, "attach" say; "" for the program itself
+ */
+void err_init(const char *verb)
+{
+	snprintf(prog, sizeof(prog), "vblk%s%s", *verb ? "-" : "", verb);
+}
+
+/**
+ * err_use_syslog() - send later lines to the system log
+ *
+ * For a server that has left its terminal.
+ */
+void err_use_syslog(void)
+{
+	openlog(prog, LOG_PID, LOG_DAEMON);
+	use_syslog = true;
+}
+
+/**
+ * err_code() - the exit code that stands for an errno
+ * @error: a positive errno
+ */
+enum vblk_exit err_code(int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ENXIO:
+	case ENODEV:
+		return VBLK_NOT_FOUND;
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return VBLK_DENIED;
+	case EBUSY:
+	case EAGAIN:
+	case EEXIST:
+	case EADDRINUSE:
+	case ETXTBSY:
+		return VBLK_BUSY;
+	case EUCLEAN:
+	case EBADMSG:
+		return VBLK_DAMAGED;
+	case EOPNOTSUPP:
+	case ENOSYS:
+		return VBLK_UNSUPPORTED;
+	default:
+		return VBLK_FAILED;
+	}
+}
+
+static void put_line(const char *object, const char *text, const char *why)
+{
+	const char *sep = object && *object ? ": " : "";
+	const char *why_sep = why ? ": " : "";
+
+	if (!object)
+		object = "";
+	if (!why)
+		why = "";
+	if (use_syslog)
+		syslog(LOG_ERR, "%s%s%s%s%s", object, sep, text, why_sep, why);
+	else
+		fprintf(stderr, "%s: %s%s%s%s%s\n", prog, object, sep, text,
+			why_sep, why);
+}
+
+/**
+ * err_report() - say what failed
+ * @code: what to return
+ * @object: the image, device or socket that it is about, or NULL
+ * @fmt: what failed and why
+ *
+ * Return: @code, so that a caller can return it on.
+ */
+int err_report(enum vblk_exit code, const char *object, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	put_line(object, text, NULL);
+	return code;
+}
+
+/**
+ * err_errno() - say which system call failed
+ * @error: positive errno
+ * @object: the image, device or socket that it is about, or NULL
+ * @fmt: what failed; the errno's text follows it
+ *
+ * Return: the exit code that stands for @error.
+ */
+int err_errno(int error, const char *object, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	put_line(object, text, strerror(error));
+	return err_code(error);
+}
+
+/**
+ * err_hint() - say what to do about the error just reported
+ * @fmt: usually a command to run
+ */
+void err_hint(const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (use_syslog)
+		syslog(LOG_INFO, "hint: %s", text);
+	else
+		fprintf(stderr, "hint: %s\n", text);
+}

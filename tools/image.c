@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * An image on its way into the kernel: identified, opened for direct I/O,
+ * locked as QEMU locks it, its header found to be one that dm-qcow2 serves.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "dm-qcow2/header.h"
+#include "dm.h"
+#include "err.h"
+#include "holder.h"
+#include "image.h"
+#include "lock.h"
+
+/* More than the header, and aligned enough for direct I/O on any device. */
+#define HEADER_BYTES	4096
+
+/**
+ * image_uuid() - name the device after the identity of the image
+ *
+ * A file keeps its inode number while it is attached, so the device can be
+ * found again from any path of the file, without opening it.
+ *
+ * Return: 0, or -ENOTBLK when it is neither a file nor a block device.
+ */
+int image_uuid(const struct stat *st, char *uuid, size_t size)
+{
+	if (S_ISREG(st->st_mode))
+		snprintf(uuid, size, DMDEV_PREFIX "%u:%u-%ju",
+			 major(st->st_dev), minor(st->st_dev),
+			 (uintmax_t)st->st_ino);
+	else if (S_ISBLK(st->st_mode))
+		snprintf(uuid, size, DMDEV_PREFIX "dev-%u:%u",
+			 major(st->st_rdev), minor(st->st_rdev));
+	else
+		return -ENOTBLK;
+	return 0;
+}
+
+/**
+ * image_identify() - find out which image a path means, without opening it
+ * @img: filled in
+ * @arg: the path as the user gave it; kept in @img
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int image_identify(struct image *img, const char *arg)
+{
+	memset(img, 0, sizeof(*img));
+	img->arg = arg;
+	img->fd = -1;
+
+	if (!realpath(arg, img->path) || stat(img->path, &img->st) < 0)
+		return err_errno(errno, arg, "cannot find the image");
+	if (S_ISDIR(img->st.st_mode))
+		return err_report(VBLK_UNSUPPORTED, arg,
+				  "not an image: it is a directory");
+	if (image_uuid(&img->st, img->uuid, sizeof(img->uuid)))
+		return err_report(VBLK_UNSUPPORTED, arg,
+				  "not an image: neither a file nor a block device");
+	return VBLK_OK;
+}
+
+static int open_direct(struct image *img, bool read_only)
+{
+	int flags = O_DIRECT | O_CLOEXEC | (read_only ? O_RDONLY : O_RDWR);
+	struct stat st;
+	int err, ret;
+
+	img->fd = open(img->path, flags);
+	err = img->fd < 0 ? errno : 0;
+	if (err == EINVAL)
+		return err_report(VBLK_UNSUPPORTED, img->arg,
+				  "its file system has no direct I/O");
+	if (err) {
+		ret = err_errno(err, img->arg, "cannot open");
+		if (!read_only && access(img->path, R_OK) == 0)
+			err_hint("vblk-attach --read-only %s", img->arg);
+		return ret;
+	}
+	if (fstat(img->fd, &st) < 0 || st.st_ino != img->st.st_ino ||
+	    st.st_dev != img->st.st_dev)
+		return err_report(VBLK_FAILED, img->arg,
+				  "replaced while it was opened");
+	return VBLK_OK;
+}
+
+static int take_lock(struct image *img, bool read_only)
+{
+	char who[512];
+	int err = lock_image(img->fd, read_only);
+
+	if (!err)
+		return VBLK_OK;
+	if (err != -EAGAIN)
+		return err_errno(-err, img->arg, "cannot lock");
+	if (!holder_of_image(&img->st, who, sizeof(who)))
+		snprintf(who, sizeof(who),
+			 "the kernel, or a process that is not visible here");
+	return err_report(VBLK_BUSY, img->arg, "locked: used by %s", who);
+}
+
+static int get_file_bytes(struct image *img, uint64_t *bytes)
+{
+	*bytes = img->st.st_size;
+	if (S_ISBLK(img->st.st_mode) && ioctl(img->fd, BLKGETSIZE64, bytes) < 0)
+		return err_errno(errno, img->arg, "cannot get its size");
+	return VBLK_OK;
+}
+
+static int refuse(struct image *img, int err, const char *why)
+{
+	switch (err) {
+	case -EUCLEAN:
+		err_report(VBLK_DAMAGED, img->arg, "%s", why);
+		err_hint("qemu-img check %s", img->arg);
+		return VBLK_DAMAGED;
+	case -EINVAL:
+		err_report(VBLK_UNSUPPORTED, img->arg, "%s", why);
+		err_hint("qemu-img info %s", img->arg);
+		return VBLK_UNSUPPORTED;
+	default:
+		return err_report(err_code(-err), img->arg, "%s", why);
+	}
+}
+
+/* The kernel judges the same bytes with the same functions. */
+static int check_header(struct image *img, const void *buf, size_t len,
+			bool read_only)
+{
+	struct qcow2_header header;
+	uint64_t file_bytes;
+	const char *why;
+	int err, ret;
+
+	ret = get_file_bytes(img, &file_bytes);
+	if (ret)
+		return ret;
+	err = qcow2_header_parse(buf, len, &header, &why);
+	if (!err)
+		err = qcow2_header_supported(&header, !read_only, &why);
+	if (!err)
+		err = qcow2_header_verify(&header, file_bytes, &why);
+	if (err)
+		return refuse(img, err, why);
+	img->virtual_bytes = header.size;
+	return VBLK_OK;
+}
+
+static int read_header(struct image *img, bool read_only)
+{
+	ssize_t len;
+	void *buf;
+	int ret;
+
+	if (posix_memalign(&buf, HEADER_BYTES, HEADER_BYTES))
+		return err_errno(ENOMEM, img->arg, "cannot read the header");
+	len = pread(img->fd, buf, HEADER_BYTES, 0);
+	if (len < 0)
+		ret = err_errno(errno, img->arg, "cannot read the header");
+	else
+		ret = check_header(img, buf, len, read_only);
+	free(buf);
+	return ret;
+}
+
+/* dm-qcow2 refuses these as well, but can tell only the kernel log why. */
+static int check_direct_io(struct image *img)
+{
+	struct statx stx;
+
+	if (S_ISBLK(img->st.st_mode))
+		return VBLK_OK;
+	if (statx(img->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) < 0)
+		return err_errno(errno, img->arg, "cannot ask for direct I/O");
+	if (!(stx.stx_mask & STATX_DIOALIGN) || !stx.stx_dio_offset_align)
+		return err_report(VBLK_UNSUPPORTED, img->arg,
+				  "its file system has no direct I/O");
+	return VBLK_OK;
+}
+
+/**
+ * image_open() - open, lock and check an image that was identified
+ * @img: from image_identify()
+ * @read_only: open and lock it for reading only
+ *
+ * Return: an exit code; what is wrong has been reported. image_close() is due
+ * in either case.
+ */
+int image_open(struct image *img, bool read_only)
+{
+	int ret;
+
+	ret = open_direct(img, read_only);
+	if (!ret)
+		ret = take_lock(img, read_only);
+	if (!ret)
+		ret = read_header(img, read_only);
+	if (!ret)
+		ret = check_direct_io(img);
+	return ret;
+}
+
+/** image_close() - let go; the kernel keeps the locks if it has the file */
+void image_close(struct image *img)
+{
+	if (img->fd >= 0)
+		close(img->fd);
+	img->fd = -1;
+}

@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The server of one disk: a process that listens on the vhost-user socket and
+ * hands each front-end to a session, one at a time. It never sees a request.
+ *
+ * The claim on NAME.pid says that it lives, so killing it leaves nothing that
+ * has to be cleaned up before another one takes over.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "disk.h"
+#include "err.h"
+#include "server.h"
+#include "vhost-kernel.h"
+#include "vhost-user.h"
+
+#define SOCKET_GROUP	"kvm"
+#define SOCKET_MODE	0660
+#define STOP_WAIT_MS	60000
+
+/**
+ * struct server - a disk being served
+ * @serving: how
+ * @disk: what
+ * @claim: keeps NAME.pid locked
+ * @listener: the bound socket
+ * @signals: signalfd for the signals that stop the server
+ * @session: the front-end that is connected, or NULL
+ * @conn: its socket, for poll
+ */
+struct server {
+	struct serving serving;
+	struct disk disk;
+	int claim;
+	int listener;
+	int signals;
+	struct vhost_user *session;
+	int conn;
+};
+
+/**
+ * server_check() - can a disk be served on this host?
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int server_check(void)
+{
+	uint64_t features;
+	int err = vhost_kernel_features(&features);
+	int ret;
+
+	if (!err)
+		return VBLK_OK;
+	if (err == -ENOENT || err == -ENODEV || err == -ENXIO) {
+		ret = err_report(VBLK_NOT_FOUND, "vhost_blk",
+				 "the kernel module is not loaded");
+		err_hint("modprobe vhost_blk, or vblk-attach --no-vhost");
+		return ret;
+	}
+	return err_errno(-err, "/dev/vhost-blk", "cannot use it");
+}
+
+/* --- socket ------------------------------------------------------------- */
+
+static void make_address(const char *path, struct sockaddr_un *sun)
+{
+	memset(sun, 0, sizeof(*sun));
+	sun->sun_family = AF_UNIX;
+	memcpy(sun->sun_path, path,
+	       strnlen(path, sizeof(sun->sun_path) - 1));
+}
+
+static bool is_listening(const char *path)
+{
+	struct sockaddr_un sun;
+	int fd, err;
+
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	make_address(path, &sun);
+	err = connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 ? errno : 0;
+	close(fd);
+	return !err || err == EAGAIN;
+}
+
+/**
+ * server_unlink_socket() - remove the socket that a killed server left
+ * @path: the socket
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int server_unlink_socket(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? VBLK_OK :
+			err_errno(errno, path, "cannot use it as a socket");
+	if (!S_ISSOCK(st.st_mode))
+		return err_report(VBLK_BUSY, path,
+				  "socket path in use: not a socket");
+	if (is_listening(path))
+		return err_report(VBLK_BUSY, path,
+				  "socket path in use: a process listens on it");
+	if (unlink(path) < 0)
+		return err_errno(errno, path, "cannot remove the old socket");
+	return VBLK_OK;
+}
+
+/* Root and the group of those who may use KVM, before anybody can connect. */
+static int open_to_group(const char *path)
+{
+	struct group *group = getgrnam(SOCKET_GROUP);
+
+	if (group && chown(path, -1, group->gr_gid) < 0)
+		return -errno;
+	return chmod(path, SOCKET_MODE) < 0 ? -errno : 0;
+}
+
+static int bind_socket(int fd, const char *path)
+{
+	struct sockaddr_un sun;
+	mode_t mask;
+	int err;
+
+	make_address(path, &sun);
+	mask = umask(0177);
+	err = bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 ? -errno : 0;
+	umask(mask);
+	if (err)
+		return err;
+	err = open_to_group(path);
+	if (!err && listen(fd, 1) < 0)
+		err = -errno;
+	if (err)
+		unlink(path);
+	return err;
+}
+
+static int open_listener(struct server *s)
+{
+	const char *path = s->serving.socket;
+	int err, ret;
+
+	ret = server_unlink_socket(path);
+	if (ret)
+		return ret;
+	s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			     0);
+	if (s->listener < 0)
+		return err_errno(errno, path, "cannot create the socket");
+	err = bind_socket(s->listener, path);
+	if (!err)
+		return VBLK_OK;
+	close(s->listener);
+	return err_errno(-err, path, "cannot create the socket");
+}
+
+/* --- one server --------------------------------------------------------- */
+
+static int open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int claim(struct server *s, const char *name)
+{
+	s->claim = state_claim(name);
+	if (s->claim == -EAGAIN)
+		return err_report(VBLK_BUSY, name, "it has a server already");
+	if (s->claim < 0)
+		return err_errno(-s->claim, STATE_DIR, "cannot write");
+	return VBLK_OK;
+}
+
+/**
+ * server_open() - get ready to serve a disk in this process
+ * @d: the device
+ * @serving: how; copied
+ * @server: set on success; server_close() is due
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int server_open(const struct dmdev *d, const struct serving *serving,
+		struct server **server)
+{
+	struct server *s = calloc(1, sizeof(*s));
+	int ret;
+
+	if (!s)
+		return err_report(VBLK_FAILED, d->name, "out of memory");
+	s->serving = *serving;
+	s->conn = -1;
+	ret = claim(s, d->name);
+	if (ret)
+		goto err_free;
+	ret = disk_open(&s->disk, d, &s->serving);
+	if (ret)
+		goto err_claim;
+	s->signals = open_signals();
+	if (s->signals < 0) {
+		ret = err_errno(errno, d->name, "cannot watch for signals");
+		goto err_disk;
+	}
+	ret = open_listener(s);
+	if (ret)
+		goto err_signals;
+	*server = s;
+	return VBLK_OK;
+
+err_signals:
+	close(s->signals);
+err_disk:
+	disk_close(&s->disk);
+err_claim:
+	close(s->claim);
+err_free:
+	free(s);
+	return ret;
+}
+
+static void end_session(struct server *s)
+{
+	if (!s->session)
+		return;
+	vhost_user_free(s->session);
+	s->session = NULL;
+	s->conn = -1;
+	state_set_guest(s->claim, 0);
+}
+
+/** server_close() - stop serving; waits for the guest's requests */
+void server_close(struct server *s)
+{
+	unlink(s->serving.socket);
+	close(s->listener);
+	end_session(s);
+	close(s->signals);
+	disk_close(&s->disk);
+	close(s->claim);
+	free(s);
+}
+
+static pid_t peer_pid(int conn)
+{
+	struct ucred cred = {};
+	socklen_t len = sizeof(cred);
+
+	getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &cred, &len);
+	return cred.pid > 0 ? cred.pid : -1;	/* 0: not in our namespace */
+}
+
+static bool has_hung_up(int conn)
+{
+	struct pollfd p = { .fd = conn, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) > 0 && p.revents & (POLLRDHUP | POLLHUP);
+}
+
+static void accept_front_end(struct server *s)
+{
+	int conn = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (conn < 0)
+		return;
+	/* The next guest may come before we have seen the last one go. */
+	if (s->session && has_hung_up(s->conn))
+		end_session(s);
+	if (s->session) {
+		err_report(VBLK_BUSY, s->serving.socket,
+			   "refused process %d: another one is connected",
+			   peer_pid(conn));
+		close(conn);
+		return;
+	}
+	s->session = vhost_user_new(conn, &s->disk, s->signals);
+	if (!s->session) {
+		close(conn);
+		return;
+	}
+	s->conn = conn;
+	state_set_guest(s->claim, peer_pid(conn));
+}
+
+static void serve_front_end(struct server *s)
+{
+	int err = vhost_user_handle(s->session);
+
+	if (!err)
+		return;
+	if (err != -ECONNRESET)
+		err_errno(-err, s->serving.socket, "dropped process %d",
+			  peer_pid(s->conn));
+	end_session(s);
+}
+
+/**
+ * server_run() - serve until a signal says stop
+ *
+ * Return: an exit code.
+ */
+int server_run(struct server *s)
+{
+	enum { SIGNALS, LISTENER, CONN, NR };
+	struct pollfd fds[NR];
+	int n;
+
+	for (;;) {
+		fds[SIGNALS] = (struct pollfd){ s->signals, POLLIN, 0 };
+		fds[LISTENER] = (struct pollfd){ s->listener, POLLIN, 0 };
+		fds[CONN] = (struct pollfd){ s->conn, POLLIN, 0 };
+		n = poll(fds, NR, -1);
+		if (n < 0 && errno != EINTR)
+			return err_errno(errno, s->serving.socket,
+					 "cannot wait for messages");
+		if (n <= 0)
+			continue;
+		if (fds[SIGNALS].revents)
+			return VBLK_OK;
+		if (fds[CONN].revents)
+			serve_front_end(s);
+		if (fds[LISTENER].revents)
+			accept_front_end(s);
+	}
+}
+
+/* --- a process of its own ----------------------------------------------- */
+
+static void leave_terminal(void)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	err_use_syslog();
+	setsid();
+	if (chdir("/") < 0 || null < 0)
+		return;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	close(null);
+}
+
+/* Only the standard streams and the pipe: the image's locks must not stay. */
+static int keep_only(int fd)
+{
+	const int first = STDERR_FILENO + 1;
+
+	if (fd != first && dup2(fd, first) < 0)
+		return -1;
+	if (syscall(SYS_close_range, first + 1, ~0U, 0) < 0)
+		return -1;
+	return first;
+}
+
+static void run_child(const struct dmdev *d, const struct serving *serving,
+		      int ready)
+{
+	struct server *s;
+	int ret;
+
+	ready = keep_only(ready);
+	if (ready < 0)
+		exit(err_errno(errno, d->name, "cannot start the server"));
+	ret = server_open(d, serving, &s);
+	if (ret)
+		exit(ret);
+	leave_terminal();
+	if (write(ready, "", 1) != 1)
+		ret = VBLK_FAILED;
+	close(ready);
+	if (!ret)
+		ret = server_run(s);
+	server_close(s);
+	exit(ret);
+}
+
+static int wait_ready(pid_t pid, int ready)
+{
+	ssize_t n;
+	int status;
+	char byte;
+
+	do
+		n = read(ready, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	if (n == 1)
+		return VBLK_OK;
+	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+	    WEXITSTATUS(status) != VBLK_OK)
+		return WEXITSTATUS(status);
+	return err_report(VBLK_FAILED, NULL, "the server died at its start");
+}
+
+/**
+ * server_start() - serve a disk in a new process
+ * @d: the device
+ * @serving: how
+ * @pid: set to the server's pid
+ *
+ * Return: an exit code, once the socket can be connected to; what is wrong has
+ * been reported.
+ */
+int server_start(const struct dmdev *d, const struct serving *serving,
+		 pid_t *pid)
+{
+	int pipefd[2], ret;
+
+	if (pipe2(pipefd, O_CLOEXEC) < 0)
+		return err_errno(errno, d->name, "cannot start the server");
+	*pid = fork();
+	if (*pid == 0)
+		run_child(d, serving, pipefd[1]);
+	close(pipefd[1]);
+	if (*pid < 0)
+		ret = err_errno(errno, d->name, "cannot start the server");
+	else
+		ret = wait_ready(*pid, pipefd[0]);
+	close(pipefd[0]);
+	if (ret)
+		*pid = 0;
+	return ret;
+}
+
+static int wait_exit(const char *name, int pidfd)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	int n;
+
+	do
+		n = poll(&p, 1, STOP_WAIT_MS);
+	while (n < 0 && errno == EINTR);
+	if (n > 0)
+		return VBLK_OK;
+	return err_report(VBLK_BUSY, name,
+			  "the server waits for requests of the guest");
+}
+
+/**
+ * server_stop() - end a disk's server and wait until it is gone
+ * @name: the disk
+ * @pid: its server, from state_server()
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int server_stop(const char *name, pid_t pid)
+{
+	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	pid_t guest;
+	int ret;
+
+	if (pidfd < 0)
+		return errno == ESRCH ? VBLK_OK :
+			err_errno(errno, name, "cannot stop the server");
+	/* Still the same one, so that a reused pid is not signalled. */
+	if (state_server(name, &guest) != pid)
+		ret = VBLK_OK;
+	else if (syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0)
+		ret = err_errno(errno, name, "cannot stop the server");
+	else
+		ret = wait_exit(name, pidfd);
+	close(pidfd);
+	return ret;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef VBLK_SERVER_H
+#define VBLK_SERVER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "dm.h"
+#include "state.h"
+
+#define SERVER_MAX_QUEUES	64
+#define SERVER_MAX_QUEUE_SIZE	1024	/* QEMU's limit for a virtqueue */
+
+struct server;
+
+int server_check(void);
+int server_unlink_socket(const char *path);
+int server_start(const struct dmdev *d, const struct serving *serving,
+		 pid_t *pid);
+int server_open(const struct dmdev *d, const struct serving *serving,
+		struct server **server);
+int server_run(struct server *server);
+void server_close(struct server *server);
+int server_stop(const char *name, pid_t pid);
+
+#endif

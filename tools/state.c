@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The files under /run/vblk. Nothing in them has to be trusted after a crash:
+ * whether a server or a guest is there is a question to the kernel's lock
+ * table, which also knows the server's pid.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "state.h"
+
+/* Bytes of NAME.pid: POSIX locks, because those name their owner. */
+enum {
+	CLAIM_SERVER,
+	CLAIM_GUEST,
+};
+
+static void state_path(char *path, size_t size, const char *name,
+		       const char *suffix)
+{
+	snprintf(path, size, STATE_DIR "/%s.%s", name, suffix);
+}
+
+static int make_dir(void)
+{
+	if (mkdir(STATE_DIR, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+static bool is_still_linked(int fd, const char *path)
+{
+	struct stat held, named;
+
+	return fstat(fd, &held) == 0 && stat(path, &named) == 0 &&
+	       held.st_ino == named.st_ino && held.st_dev == named.st_dev;
+}
+
+/**
+ * state_lock() - let one attach or detach of an image run at a time
+ * @uuid: of the image's device
+ *
+ * Waits for the other one. The holder unlinks the file before it lets go, so
+ * whoever gets a lock on an unlinked file starts again.
+ *
+ * Return: a descriptor for state_unlock(), or -errno.
+ */
+int state_lock(const char *uuid)
+{
+	char path[PATH_MAX];
+	int fd, err;
+
+	err = make_dir();
+	if (err)
+		return err;
+	state_path(path, sizeof(path), uuid, "lock");
+	for (;;) {
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (fd < 0)
+			return -errno;
+		if (flock(fd, LOCK_EX) < 0) {
+			err = -errno;
+			close(fd);
+			return err;
+		}
+		if (is_still_linked(fd, path))
+			return fd;
+		close(fd);
+	}
+}
+
+/** state_unlock() - undo state_lock() */
+void state_unlock(const char *uuid, int fd)
+{
+	char path[PATH_MAX];
+
+	state_path(path, sizeof(path), uuid, "lock");
+	unlink(path);
+	close(fd);
+}
+
+static json_object *serving_to_json(const struct serving *s)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "image", json_object_new_string(s->image));
+	json_object_object_add(o, "socket", json_object_new_string(s->socket));
+	json_object_object_add(o, "serial", json_object_new_string(s->serial));
+	json_object_object_add(o, "queues", json_object_new_int(s->queues));
+	json_object_object_add(o, "queue_size",
+			       json_object_new_int(s->queue_size));
+	return o;
+}
+
+/**
+ * state_save() - write NAME.json, whole or not at all
+ *
+ * Return: 0 or -errno.
+ */
+int state_save(const char *name, const struct serving *serving)
+{
+	char path[PATH_MAX], tmp[PATH_MAX];
+	json_object *o = serving_to_json(serving);
+	int err = 0;
+
+	state_path(path, sizeof(path), name, "json");
+	state_path(tmp, sizeof(tmp), name, "json.new");
+	if (json_object_to_file_ext(tmp, o, JSON_C_TO_STRING_PRETTY) < 0 ||
+	    rename(tmp, path) < 0) {
+		err = -errno;
+		unlink(tmp);
+	}
+	json_object_put(o);
+	return err;
+}
+
+static bool get_string(json_object *o, const char *key, char *to, size_t size)
+{
+	json_object *v;
+
+	if (!json_object_object_get_ex(o, key, &v) ||
+	    !json_object_is_type(v, json_type_string))
+		return false;
+	return (size_t)snprintf(to, size, "%s", json_object_get_string(v)) <
+	       size;
+}
+
+static bool get_uint(json_object *o, const char *key, unsigned int *to)
+{
+	json_object *v;
+
+	if (!json_object_object_get_ex(o, key, &v) ||
+	    !json_object_is_type(v, json_type_int) ||
+	    json_object_get_int(v) < 0)
+		return false;
+	*to = json_object_get_int(v);
+	return true;
+}
+
+/**
+ * state_load() - read NAME.json
+ *
+ * Return: 0, -ENOENT when the disk is not served, -EBADMSG when the file is not
+ * what state_save() writes.
+ */
+int state_load(const char *name, struct serving *serving)
+{
+	char path[PATH_MAX];
+	json_object *o;
+	bool ok;
+
+	state_path(path, sizeof(path), name, "json");
+	if (access(path, F_OK) < 0)
+		return -errno;
+	o = json_object_from_file(path);
+	if (!o)
+		return -EBADMSG;
+	memset(serving, 0, sizeof(*serving));
+	ok = get_string(o, "image", serving->image, sizeof(serving->image)) &&
+	     get_string(o, "socket", serving->socket,
+			sizeof(serving->socket)) &&
+	     get_string(o, "serial", serving->serial,
+			sizeof(serving->serial)) &&
+	     get_uint(o, "queues", &serving->queues) &&
+	     get_uint(o, "queue_size", &serving->queue_size);
+	json_object_put(o);
+	return ok ? 0 : -EBADMSG;
+}
+
+/** state_forget() - remove what a disk left, its own socket excepted */
+void state_forget(const char *name)
+{
+	char path[PATH_MAX];
+
+	state_path(path, sizeof(path), name, "json");
+	unlink(path);
+	state_path(path, sizeof(path), name, "pid");
+	unlink(path);
+}
+
+static int claim_lock(int fd, int cmd, short type, off_t byte,
+		      struct flock *fl)
+{
+	*fl = (struct flock){
+		.l_type = type,
+		.l_whence = SEEK_SET,
+		.l_start = byte,
+		.l_len = 1,
+	};
+	return fcntl(fd, cmd, fl) < 0 ? -errno : 0;
+}
+
+/**
+ * state_claim() - become the server of a disk
+ *
+ * The claim ends with the process. POSIX locks end with the first close of the
+ * file, so the server must open NAME.pid nowhere else.
+ *
+ * Return: a descriptor to keep open, -EAGAIN when there is a server, -errno.
+ */
+int state_claim(const char *name)
+{
+	char path[PATH_MAX];
+	struct flock fl;
+	int fd, err;
+
+	state_path(path, sizeof(path), name, "pid");
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	err = claim_lock(fd, F_SETLK, F_WRLCK, CLAIM_SERVER, &fl);
+	if (err) {
+		close(fd);
+		return err == -EACCES ? -EAGAIN : err;
+	}
+	state_set_guest(fd, 0);
+	return fd;
+}
+
+/**
+ * state_set_guest() - tell others whether a guest is connected
+ * @claim: from state_claim()
+ * @guest: pid of the process at the other end, or 0 for none
+ */
+void state_set_guest(int claim, pid_t guest)
+{
+	char text[16];
+	struct flock fl;
+
+	snprintf(text, sizeof(text), "%-14d\n", guest);
+	if (pwrite(claim, text, strlen(text), 0) < 0)
+		return;		/* the pid is for error messages only */
+	claim_lock(claim, F_SETLK, guest ? F_WRLCK : F_UNLCK, CLAIM_GUEST, &fl);
+}
+
+static pid_t read_guest(int fd)
+{
+	char text[16] = "";
+
+	if (pread(fd, text, sizeof(text) - 1, 0) <= 0)
+		return -1;
+	return atoi(text);
+}
+
+/**
+ * state_server() - which process serves a disk
+ * @guest: set to the pid of the guest's process, 0 when none is connected
+ *
+ * Not to be called in the server itself: closing the file would drop its claim.
+ *
+ * Return: the server's pid, 0 when there is none.
+ */
+pid_t state_server(const char *name, pid_t *guest)
+{
+	char path[PATH_MAX];
+	pid_t server = 0;
+	struct flock fl;
+	int fd;
+
+	*guest = 0;
+	state_path(path, sizeof(path), name, "pid");
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (!claim_lock(fd, F_GETLK, F_WRLCK, CLAIM_SERVER, &fl) &&
+	    fl.l_type != F_UNLCK)
+		server = fl.l_pid;
+	if (server && !claim_lock(fd, F_GETLK, F_WRLCK, CLAIM_GUEST, &fl) &&
+	    fl.l_type != F_UNLCK)
+		*guest = read_guest(fd);
+	close(fd);
+	return server;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a disk keeps under /run/vblk while it is attached:
+ *
+ *   NAME.json   how it is served; read again by a server that takes over
+ *   NAME.pid    the server's claim, a lock that dies with the server
+ *   NAME.sock   the vhost-user socket, unless another path was asked for
+ *   UUID.lock   held while an attach or a detach of that image runs
+ */
+#ifndef VBLK_STATE_H
+#define VBLK_STATE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+#define STATE_DIR	"/run/vblk"
+#define SERIAL_BYTES	20	/* as GET_ID returns it; no terminating NUL */
+
+/**
+ * struct serving - how a disk is served to a guest
+ * @image: absolute path of the image
+ * @socket: absolute path of the vhost-user socket
+ * @serial: what the guest sees as the disk's serial number
+ * @queues: request queues offered
+ * @queue_size: descriptors a queue
+ */
+struct serving {
+	char image[PATH_MAX];
+	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char serial[SERIAL_BYTES + 1];
+	unsigned int queues;
+	unsigned int queue_size;
+};
+
+int state_lock(const char *uuid);
+void state_unlock(const char *uuid, int fd);
+
+int state_save(const char *name, const struct serving *serving);
+int state_load(const char *name, struct serving *serving);
+void state_forget(const char *name);
+
+int state_claim(const char *name);
+void state_set_guest(int claim, pid_t guest);
+pid_t state_server(const char *name, pid_t *guest);
+
+#endif

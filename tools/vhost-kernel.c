@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /dev/vhost-blk: the kernel side of a disk, one ioctl a function.
+ *
+ * Whoever opens it owns the address space in which the kernel finds rings and
+ * requests, so this runs in the server process only. Every function returns 0
+ * or -errno.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vhost_blk.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "disk.h"
+#include "vhost-compat.h"
+#include "vhost-kernel.h"
+
+#define DEVICE		"/dev/vhost-blk"
+
+/*
+ * A server that was killed releases its claim when its last request is done;
+ * a device that waits for space may take this long.
+ */
+#define CLAIM_WAIT_MS	60000
+#define CLAIM_POLL_MS	20
+
+static int call_ioctl(struct vhost_kernel *k, unsigned long request, void *arg)
+{
+	return ioctl(k->fd, request, arg) < 0 ? -errno : 0;
+}
+
+/** vhost_kernel_features() - the virtio bits that the kernel knows */
+int vhost_kernel_features(uint64_t *features)
+{
+	struct vhost_kernel k;
+	int err;
+
+	k.fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+	if (k.fd < 0)
+		return -errno;
+	err = call_ioctl(&k, VHOST_GET_FEATURES, features);
+	close(k.fd);
+	return err;
+}
+
+static int claim(struct vhost_kernel *k, int disk_fd, int stop_fd)
+{
+	struct vhost_vring_file backend = { .fd = disk_fd };
+	struct pollfd stop = { .fd = stop_fd, .events = POLLIN };
+	int waited_ms = 0, err;
+
+	for (;;) {
+		err = call_ioctl(k, VHOST_BLK_SET_BACKEND, &backend);
+		if (err != -EBUSY || waited_ms >= CLAIM_WAIT_MS)
+			return err;
+		if (poll(&stop, 1, CLAIM_POLL_MS) > 0)
+			return -EINTR;
+		waited_ms += CLAIM_POLL_MS;
+	}
+}
+
+static int set_serial(struct vhost_kernel *k, const char *serial)
+{
+	char id[VIRTIO_BLK_ID_BYTES] = "";
+	size_t len = strlen(serial);
+
+	memcpy(id, serial, len < sizeof(id) ? len : sizeof(id));
+	return call_ioctl(k, VHOST_BLK_SET_SERIAL, id);
+}
+
+/**
+ * vhost_kernel_open() - own a vhost device and give it the disk
+ * @k: filled in; to be closed on success
+ * @disk: what to serve
+ * @stop_fd: readable when the wait for an earlier owner is to end
+ *
+ * No queue is set up yet, so none starts before its ring is described.
+ */
+int vhost_kernel_open(struct vhost_kernel *k, const struct disk *disk,
+		      int stop_fd)
+{
+	int err;
+
+	k->workers = 0;
+	k->fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+	if (k->fd < 0)
+		return -errno;
+	err = call_ioctl(k, VHOST_SET_OWNER, NULL);
+	if (!err)
+		err = set_serial(k, disk->serving->serial);
+	if (!err)
+		err = claim(k, disk->fd, stop_fd);
+	if (err)
+		vhost_kernel_close(k);
+	return err;
+}
+
+/** vhost_kernel_close() - release the disk when its last request is done */
+void vhost_kernel_close(struct vhost_kernel *k)
+{
+	if (k->fd >= 0)
+		close(k->fd);
+	k->fd = -1;
+}
+
+/** vhost_kernel_set_features() - tell the kernel what the driver acknowledged */
+int vhost_kernel_set_features(struct vhost_kernel *k, uint64_t features)
+{
+	return call_ioctl(k, VHOST_SET_FEATURES, &features);
+}
+
+/**
+ * vhost_kernel_set_memory() - replace the memory table
+ *
+ * When it returns no request uses the old table any more; the rings still use
+ * their old addresses.
+ */
+int vhost_kernel_set_memory(struct vhost_kernel *k, const struct vhost_mem *m)
+{
+	struct vhost_memory *table;
+	unsigned int i;
+	int err;
+
+	table = calloc(1, sizeof(*table) + m->nr * sizeof(table->regions[0]));
+	if (!table)
+		return -ENOMEM;
+	table->nregions = m->nr;
+	for (i = 0; i < m->nr; i++) {
+		table->regions[i].guest_phys_addr =
+			m->regions[i].wire.guest_addr;
+		table->regions[i].memory_size = m->regions[i].wire.bytes;
+		table->regions[i].userspace_addr =
+			vhost_mem_host_addr(&m->regions[i]);
+	}
+	err = call_ioctl(k, VHOST_SET_MEM_TABLE, table);
+	free(table);
+	return err;
+}
+
+/* The first queue runs on the worker that came with the device. */
+static int give_worker(struct vhost_kernel *k, unsigned int index)
+{
+	struct vhost_vring_worker vring = { .index = index };
+	struct vhost_worker_state worker = {};
+	int err;
+
+	if (index == 0 || k->workers & (1ULL << index))
+		return 0;
+	err = call_ioctl(k, VHOST_NEW_WORKER, &worker);
+	if (err)
+		return err;
+	vring.worker_id = worker.worker_id;
+	err = call_ioctl(k, VHOST_ATTACH_VRING_WORKER, &vring);
+	if (!err)
+		k->workers |= 1ULL << index;
+	return err;
+}
+
+static int set_eventfd(struct vhost_kernel *k, unsigned long request,
+		       unsigned int index, int fd)
+{
+	struct vhost_vring_file file = { .index = index, .fd = fd };
+
+	return call_ioctl(k, request, &file);
+}
+
+static int run(struct vhost_kernel *k, unsigned int index, unsigned int num)
+{
+	struct vhost_vring_state state = { .index = index, .num = num };
+
+	return call_ioctl(k, VHOST_BLK_SET_VRING_RUN, &state);
+}
+
+/**
+ * vhost_kernel_start_ring() - set a queue up and let it run
+ *
+ * It goes on where the used ring ends.
+ */
+int vhost_kernel_start_ring(struct vhost_kernel *k,
+			    const struct vhost_kernel_ring *ring)
+{
+	unsigned int index = ring->addr.index;
+	struct vhost_vring_state size = { .index = index, .num = ring->size };
+	int err;
+
+	err = give_worker(k, index);
+	if (!err)
+		err = call_ioctl(k, VHOST_SET_VRING_NUM, &size);
+	if (!err)
+		err = vhost_kernel_set_addr(k, &ring->addr);
+	if (!err)
+		err = vhost_kernel_set_err(k, index, ring->err);
+	if (!err)
+		err = vhost_kernel_set_call(k, index, ring->call);
+	if (!err)
+		err = set_eventfd(k, VHOST_SET_VRING_KICK, index, ring->kick);
+	if (!err)
+		err = run(k, index, 1);
+	return err;
+}
+
+/** vhost_kernel_stop_ring() - stop a queue; returns when it is drained */
+int vhost_kernel_stop_ring(struct vhost_kernel *k, unsigned int index)
+{
+	return run(k, index, 0);
+}
+
+/** vhost_kernel_set_addr() - move a ring, also one that runs */
+int vhost_kernel_set_addr(struct vhost_kernel *k,
+			  const struct vhost_vring_addr *addr)
+{
+	struct vhost_vring_addr copy = *addr;
+
+	return call_ioctl(k, VHOST_SET_VRING_ADDR, &copy);
+}
+
+/** vhost_kernel_set_call() - change the eventfd of completions, -1 for none */
+int vhost_kernel_set_call(struct vhost_kernel *k, unsigned int index, int fd)
+{
+	return set_eventfd(k, VHOST_SET_VRING_CALL, index, fd);
+}
+
+/** vhost_kernel_set_err() - change the eventfd of ring errors, -1 for none */
+int vhost_kernel_set_err(struct vhost_kernel *k, unsigned int index, int fd)
+{
+	return set_eventfd(k, VHOST_SET_VRING_ERR, index, fd);
+}
+
+/** vhost_kernel_get_base() - the position of a stopped queue */
+int vhost_kernel_get_base(struct vhost_kernel *k, unsigned int index,
+			  unsigned int *base)
+{
+	struct vhost_vring_state state = { .index = index };
+	int err = call_ioctl(k, VHOST_GET_VRING_BASE, &state);
+
+	*base = state.num;
+	return err;
+}

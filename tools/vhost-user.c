@@ -1,0 +1,711 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One vhost-user connection: the front-end's messages turned into the state of
+ * /dev/vhost-blk.
+ *
+ *            KICK                     GET_VRING_BASE, reset, end
+ *   stopped ------> started, enabled ----------------------------> stopped
+ *                   = running, while its addresses are in mapped memory
+ *
+ * What the front-end says is kept here, and the kernel device is opened when
+ * the first queue is to run. That way a reset is a close, and a table that
+ * misses the memory of a ring for a moment only pauses that ring.
+ */
+#include <errno.h>
+#include <linux/vhost_blk.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "vhost-kernel.h"
+#include "vhost-user-msg.h"
+#include "vhost-user.h"
+
+#define BIT(n)		(1ULL << (n))
+#define MAX_RING_SIZE	32768
+
+#define PROTOCOL_FEATURES					\
+	(BIT(VHOST_USER_PROTOCOL_F_MQ) |			\
+	 BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) |			\
+	 BIT(VHOST_USER_PROTOCOL_F_CONFIG) |			\
+	 BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE) |		\
+	 BIT(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+
+/**
+ * struct ring - a queue as the front-end described it
+ * @size: descriptors
+ * @base: position given by the front-end; the kernel uses the used ring's
+ * @addr: addresses of the front-end
+ * @has_addr: @addr is valid
+ * @is_started: between a kick eventfd and GET_VRING_BASE
+ * @is_enabled: by SET_VRING_ENABLE
+ * @is_running: in the kernel
+ * @kick: eventfd, or -1; likewise @call and @err
+ * @running_addr: addresses that the kernel has, with @is_running
+ */
+struct ring {
+	unsigned int size;
+	unsigned int base;
+	struct vhost_user_vring_addr addr;
+	bool has_addr;
+	bool is_started;
+	bool is_enabled;
+	bool is_running;
+	int kick;
+	int call;
+	int err;
+	struct vhost_vring_addr running_addr;
+};
+
+/**
+ * struct vhost_user - a connection
+ * @conn: the socket
+ * @stop_fd: readable when the server is to stop
+ * @disk: what is served
+ * @kernel: open once a queue has run, until a reset
+ * @features: what the driver acknowledged
+ * @protocol_features: what the front-end acknowledged
+ * @mem: current memory table
+ * @next: table under construction; empty otherwise
+ * @buf: the message that is being received
+ * @buf_bytes: how much of it is there
+ * @fds: descriptors that came with it; the ones taken from here are -1
+ * @nr_fds: how many came
+ */
+struct vhost_user {
+	int conn;
+	int stop_fd;
+	const struct disk *disk;
+	struct vhost_kernel kernel;
+	uint64_t features;
+	uint64_t protocol_features;
+	struct vhost_mem *mem;
+	struct vhost_mem *next;
+	struct ring rings[VHOST_BLK_MAX_QUEUES];
+	uint8_t buf[VHOST_USER_MAX_BYTES];
+	size_t buf_bytes;
+	int fds[VHOST_USER_MAX_FDS];
+	unsigned int nr_fds;
+};
+
+static void replace_fd(int *slot, int fd)
+{
+	if (*slot >= 0)
+		close(*slot);
+	*slot = fd;
+}
+
+/* Take the n-th descriptor out of the message; -1 if it has none. */
+static int take_fd(struct vhost_user *vu, unsigned int n)
+{
+	int fd = n < vu->nr_fds ? vu->fds[n] : -1;
+
+	if (fd >= 0)
+		vu->fds[n] = -1;
+	return fd;
+}
+
+static struct ring *find_ring(struct vhost_user *vu, unsigned int index)
+{
+	return index < vu->disk->serving->queues ? &vu->rings[index] : NULL;
+}
+
+/* Features that the kernel acts on; the rest is configuration space. */
+static uint64_t kernel_features(const struct vhost_user *vu)
+{
+	return vu->features & vu->disk->kernel_features;
+}
+
+/* --- queues ------------------------------------------------------------- */
+
+static int translate_ring(const struct vhost_mem *m, const struct ring *r,
+			  struct vhost_vring_addr *out)
+{
+	const uint64_t n = r->size;
+	uint64_t desc, used, avail;
+
+	if (!r->has_addr || !n ||
+	    vhost_mem_translate(m, r->addr.desc, 16 * n, &desc) ||
+	    vhost_mem_translate(m, r->addr.avail, 6 + 2 * n, &avail) ||
+	    vhost_mem_translate(m, r->addr.used, 6 + 8 * n, &used))
+		return -EFAULT;
+	*out = (struct vhost_vring_addr){
+		.index = r->addr.index,
+		.flags = r->addr.flags,
+		.desc_user_addr = desc,
+		.used_user_addr = used,
+		.avail_user_addr = avail,
+		.log_guest_addr = r->addr.log,
+	};
+	return 0;
+}
+
+static bool should_run(const struct vhost_user *vu, const struct ring *r)
+{
+	/* Without protocol features there is no message that enables. */
+	bool is_enabled = r->is_enabled ||
+		!(vu->features & BIT(VHOST_USER_F_PROTOCOL_FEATURES));
+
+	return r->is_started && is_enabled;
+}
+
+static int open_kernel(struct vhost_user *vu)
+{
+	int err;
+
+	if (vu->kernel.fd >= 0)
+		return 0;
+	err = vhost_kernel_open(&vu->kernel, vu->disk, vu->stop_fd);
+	if (err)
+		return err;
+	err = vhost_kernel_set_features(&vu->kernel, kernel_features(vu));
+	if (!err)
+		err = vhost_kernel_set_memory(&vu->kernel, vu->mem);
+	if (err)
+		vhost_kernel_close(&vu->kernel);
+	return err;
+}
+
+static int start_ring(struct vhost_user *vu, struct ring *r)
+{
+	struct vhost_kernel_ring kr = {
+		.size = r->size,
+		.kick = r->kick,
+		.call = r->call,
+		.err = r->err,
+	};
+	int err;
+
+	if (translate_ring(vu->mem, r, &kr.addr))
+		return 0;	/* until its memory is there */
+	err = open_kernel(vu);
+	if (!err)
+		err = vhost_kernel_start_ring(&vu->kernel, &kr);
+	if (err)
+		return err;
+	r->is_running = true;
+	r->running_addr = kr.addr;
+	return 0;
+}
+
+static int stop_ring(struct vhost_user *vu, struct ring *r)
+{
+	unsigned int index = r - vu->rings;
+	int err;
+
+	if (!r->is_running)
+		return 0;
+	err = vhost_kernel_stop_ring(&vu->kernel, index);
+	if (!err)
+		err = vhost_kernel_get_base(&vu->kernel, index, &r->base);
+	if (!err)
+		r->is_running = false;
+	return err;
+}
+
+/* Make the kernel run the queue, or not, as the front-end has it now. */
+static int update_ring(struct vhost_user *vu, struct ring *r)
+{
+	if (!should_run(vu, r))
+		return stop_ring(vu, r);
+	return r->is_running ? 0 : start_ring(vu, r);
+}
+
+static void reset_device(struct vhost_user *vu)
+{
+	unsigned int i;
+
+	/* The close stops the queues and waits for their requests. */
+	vhost_kernel_close(&vu->kernel);
+	for (i = 0; i < VHOST_BLK_MAX_QUEUES; i++) {
+		vu->rings[i].is_running = false;
+		vu->rings[i].is_started = false;
+		vu->rings[i].is_enabled = false;
+		vu->rings[i].has_addr = false;
+	}
+	vu->features = 0;
+}
+
+/* --- memory ------------------------------------------------------------- */
+
+/* Give the kernel the next table, and the rings their place in it. */
+static int switch_memory(struct vhost_user *vu)
+{
+	struct vhost_vring_addr addr;
+	struct ring *r;
+	int err;
+
+	if (vu->kernel.fd < 0)
+		return 0;
+	for (r = vu->rings; r < vu->rings + VHOST_BLK_MAX_QUEUES; r++) {
+		if (!r->is_running || !translate_ring(vu->next, r, &addr))
+			continue;
+		err = stop_ring(vu, r);
+		if (err)
+			return err;
+	}
+	err = vhost_kernel_set_memory(&vu->kernel, vu->next);
+	if (err)
+		return err;
+	for (r = vu->rings; r < vu->rings + VHOST_BLK_MAX_QUEUES; r++) {
+		if (!r->is_running || translate_ring(vu->next, r, &addr) ||
+		    !memcmp(&addr, &r->running_addr, sizeof(addr)))
+			continue;
+		err = vhost_kernel_set_addr(&vu->kernel, &addr);
+		if (err)
+			return err;
+		r->running_addr = addr;
+	}
+	return 0;
+}
+
+/* Make vu->next the memory table. No request uses the old one afterwards. */
+static int commit_memory(struct vhost_user *vu)
+{
+	struct vhost_mem *old = vu->mem;
+	struct ring *r;
+	int err;
+
+	err = switch_memory(vu);
+	if (err)
+		return err;
+	vu->mem = vu->next;
+	vu->next = old;
+	vhost_mem_unmap_unshared(vu->next, vu->mem);
+	for (r = vu->rings; r < vu->rings + VHOST_BLK_MAX_QUEUES; r++) {
+		err = update_ring(vu, r);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int replace_memory(struct vhost_user *vu,
+			  const struct vhost_user_msg *msg)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < msg->memory.nr_regions; i++) {
+		err = vhost_mem_add(vu->next, vu->mem, &msg->memory.regions[i],
+				    vu->fds[i]);
+		if (err)
+			return err;
+	}
+	return commit_memory(vu);
+}
+
+static int add_memory(struct vhost_user *vu, const struct vhost_user_msg *msg)
+{
+	int err;
+
+	if (vu->mem->nr >= vu->disk->mem_slots)
+		return -ENOSPC;
+	*vu->next = *vu->mem;
+	err = vhost_mem_add(vu->next, vu->mem, &msg->region, vu->fds[0]);
+	return err ? err : commit_memory(vu);
+}
+
+static int remove_memory(struct vhost_user *vu,
+			 const struct vhost_user_msg *msg)
+{
+	int err;
+
+	*vu->next = *vu->mem;
+	err = vhost_mem_remove(vu->next, &msg->region);
+	return err ? err : commit_memory(vu);
+}
+
+static int change_memory(struct vhost_user *vu,
+			 const struct vhost_user_msg *msg)
+{
+	int err;
+
+	if (msg->request == VHOST_USER_SET_MEM_TABLE)
+		err = replace_memory(vu, msg);
+	else if (msg->request == VHOST_USER_ADD_MEM_REG)
+		err = add_memory(vu, msg);
+	else
+		err = remove_memory(vu, msg);
+	/* Empty after a commit; after an error it may have mappings. */
+	vhost_mem_unmap_unshared(vu->next, vu->mem);
+	return err;
+}
+
+/* --- messages ----------------------------------------------------------- */
+
+static int reply(struct vhost_user *vu, const struct vhost_user_msg *msg,
+		 const void *payload, size_t bytes)
+{
+	uint8_t buf[VHOST_USER_MAX_BYTES];
+	size_t len = vhost_user_reply(msg->request, payload, bytes, buf);
+	ssize_t n = send(vu->conn, buf, len, MSG_NOSIGNAL);
+
+	/* Far smaller than a socket buffer: what does not fit is not read. */
+	return n == (ssize_t)len ? 0 : -EPIPE;
+}
+
+static int reply_u64(struct vhost_user *vu, const struct vhost_user_msg *msg,
+		     uint64_t value)
+{
+	return reply(vu, msg, &value, sizeof(value));
+}
+
+static int set_features(struct vhost_user *vu, uint64_t features)
+{
+	/* QEMU passes bits on that are between it and the driver. */
+	vu->features = features & vu->disk->features;
+	if (vu->kernel.fd < 0)
+		return 0;
+	return vhost_kernel_set_features(&vu->kernel, kernel_features(vu));
+}
+
+static int set_protocol_features(struct vhost_user *vu, uint64_t features)
+{
+	if (features & ~PROTOCOL_FEATURES)
+		return -EINVAL;
+	vu->protocol_features = features;
+	return 0;
+}
+
+static int set_ring_size(struct ring *r, unsigned int size)
+{
+	if (!size || size > MAX_RING_SIZE || (size & (size - 1)) ||
+	    r->is_running)
+		return -EINVAL;
+	r->size = size;
+	return 0;
+}
+
+static int set_ring_addr(struct vhost_user *vu, struct ring *r,
+			 const struct vhost_user_vring_addr *addr)
+{
+	int err;
+
+	if (addr->flags)
+		return -EINVAL;	/* a dirty log was not negotiated */
+	err = stop_ring(vu, r);
+	if (err)
+		return err;
+	r->addr = *addr;
+	r->has_addr = true;
+	return update_ring(vu, r);
+}
+
+static int set_kick(struct vhost_user *vu, struct ring *r)
+{
+	int err, fd = take_fd(vu, 0);
+
+	if (fd < 0)
+		return -EOPNOTSUPP;	/* no polling of rings */
+	err = stop_ring(vu, r);
+	replace_fd(&r->kick, fd);
+	r->is_started = true;
+	return err ? err : update_ring(vu, r);
+}
+
+static int set_call(struct vhost_user *vu, struct ring *r)
+{
+	replace_fd(&r->call, take_fd(vu, 0));
+	if (!r->is_running)
+		return 0;
+	return vhost_kernel_set_call(&vu->kernel, r - vu->rings, r->call);
+}
+
+static int set_err(struct vhost_user *vu, struct ring *r)
+{
+	replace_fd(&r->err, take_fd(vu, 0));
+	if (!r->is_running)
+		return 0;
+	return vhost_kernel_set_err(&vu->kernel, r - vu->rings, r->err);
+}
+
+static int get_base(struct vhost_user *vu, struct ring *r,
+		    const struct vhost_user_msg *msg)
+{
+	struct vhost_user_vring_state state = { .index = msg->state.index };
+	int err;
+
+	err = stop_ring(vu, r);
+	if (err)
+		return err;
+	r->is_started = false;
+	replace_fd(&r->kick, -1);
+	state.num = r->base;
+	return reply(vu, msg, &state, sizeof(state));
+}
+
+static int get_config(struct vhost_user *vu, const struct vhost_user_msg *msg)
+{
+	uint8_t space[VHOST_USER_CONFIG_BYTES] = {};
+	struct vhost_user_config config = msg->config;
+
+	memcpy(space, &vu->disk->config, sizeof(vu->disk->config));
+	memcpy(config.data, space + config.offset, config.bytes);
+	return reply(vu, msg, &config,
+		     offsetof(struct vhost_user_config, data) + config.bytes);
+}
+
+/* Messages about one queue. */
+static int handle_ring(struct vhost_user *vu, struct ring *r,
+		       const struct vhost_user_msg *msg)
+{
+	if (!r)
+		return -EINVAL;
+	switch (msg->request) {
+	case VHOST_USER_SET_VRING_NUM:
+		return set_ring_size(r, msg->state.num);
+	case VHOST_USER_SET_VRING_ADDR:
+		return set_ring_addr(vu, r, &msg->addr);
+	case VHOST_USER_SET_VRING_BASE:
+		r->base = msg->state.num;
+		return 0;
+	case VHOST_USER_GET_VRING_BASE:
+		return get_base(vu, r, msg);
+	case VHOST_USER_SET_VRING_KICK:
+		return set_kick(vu, r);
+	case VHOST_USER_SET_VRING_CALL:
+		return set_call(vu, r);
+	case VHOST_USER_SET_VRING_ERR:
+		return set_err(vu, r);
+	case VHOST_USER_SET_VRING_ENABLE:
+		r->is_enabled = msg->state.num;
+		return update_ring(vu, r);
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+static int handle_message(struct vhost_user *vu,
+			  const struct vhost_user_msg *msg)
+{
+	switch (msg->request) {
+	case VHOST_USER_GET_FEATURES:
+		return reply_u64(vu, msg, vu->disk->features);
+	case VHOST_USER_SET_FEATURES:
+		return set_features(vu, msg->u64);
+	case VHOST_USER_GET_PROTOCOL_FEATURES:
+		return reply_u64(vu, msg, PROTOCOL_FEATURES);
+	case VHOST_USER_SET_PROTOCOL_FEATURES:
+		return set_protocol_features(vu, msg->u64);
+	case VHOST_USER_SET_OWNER:
+		return 0;
+	case VHOST_USER_RESET_OWNER:
+	case VHOST_USER_RESET_DEVICE:
+		reset_device(vu);
+		return 0;
+	case VHOST_USER_GET_QUEUE_NUM:
+		return reply_u64(vu, msg, vu->disk->serving->queues);
+	case VHOST_USER_GET_MAX_MEM_SLOTS:
+		return reply_u64(vu, msg, vu->disk->mem_slots);
+	case VHOST_USER_SET_MEM_TABLE:
+	case VHOST_USER_ADD_MEM_REG:
+	case VHOST_USER_REM_MEM_REG:
+		return change_memory(vu, msg);
+	case VHOST_USER_GET_CONFIG:
+		return get_config(vu, msg);
+	case VHOST_USER_SET_CONFIG:
+		return -EOPNOTSUPP;	/* nothing in it can be written */
+	case VHOST_USER_SET_VRING_ADDR:
+		return handle_ring(vu, find_ring(vu, msg->addr.index), msg);
+	case VHOST_USER_SET_VRING_KICK:
+	case VHOST_USER_SET_VRING_CALL:
+	case VHOST_USER_SET_VRING_ERR:
+		return handle_ring(vu, find_ring(vu, msg->vring_fd_index), msg);
+	default:
+		return handle_ring(vu, find_ring(vu, msg->state.index), msg);
+	}
+}
+
+static bool has_own_reply(const struct vhost_user_msg *msg)
+{
+	switch (msg->request) {
+	case VHOST_USER_GET_FEATURES:
+	case VHOST_USER_GET_PROTOCOL_FEATURES:
+	case VHOST_USER_GET_QUEUE_NUM:
+	case VHOST_USER_GET_MAX_MEM_SLOTS:
+	case VHOST_USER_GET_CONFIG:
+	case VHOST_USER_GET_VRING_BASE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int dispatch(struct vhost_user *vu)
+{
+	struct vhost_user_msg msg;
+	int err;
+
+	err = vhost_user_parse(vu->buf, vu->buf_bytes, vu->nr_fds, &msg);
+	if (err)
+		return err;
+	err = handle_message(vu, &msg);
+	if (has_own_reply(&msg) || !msg.needs_reply ||
+	    !(vu->protocol_features & BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK)))
+		return err;
+	return reply_u64(vu, &msg, err ? 1 : 0);
+}
+
+/* --- connection --------------------------------------------------------- */
+
+static void forget_message(struct vhost_user *vu)
+{
+	unsigned int i;
+
+	for (i = 0; i < vu->nr_fds; i++)
+		if (vu->fds[i] >= 0)
+			close(vu->fds[i]);
+	vu->nr_fds = 0;
+	vu->buf_bytes = 0;
+}
+
+static int keep_fds(struct vhost_user *vu, struct msghdr *mh)
+{
+	struct cmsghdr *cm;
+	size_t n, i;
+	int fd, err = 0;
+
+	for (cm = CMSG_FIRSTHDR(mh); cm; cm = CMSG_NXTHDR(mh, cm)) {
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(fd);
+		for (i = 0; i < n; i++) {
+			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(fd), sizeof(fd));
+			if (vu->nr_fds < VHOST_USER_MAX_FDS) {
+				vu->fds[vu->nr_fds++] = fd;
+				continue;
+			}
+			close(fd);
+			err = -EPROTO;
+		}
+	}
+	return mh->msg_flags & MSG_CTRUNC ? -EPROTO : err;
+}
+
+/* Read up to @want bytes of the message; never any of the next one. */
+static int receive(struct vhost_user *vu, size_t want)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int) * VHOST_USER_MAX_FDS)];
+	} control;
+	struct iovec iov = {
+		.iov_base = vu->buf + vu->buf_bytes,
+		.iov_len = want - vu->buf_bytes,
+	};
+	struct msghdr mh = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n;
+	int err;
+
+	n = recvmsg(vu->conn, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n < 0)
+		return -errno;
+	err = keep_fds(vu, &mh);
+	if (err)
+		return err;
+	if (n == 0)
+		return -ECONNRESET;
+	vu->buf_bytes += n;
+	return vu->buf_bytes == want ? 0 : -EAGAIN;
+}
+
+static int receive_message(struct vhost_user *vu)
+{
+	size_t want = sizeof(struct vhost_user_header);
+	int err = 0;
+
+	if (vu->buf_bytes < want)
+		err = receive(vu, want);
+	if (!err)
+		err = vhost_user_message_bytes(vu->buf, &want);
+	if (!err && vu->buf_bytes < want)
+		err = receive(vu, want);
+	return err;
+}
+
+/**
+ * vhost_user_handle() - do what the front-end asks for
+ * @vu: a connection that is readable
+ *
+ * Return: 0, -ECONNRESET when the front-end has gone, another -errno when the
+ * connection cannot go on.
+ */
+int vhost_user_handle(struct vhost_user *vu)
+{
+	int err;
+
+	err = receive_message(vu);
+	if (err == -EAGAIN || err == -EINTR)
+		return 0;
+	if (!err)
+		err = dispatch(vu);
+	forget_message(vu);
+	return err;
+}
+
+/**
+ * vhost_user_new() - begin a connection
+ * @conn: the socket; belongs to the connection on success
+ * @disk: what is served
+ * @stop_fd: readable when the server is to stop
+ *
+ * Return: NULL when there is no memory.
+ */
+struct vhost_user *vhost_user_new(int conn, const struct disk *disk,
+				  int stop_fd)
+{
+	struct vhost_user *vu = calloc(1, sizeof(*vu));
+	unsigned int i;
+
+	if (!vu)
+		return NULL;
+	vu->mem = calloc(1, sizeof(*vu->mem));
+	vu->next = calloc(1, sizeof(*vu->next));
+	if (!vu->mem || !vu->next) {
+		free(vu->mem);
+		free(vu->next);
+		free(vu);
+		return NULL;
+	}
+	vu->conn = conn;
+	vu->stop_fd = stop_fd;
+	vu->disk = disk;
+	vu->kernel.fd = -1;
+	for (i = 0; i < VHOST_BLK_MAX_QUEUES; i++) {
+		vu->rings[i].kick = -1;
+		vu->rings[i].call = -1;
+		vu->rings[i].err = -1;
+	}
+	return vu;
+}
+
+/**
+ * vhost_user_free() - end a connection
+ *
+ * Waits for the requests that the guest has made: guest memory is unmapped only
+ * when the kernel is done with it.
+ */
+void vhost_user_free(struct vhost_user *vu)
+{
+	unsigned int i;
+
+	vhost_kernel_close(&vu->kernel);
+	vhost_mem_unmap_unshared(vu->mem, vu->next);
+	for (i = 0; i < VHOST_BLK_MAX_QUEUES; i++) {
+		replace_fd(&vu->rings[i].kick, -1);
+		replace_fd(&vu->rings[i].call, -1);
+		replace_fd(&vu->rings[i].err, -1);
+	}
+	forget_message(vu);
+	close(vu->conn);
+	free(vu->mem);
+	free(vu->next);
+	free(vu);
+}
