@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Does an image, as QEMU reads it, hold what the journal promises? */
+#include <err.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "stamp.h"
+#include "verify.h"
+
+#define SAID_AT_MOST 4
+
+struct extent {
+	uint64_t guest_off;
+	uint64_t bytes;
+	uint64_t host_off;
+};
+
+static void complain(unsigned int *wrong, uint64_t sector, uint32_t floor, const char *what, const struct stamp *who)
+{
+	if ((*wrong)++ >= SAID_AT_MOST)
+		return;
+	fprintf(stderr, "  sector %" PRIu64 ", acknowledged version %" PRIu32 ": %s", sector, floor, what);
+	if (who)
+		fprintf(stderr, " (sector %" PRIu64 ", version %" PRIu64 ")", who->sector, who->version);
+	fputc('\n', stderr);
+}
+
+static void verify_sector(const struct promise *p, uint64_t sector, const uint8_t *data, unsigned int *wrong)
+{
+	uint32_t floor = p->floor[sector];
+	struct stamp who;
+
+	if (sector_is_zero(data)) {
+		if (floor)
+			complain(wrong, sector, floor, "reads as zeros", NULL);
+	} else if (!stamp_read(data, &who)) {
+		complain(wrong, sector, floor, "holds what was never written through the device", NULL);
+	} else if (!journal_covers(p->journal, who.version, who.sector)) {
+		complain(wrong, sector, floor, "holds a write that is not in the journal", &who);
+	} else if (who.sector != sector) {
+		complain(wrong, sector, floor, "shows another sector's data", &who);
+	} else if (who.version < floor) {
+		complain(wrong, sector, floor, "holds an older version", &who);
+	}
+}
+
+/* A hole of the image: zeros by definition. */
+static void verify_hole(const struct promise *p, uint64_t from, uint64_t to, unsigned int *wrong)
+{
+	for (; from < to; from++)
+		if (p->floor[from])
+			complain(wrong, from, p->floor[from], "reads as a hole", NULL);
+}
+
+/* Clip sector range [*from, *to) of the image to the journal's range; afterwards in the journal's sectors. */
+static void clip(const struct promise *p, uint64_t *from, uint64_t *to)
+{
+	uint64_t end = p->at_sector + p->journal->nr_sectors;
+
+	*to = (*to < end ? *to : end) - p->at_sector;
+	*from = *from > p->at_sector ? *from - p->at_sector : 0;
+}
+
+static void verify_extent(const struct promise *p, int fd, const struct extent *e, uint64_t from, uint64_t to,
+			  unsigned int *wrong)
+{
+	uint64_t off = e->host_off + (p->at_sector + from) * SECTOR_BYTES - e->guest_off;
+	size_t bytes = (to - from) * SECTOR_BYTES;
+	uint8_t *buf = calloc(1, bytes);
+
+	/* What lies beyond the end of the file reads as zeros. */
+	if (!buf || pread(fd, buf, bytes, off) < 0)
+		err(1, "reading the image");
+	for (; from < to; from++, off += SECTOR_BYTES)
+		verify_sector(p, from, buf + bytes - (to - from) * SECTOR_BYTES, wrong);
+	free(buf);
+}
+
+/* Read the next data extent of the map; its first line is a heading. */
+static bool next_extent(const char **map, struct extent *e)
+{
+	const char *eol;
+
+	while ((eol = strchr(*map, '\n'))) {
+		const char *line = *map;
+
+		*map = eol + 1;
+		if (sscanf(line, "%" SCNx64 " %" SCNx64 " %" SCNx64, &e->guest_off, &e->bytes, &e->host_off) == 3)
+			return true;
+	}
+	return false;
+}
+
+unsigned int verify(const struct promise *p, const char *image, const char *map)
+{
+	int fd = open(image, O_RDONLY);
+	unsigned int wrong = 0;
+	uint64_t seen = 0; /* journal sectors checked so far */
+	struct extent e;
+
+	if (fd < 0)
+		err(1, "%s", image);
+	while (next_extent(&map, &e)) {
+		uint64_t from = e.guest_off / SECTOR_BYTES;
+		uint64_t to = (e.guest_off + e.bytes) / SECTOR_BYTES;
+
+		clip(p, &from, &to);
+		if (to <= from || to > p->journal->nr_sectors)
+			continue;
+		verify_hole(p, seen, from, &wrong);
+		verify_extent(p, fd, &e, from, to, &wrong);
+		seen = to;
+	}
+	verify_hole(p, seen, p->journal->nr_sectors, &wrong);
+	close(fd);
+	return wrong;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Does an image, as QEMU reads it, hold what the journal promises? */
+#ifndef CRASH_VERIFY_H
+#define CRASH_VERIFY_H
+
+#include <stdint.h>
+
+#include "journal.h"
+
+struct promise {
+	const struct journal *journal;
+	uint32_t *floor;   /* by sector: oldest version allowed (journal_floor()) */
+	uint64_t at_sector; /* where the journal's sector 0 is in the image */
+};
+
+/*
+ * Check @image through @map, the text that `qemu-img map` printed for it. Returns the number of sectors that are wrong and
+ * describes the first few on standard error.
+ */
+unsigned int verify(const struct promise *p, const char *image, const char *map);
+
+#endif

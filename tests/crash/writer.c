@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * crash-writer: random stamped writes, flushes and FUA writes from several threads, each acknowledgment marked in a
+ * dm-log-writes log.
+ *
+ * Two writes that overlap are never in flight together (the result would be anybody's), but neighbours inside one cluster or
+ * one L2 table are, and half of the writes stay near the one before to make that likely.
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libdevmapper.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "journal.h"
+#include "options.h"
+#include "random.h"
+#include "stamp.h"
+
+static struct {
+	const char *device;
+	const char *journal;
+	const char *log; /* name of the dm-log-writes device that takes the marks, or NULL */
+	uint64_t seed;
+	uint64_t ops;
+	uint64_t threads;
+	uint64_t max_bytes;
+	uint64_t flush_percent;
+	uint64_t fua_percent;
+} opt = {
+	.seed = 1,
+	.ops = 1000,
+	.threads = 8,
+	.max_bytes = 128 << 10,
+	.flush_percent = 10,
+	.fua_percent = 5,
+};
+
+static const struct option_slot options[] = {
+	{ .name = "log", .text = &opt.log },
+	{ .name = "seed", .number = &opt.seed },
+	{ .name = "ops", .number = &opt.ops },
+	{ .name = "threads", .number = &opt.threads },
+	{ .name = "max-bytes", .number = &opt.max_bytes },
+	{ .name = "flush-percent", .number = &opt.flush_percent },
+	{ .name = "fua-percent", .number = &opt.fua_percent },
+	{ .name = NULL },
+};
+
+static int fd;
+static unsigned int align_sectors; /* every write is a multiple of this */
+static uint64_t max_sectors;
+static struct journal done;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* done, busy, events, ops_left, near, the random state */
+static pthread_mutex_t mark_lock = PTHREAD_MUTEX_INITIALIZER; /* libdevmapper */
+static bool *busy; /* by sector: a write is in flight */
+static uint64_t events;
+static uint64_t ops_left;
+static uint64_t near; /* where the latest write began */
+static uint64_t random_state;
+
+static uint64_t next_event(void)
+{
+	uint64_t event;
+
+	pthread_mutex_lock(&lock);
+	event = ++events;
+	pthread_mutex_unlock(&lock);
+	return event;
+}
+
+/* Record in the log that everything completed by now has been acknowledged. */
+static void put_mark(uint64_t event)
+{
+	struct dm_task *task;
+	char text[64];
+
+	if (!opt.log)
+		return;
+	snprintf(text, sizeof(text), "mark ack=%" PRIu64, event);
+	pthread_mutex_lock(&mark_lock);
+	task = dm_task_create(DM_DEVICE_TARGET_MSG);
+	if (!task || !dm_task_set_name(task, opt.log) || !dm_task_set_sector(task, 0) ||
+	    !dm_task_set_message(task, text) || !dm_task_run(task))
+		errx(1, "%s: cannot mark the log", opt.log);
+	dm_task_destroy(task);
+	pthread_mutex_unlock(&mark_lock);
+}
+
+static bool is_free(uint64_t sector, unsigned int nr)
+{
+	while (nr--)
+		if (busy[sector + nr])
+			return false;
+	return true;
+}
+
+static unsigned int pick_length(void)
+{
+	unsigned int max = max_sectors / align_sectors;
+
+	if (random_below(&random_state, 2) && max > 8)
+		max = 8;
+	return (1 + random_below(&random_state, max)) * align_sectors;
+}
+
+static uint64_t pick_sector(unsigned int nr)
+{
+	uint64_t room = (done.nr_sectors - nr) / align_sectors + 1;
+	uint64_t reach = 4 * max_sectors / align_sectors;
+	uint64_t unit;
+
+	if (random_below(&random_state, 2) || room <= reach)
+		return random_below(&random_state, room) * align_sectors;
+	unit = near / align_sectors + random_below(&random_state, reach);
+	return (unit < room ? unit : unit - reach) * align_sectors;
+}
+
+/* Claim a range that no other write in flight touches; returns the version of the write. */
+static size_t begin_write(bool fua)
+{
+	struct jwrite *w;
+	size_t version;
+
+	pthread_mutex_lock(&lock);
+	version = done.nr_writes++;
+	w = &done.writes[version];
+	do {
+		w->nr_sectors = pick_length();
+		w->sector = pick_sector(w->nr_sectors);
+	} while (!is_free(w->sector, w->nr_sectors));
+	memset(busy + w->sector, true, w->nr_sectors);
+	near = w->sector;
+	w->fua = fua;
+	w->completed = UINT64_MAX;
+	w->submitted = ++events;
+	pthread_mutex_unlock(&lock);
+	return version;
+}
+
+static uint64_t end_write(size_t version)
+{
+	struct jwrite *w = &done.writes[version];
+
+	pthread_mutex_lock(&lock);
+	memset(busy + w->sector, false, w->nr_sectors);
+	w->completed = ++events;
+	pthread_mutex_unlock(&lock);
+	return w->completed;
+}
+
+static void do_write(char *buf, bool fua)
+{
+	size_t version = begin_write(fua);
+	const struct jwrite *w = &done.writes[version];
+	struct iovec iov = { buf, w->nr_sectors * SECTOR_BYTES };
+	uint64_t event;
+	ssize_t n;
+	uint32_t i;
+
+	for (i = 0; i < w->nr_sectors; i++)
+		stamp_make(buf + i * SECTOR_BYTES, w->sector + i, version);
+	n = pwritev2(fd, &iov, 1, w->sector * SECTOR_BYTES, fua ? RWF_DSYNC : 0);
+	if (n < 0)
+		err(1, "%s: write of %zu bytes at sector %" PRIu64, opt.device, iov.iov_len, w->sector);
+	if ((size_t)n != iov.iov_len)
+		errx(1, "%s: short write at sector %" PRIu64, opt.device, w->sector);
+	event = end_write(version);
+	if (fua)
+		put_mark(event);
+}
+
+static void do_flush(void)
+{
+	struct jflush f = { .submitted = next_event() };
+
+	if (fdatasync(fd))
+		err(1, "%s: flush", opt.device);
+	pthread_mutex_lock(&lock);
+	f.completed = ++events;
+	done.flushes[done.nr_flushes++] = f;
+	pthread_mutex_unlock(&lock);
+	put_mark(f.completed);
+}
+
+enum op { OP_END, OP_WRITE, OP_FUA, OP_FLUSH };
+
+static enum op next_op(void)
+{
+	enum op op = OP_END;
+	unsigned int dice;
+
+	pthread_mutex_lock(&lock);
+	if (ops_left) {
+		ops_left--;
+		dice = random_below(&random_state, 100);
+		op = OP_WRITE;
+		if (dice < opt.flush_percent)
+			op = OP_FLUSH;
+		else if (dice < opt.flush_percent + opt.fua_percent)
+			op = OP_FUA;
+	}
+	pthread_mutex_unlock(&lock);
+	return op;
+}
+
+static void *work(void *unused)
+{
+	char *buf = aligned_alloc(4096, (max_sectors * SECTOR_BYTES + 4095) & ~4095u);
+	enum op op;
+
+	if (!buf)
+		err(1, "buffer");
+	while ((op = next_op()) != OP_END) {
+		if (op == OP_FLUSH)
+			do_flush();
+		else
+			do_write(buf, op == OP_FUA);
+	}
+	free(buf);
+	return unused;
+}
+
+static void open_device(void)
+{
+	struct stat st;
+	uint64_t bytes;
+	int block = 512;
+
+	fd = open(opt.device, O_RDWR | O_DIRECT);
+	if (fd < 0 || fstat(fd, &st))
+		err(1, "%s", opt.device);
+	bytes = st.st_size;
+	if (S_ISBLK(st.st_mode) && (ioctl(fd, BLKGETSIZE64, &bytes) || ioctl(fd, BLKSSZGET, &block)))
+		err(1, "%s", opt.device);
+	align_sectors = block / SECTOR_BYTES;
+	done.nr_sectors = bytes / block * align_sectors;
+	max_sectors = opt.max_bytes / SECTOR_BYTES;
+	if (max_sectors > done.nr_sectors)
+		max_sectors = done.nr_sectors;
+}
+
+static void run_threads(void)
+{
+	pthread_t *thread = calloc(opt.threads, sizeof(*thread));
+	unsigned int i;
+
+	if (!thread)
+		err(1, "threads");
+	for (i = 0; i < opt.threads; i++)
+		if (pthread_create(&thread[i], NULL, work, NULL))
+			errx(1, "cannot start a thread");
+	for (i = 0; i < opt.threads; i++)
+		pthread_join(thread[i], NULL);
+	free(thread);
+}
+
+static void parse(int argc, char **argv)
+{
+	int i = options_parse(argc, argv, options);
+
+	if (i < 0 || argc - i != 2 || opt.max_bytes < SECTOR_BYTES) {
+		fputs("usage: crash-writer [--log NAME] [--seed N] [--ops N] [--threads N] [--max-bytes N]\n"
+		      "                    [--flush-percent N] [--fua-percent N] DEVICE JOURNAL\n",
+		      stderr);
+		exit(2);
+	}
+	opt.device = argv[i];
+	opt.journal = argv[i + 1];
+}
+
+int main(int argc, char **argv)
+{
+	parse(argc, argv);
+	open_device();
+	random_seed(&random_state, opt.seed);
+	ops_left = opt.ops;
+	done.nr_writes = 1;
+	done.writes = calloc(opt.ops + 1, sizeof(*done.writes));
+	done.flushes = calloc(opt.ops + 1, sizeof(*done.flushes));
+	busy = calloc(done.nr_sectors, sizeof(*busy));
+	if (!done.writes || !done.flushes || !busy)
+		err(1, "memory");
+	run_threads();
+	journal_save(&done, opt.journal);
+	return 0;
+}
