@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * virtio-front: a virtio-blk driver in user space. Command line.
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "virtio-front.h"
+
+static const char help[] =
+"usage: virtio-front [OPTION]... --device=DEV|--socket=PATH VERB [ARG]...\n"
+"\n"
+"Drives virtio-blk queues from user space, served by /dev/vhost-blk (--device) or\n"
+"by a vhost-user-blk server (--socket).\n"
+"\n"
+"verbs:\n"
+"  verify              random reads, writes and flushes with known data\n"
+"  check               compare the device with the --state that verify has saved\n"
+"  write FILE          copy a file to the disk\n"
+"  read FILE           copy the disk, or its --span, to a file\n"
+"  request TYPE SECTOR BYTES [FLAGS]\n"
+"                      one request: in, out, flush, id, discard, zeroes, erase\n"
+"                      or a number\n"
+"  faults [NAME]...    malformed requests\n"
+"  log                 check the dirty log\n"
+"  hold                serve the rings until standard input ends\n"
+"  bench               measure random I/O of --max-bytes\n"
+"\n"
+"options:\n"
+"  --queues=N          queues (1)\n"
+"  --size=N            descriptors of a ring (256)\n"
+"  --depth=N           requests in flight in each queue (16)\n"
+"  --max-bytes=N       longest request (65536; bench: 4096)\n"
+"  --operations=N      requests, over all queues (verify: 20000)\n"
+"  --seconds=N         duration of bench without --operations (5)\n"
+"  --span=BYTES        use only the beginning of the disk\n"
+"  --seed=N            of data and choices (1)\n"
+"  --write-percent=N   of the requests of bench (0)\n"
+"  --event-idx, --indirect, --no-flush\n"
+"                      features that are negotiated, and not\n"
+"  --unaligned         data buffers at odd addresses\n"
+"  --scattered         requests cut at random places\n"
+"  --regions=N         pieces of guest memory (1)\n"
+"  --workers=N         vhost workers; 0: one for all queues (0)\n"
+"  --busyloop=US       busy-loop timeout\n"
+"  --read-only         pass a read-only descriptor\n"
+"  --serial=TEXT       serial number\n"
+"  --disturb=HOW       meanwhile kill the server, stop queues, detach the device,\n"
+"                      set the memory table or the call eventfds (kill, stop,\n"
+"                      detach, memory, call)\n"
+"  --disturb-ms=N, --disturb-count=N\n"
+"                      pause between disturbances (100), how many (10)\n"
+"  --state=FILE        what was written\n"
+"  --json              machine-readable output of bench\n"
+"  --help\n"
+"\n"
+"exit status: 0 all is as expected, 1 it is not, 2 usage\n";
+
+enum {
+	OPTION_DEVICE = 256, OPTION_SOCKET, OPTION_QUEUES, OPTION_SIZE, OPTION_DEPTH,
+	OPTION_MAX_BYTES, OPTION_OPERATIONS, OPTION_SECONDS, OPTION_SPAN, OPTION_SEED,
+	OPTION_WRITE_PERCENT, OPTION_EVENT_IDX, OPTION_INDIRECT, OPTION_NO_FLUSH,
+	OPTION_UNALIGNED, OPTION_SCATTERED, OPTION_REGIONS, OPTION_WORKERS,
+	OPTION_BUSYLOOP, OPTION_READ_ONLY, OPTION_SERIAL, OPTION_DISTURB,
+	OPTION_DISTURB_MS, OPTION_DISTURB_COUNT, OPTION_STATE, OPTION_JSON, OPTION_HELP,
+};
+
+static const struct option long_options[] = {
+	{ "device", required_argument, NULL, OPTION_DEVICE },
+	{ "socket", required_argument, NULL, OPTION_SOCKET },
+	{ "queues", required_argument, NULL, OPTION_QUEUES },
+	{ "size", required_argument, NULL, OPTION_SIZE },
+	{ "depth", required_argument, NULL, OPTION_DEPTH },
+	{ "max-bytes", required_argument, NULL, OPTION_MAX_BYTES },
+	{ "operations", required_argument, NULL, OPTION_OPERATIONS },
+	{ "seconds", required_argument, NULL, OPTION_SECONDS },
+	{ "span", required_argument, NULL, OPTION_SPAN },
+	{ "seed", required_argument, NULL, OPTION_SEED },
+	{ "write-percent", required_argument, NULL, OPTION_WRITE_PERCENT },
+	{ "event-idx", no_argument, NULL, OPTION_EVENT_IDX },
+	{ "indirect", no_argument, NULL, OPTION_INDIRECT },
+	{ "no-flush", no_argument, NULL, OPTION_NO_FLUSH },
+	{ "unaligned", no_argument, NULL, OPTION_UNALIGNED },
+	{ "scattered", no_argument, NULL, OPTION_SCATTERED },
+	{ "regions", required_argument, NULL, OPTION_REGIONS },
+	{ "workers", required_argument, NULL, OPTION_WORKERS },
+	{ "busyloop", required_argument, NULL, OPTION_BUSYLOOP },
+	{ "read-only", no_argument, NULL, OPTION_READ_ONLY },
+	{ "serial", required_argument, NULL, OPTION_SERIAL },
+	{ "disturb", required_argument, NULL, OPTION_DISTURB },
+	{ "disturb-ms", required_argument, NULL, OPTION_DISTURB_MS },
+	{ "disturb-count", required_argument, NULL, OPTION_DISTURB_COUNT },
+	{ "state", required_argument, NULL, OPTION_STATE },
+	{ "json", no_argument, NULL, OPTION_JSON },
+	{ "help", no_argument, NULL, OPTION_HELP },
+	{ 0 }
+};
+
+static uint64_t number(const char *text, uint64_t min, uint64_t max)
+{
+	char *end;
+	uint64_t value = strtoull(text, &end, 0);
+
+	if (end == text || *end || value < min || value > max)
+		errx(2, "%s: not a number from %llu to %llu", text,
+		     (unsigned long long)min, (unsigned long long)max);
+	return value;
+}
+
+static int disturbance(const char *name)
+{
+	static const char *const names[] = { "", "kill", "stop", "detach", "memory", "call" };
+	size_t i;
+
+	for (i = 1; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(name, names[i]))
+			return i;
+	errx(2, "%s: unknown disturbance", name);
+}
+
+/* Options that say what the disk looks like. */
+static bool set_disk_option(struct front_options *options, int option)
+{
+	switch (option) {
+	case OPTION_DEVICE:
+		options->device = optarg;
+		return true;
+	case OPTION_SOCKET:
+		options->socket = optarg;
+		return true;
+	case OPTION_QUEUES:
+		options->nr_queues = number(optarg, 1, 64);
+		return true;
+	case OPTION_SIZE:
+		options->queue_size = number(optarg, 2, 32768);
+		return true;
+	case OPTION_REGIONS:
+		options->nr_regions = number(optarg, 1, 64);
+		return true;
+	case OPTION_WORKERS:
+		options->nr_workers = number(optarg, 0, 64);
+		return true;
+	case OPTION_BUSYLOOP:
+		options->busyloop_us = number(optarg, 0, 1000000);
+		return true;
+	case OPTION_EVENT_IDX:
+		options->has_event_idx = true;
+		return true;
+	case OPTION_INDIRECT:
+		options->has_indirect = true;
+		return true;
+	case OPTION_NO_FLUSH:
+		options->has_flush = false;
+		return true;
+	case OPTION_READ_ONLY:
+		options->is_read_only = true;
+		return true;
+	case OPTION_SERIAL:
+		options->serial = optarg;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Options that say what is done with it. */
+static bool set_work_option(struct front_options *options, int option)
+{
+	switch (option) {
+	case OPTION_DEPTH:
+		options->depth = number(optarg, 1, 32768);
+		return true;
+	case OPTION_MAX_BYTES:
+		options->max_bytes = number(optarg, 4096, 1 << 30);
+		return true;
+	case OPTION_OPERATIONS:
+		options->operations = number(optarg, 1, UINT32_MAX);
+		return true;
+	case OPTION_SECONDS:
+		options->seconds = number(optarg, 1, 3600);
+		return true;
+	case OPTION_SPAN:
+		options->span = number(optarg, FRONT_SECTOR, UINT64_MAX);
+		return true;
+	case OPTION_SEED:
+		options->seed = number(optarg, 1, UINT64_MAX);
+		return true;
+	case OPTION_WRITE_PERCENT:
+		options->write_percent = number(optarg, 0, 100);
+		return true;
+	case OPTION_UNALIGNED:
+		options->is_unaligned = true;
+		return true;
+	case OPTION_SCATTERED:
+		options->is_scattered = true;
+		return true;
+	case OPTION_DISTURB:
+		options->disturb = disturbance(optarg);
+		return true;
+	case OPTION_DISTURB_MS:
+		options->disturb_ms = number(optarg, 1, 60000);
+		return true;
+	case OPTION_DISTURB_COUNT:
+		options->disturb_count = number(optarg, 0, 1000000);
+		return true;
+	case OPTION_STATE:
+		options->state = optarg;
+		return true;
+	case OPTION_JSON:
+		options->is_json = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void parse(struct front_options *options, int argc, char **argv)
+{
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		if (option == OPTION_HELP) {
+			fputs(help, stdout);
+			exit(0);
+		}
+		if (!set_disk_option(options, option) && !set_work_option(options, option))
+			exit(2);
+	}
+	if (!options->device == !options->socket || optind == argc)
+		errx(2, "needs --device or --socket, and a verb (--help)");
+}
+
+static uint64_t device_capacity(const char *path)
+{
+	uint64_t bytes;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, BLKGETSIZE64, &bytes))
+		err(1, "%s", path);
+	close(fd);
+	return bytes / FRONT_SECTOR;
+}
+
+static void set_up(struct front *front)
+{
+	struct front_options *options = &front->options;
+	size_t ring_bytes = options->queue_size * (FRONT_MAX_SEGMENTS + 2) * 16 +
+			    5 * FRONT_PAGE;
+	size_t slot_bytes = options->max_bytes + 3 * FRONT_PAGE;
+	unsigned int i;
+
+	front_memory_init(&front->memory, options->nr_queues *
+			  (ring_bytes + (options->depth + 2) * slot_bytes) +
+			  16 * FRONT_PAGE);
+	front->rings = calloc(options->nr_queues, sizeof(*front->rings));
+	if (!front->rings)
+		err(1, "rings");
+	for (i = 0; i < options->nr_queues; i++)
+		front_ring_init(&front->rings[i], &front->memory, i, options);
+	front->link = -1;
+	front->transport = options->socket ? &front_user : &front_vhost;
+	if (options->device)
+		front->capacity = device_capacity(options->device);
+}
+
+static int run(struct front *front, const char *verb, int argc, char **argv)
+{
+	if (!strcmp(verb, "verify"))
+		return front_verify(front);
+	if (!strcmp(verb, "check"))
+		return front_check(front);
+	if (!strcmp(verb, "write") && argc == 1)
+		return front_copy_in(front, argv[0]);
+	if (!strcmp(verb, "read") && argc == 1)
+		return front_copy_out(front, argv[0]);
+	if (!strcmp(verb, "request"))
+		return front_request(front, argc, argv);
+	if (!strcmp(verb, "faults"))
+		return front_faults(front, argc, argv);
+	if (!strcmp(verb, "log"))
+		return front_log(front);
+	if (!strcmp(verb, "hold"))
+		return front_hold(front);
+	if (!strcmp(verb, "bench"))
+		return front_bench(front);
+	errx(2, "%s: unknown verb, or wrong arguments (--help)", verb);
+}
+
+int main(int argc, char **argv)
+{
+	struct front front = {
+		.options = {
+			.nr_queues = 1, .queue_size = 256, .depth = 16, .seconds = 5,
+			.nr_regions = 1, .disturb_ms = 100, .disturb_count = 10,
+			.seed = 1, .has_flush = true,
+		},
+	};
+	const char *verb;
+
+	parse(&front.options, argc, argv);
+	verb = argv[optind];
+	if (!front.options.max_bytes)
+		front.options.max_bytes = strcmp(verb, "bench") ? 65536 : 4096;
+	if (!front.options.operations && !strcmp(verb, "verify"))
+		front.options.operations = 20000;
+	set_up(&front);
+	return run(&front, verb, argc - optind - 1, argv + optind + 1);
+}
