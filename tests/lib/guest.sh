@@ -41,12 +41,16 @@ guest_launch()
 	cleanup guest_end "$name"
 }
 
+# Each page that a guest touches first is a trip through two hypervisors: few large pages, not many small ones.
 guest_needs()
 {
 	requires qemu-system-x86_64
-	[ -e /dev/kvm ] && return
-	grep -q -w svm /proc/cpuinfo && modprobe kvm_amd
-	grep -q -w vmx /proc/cpuinfo && modprobe kvm_intel
+	echo always >/sys/kernel/mm/transparent_hugepage/shmem_enabled
+	if grep -q -w svm /proc/cpuinfo; then
+		modprobe kvm_amd
+	elif grep -q -w vmx /proc/cpuinfo; then
+		modprobe kvm_intel
+	fi
 }
 
 # guest_disk DISK QUEUES: QEMU's options for the disk; no word of them has a space.
@@ -73,14 +77,15 @@ guest_qemu()
 	local name=$1 smp=$2 mem=$3
 	shift 3
 
-	exec qemu-system-x86_64 -machine q35,memory-backend=mem -accel kvm -accel tcg -cpu max -smp "$smp" -m "$mem" \
+	exec qemu-system-x86_64 -machine q35,memory-backend=mem -accel kvm -accel tcg -cpu max,-xsave -smp "$smp" -m "$mem" \
 		-object "memory-backend-memfd,id=mem,size=${mem}M,share=on" \
-		-kernel "$VBLK_BUILD/guest/vmlinuz" -initrd "$VBLK_BUILD/guest/initramfs" \
+		-kernel "$VBLK_BUILD/guest/vmlinux" -initrd "$VBLK_BUILD/guest/initramfs" \
 		-append 'console=ttyS0 quiet' -nodefaults -display none -serial "file:$TMP/$name.console" \
 		-chardev "pipe,id=agent,path=$TMP/$name.agent" -device virtio-serial-pci \
 		-device virtserialport,chardev=agent,name=vblk.agent \
 		-chardev "pipe,id=monitor,path=$TMP/$name.monitor" -mon chardev=monitor \
-		"$@" </dev/null
+		"$@" -drive "file=$VBLK_BUILD/guest/tools,format=raw,if=none,id=tools,readonly=on" \
+		-device virtio-blk-pci,drive=tools,serial=vblk-tools </dev/null
 }
 
 guest_alive()

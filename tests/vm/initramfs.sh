@@ -31,12 +31,13 @@ initramfs_modules()
 	done
 }
 
-# initramfs_program DIR PROGRAM...: programs with the libraries that they are linked with.
+# initramfs_program DIR PROGRAM...: programs in DIR/bin with the libraries that they are linked with.
 initramfs_program()
 {
 	local dir=$1 program file
 	shift
 
+	mkdir -p "$dir/bin"
 	for program; do
 		program=$(command -v "$program")
 		cp -L "$program" "$dir/bin/"
@@ -47,9 +48,10 @@ initramfs_program()
 	done
 }
 
-# initramfs_pack DIR OUT: appears under its name only when whole, as several runs may make the same one.
+# initramfs_pack DIR OUT [FILTER]: packed by FILTER (gzip). OUT appears under its name only when whole, as
+# several runs may make the same one.
 initramfs_pack()
 {
-	(cd "$1" && find . | cpio -o -H newc --quiet | gzip -1) >"$2.$$"
+	(cd "$1" && find . | cpio -o -H newc --quiet | ${3:-gzip -1}) >"$2.$$"
 	mv "$2.$$" "$2"
 }
