@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Every barrier of the module: where it stands and what it orders.
+ *
+ * tests/crash/removing-any-barrier-is-noticed takes each of them out by the
+ * module parameter skip_barrier of a test build (DM_QCOW2_TEST_BARRIERS=y), and
+ * expects the crash replay to notice.
+ */
+#ifndef DM_QCOW2_BARRIER_H
+#define DM_QCOW2_BARRIER_H
+
+struct qcow2;
+
+/**
+ * enum qcow2_barrier - the barriers
+ * @QCOW2_BARRIER_COMMIT_DATA: copied data <= the entries that point at it
+ * @QCOW2_BARRIER_COMMIT: entries and data <= acknowledgement of a FLUSH or FUA
+ * @QCOW2_BARRIER_ZEROED: zeroed clusters <= their refcounts
+ * @QCOW2_BARRIER_REFCOUNTS: refcounts <= entries that use the clusters; a new
+ *	refcount block <= the refcount-table entry that points at it
+ * @QCOW2_BARRIER_REFTABLE: refcount-table entries <= entries that use clusters
+ *	which the new blocks count; a new refcount table <= the header
+ * @QCOW2_BARRIER_HEADER: the header <= whatever relies on it
+ * @QCOW2_BARRIER_RETURN: refcount decreases <= reuse or truncation
+ */
+enum qcow2_barrier {
+	QCOW2_BARRIER_COMMIT_DATA,
+	QCOW2_BARRIER_COMMIT,
+	QCOW2_BARRIER_ZEROED,
+	QCOW2_BARRIER_REFCOUNTS,
+	QCOW2_BARRIER_REFTABLE,
+	QCOW2_BARRIER_HEADER,
+	QCOW2_BARRIER_RETURN,
+	QCOW2_NR_BARRIERS,
+};
+
+/**
+ * qcow2_barrier - make everything written so far durable
+ * @q: the image
+ * @barrier: which one this is
+ *
+ * Context: our own threads and suspend, never a thread that serves I/O. An error
+ * fails the image before this returns, and is returned to everybody whose
+ * barrier comes later: it is never retried into success.
+ *
+ * Return: 0 or -EIO.
+ */
+int __must_check qcow2_barrier(struct qcow2 *q, enum qcow2_barrier barrier);
+
+#endif /* DM_QCOW2_BARRIER_H */

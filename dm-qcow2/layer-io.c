@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Synchronous I/O on a layer: metadata, zeroing, barriers.
+ *
+ * Everything here may sleep and is called from our own threads, or from a
+ * suspend or resume; callers that a write-back could recurse into run under
+ * memalloc_noio_save().
+ */
+#include <linux/bio.h>
+#include <linux/blkdev.h>
+#include <linux/completion.h>
+#include <linux/device-mapper.h>
+#include <linux/falloc.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+
+#include "layer.h"
+
+/* Pieces under way of one qcow2_layer_rw(); @done when the last one is back. */
+struct batch {
+	atomic_t pending;
+	int err;
+	struct completion done;
+};
+
+struct piece {
+	struct kiocb iocb;
+	struct bio_vec bvec;
+	struct batch *batch;
+	refcount_t refs;
+};
+
+static void batch_put(struct batch *b, int err)
+{
+	if (err)
+		cmpxchg(&b->err, 0, err);
+	if (atomic_dec_and_test(&b->pending))
+		complete(&b->done);
+}
+
+static void piece_put(struct piece *p)
+{
+	if (refcount_dec_and_test(&p->refs))
+		kfree(p);
+}
+
+/* Direct I/O may complete in an interrupt, and before read_iter returns. */
+static void piece_complete(struct kiocb *iocb, long ret)
+{
+	struct piece *p = container_of(iocb, struct piece, iocb);
+	bool is_write = iocb->ki_flags & IOCB_WRITE;
+	int err = ret < 0 ? ret : 0;
+
+	if (is_write)
+		kiocb_end_write(iocb);
+	if (!err && ret < p->bvec.bv_len) {
+		if (is_write)
+			err = -EIO;
+		else
+			memset(bvec_virt(&p->bvec) + ret, 0, p->bvec.bv_len - ret);
+	}
+	batch_put(p->batch, err);
+	piece_put(p);
+}
+
+static int submit_file(const struct qcow2_layer *l, enum req_op op,
+		       const struct qcow2_iovec *v, struct batch *b)
+{
+	bool is_write = op == REQ_OP_WRITE;
+	struct iov_iter iter;
+	struct piece *p;
+	ssize_t ret;
+
+	p = kzalloc(sizeof(*p), GFP_NOIO);
+	if (!p)
+		return -ENOMEM;
+	p->batch = b;
+	refcount_set(&p->refs, 2);
+	bvec_set_virt(&p->bvec, v->buf, v->bytes);
+	iov_iter_bvec(&iter, is_write ? ITER_SOURCE : ITER_DEST, &p->bvec, 1, v->bytes);
+	p->iocb.ki_filp = l->file;
+	p->iocb.ki_pos = v->host_off;
+	p->iocb.ki_flags = IOCB_DIRECT | (is_write ? IOCB_WRITE : 0);
+	p->iocb.ki_complete = piece_complete;
+
+	if (is_write) {
+		kiocb_start_write(&p->iocb);
+		ret = l->file->f_op->write_iter(&p->iocb, &iter);
+	} else {
+		ret = l->file->f_op->read_iter(&p->iocb, &iter);
+	}
+	if (ret != -EIOCBQUEUED)
+		piece_complete(&p->iocb, ret);
+	piece_put(p);
+	return 0;
+}
+
+static void bdev_endio(struct bio *bio)
+{
+	batch_put(bio->bi_private, blk_status_to_errno(bio->bi_status));
+	bio_put(bio);
+}
+
+static int submit_bdev(const struct qcow2_layer *l, enum req_op op,
+		       const struct qcow2_iovec *v, struct batch *b)
+{
+	struct bio *bio;
+
+	bio = bio_alloc(l->dev->bdev, 1, op | REQ_META | REQ_SYNC, GFP_NOIO);
+	bio->bi_iter.bi_sector = v->host_off >> SECTOR_SHIFT;
+	bio->bi_private = b;
+	bio->bi_end_io = bdev_endio;
+	__bio_add_page(bio, virt_to_page(v->buf), v->bytes, offset_in_page(v->buf));
+	submit_bio(bio);
+	return 0;
+}
+
+int qcow2_layer_rw(const struct qcow2_layer *l, enum req_op op,
+		   const struct qcow2_iovec *vec, unsigned int count)
+{
+	struct batch b = {
+		.pending = ATOMIC_INIT(1),
+		.done = COMPLETION_INITIALIZER_ONSTACK(b.done),
+	};
+	struct blk_plug plug;
+	unsigned int i;
+	int err = 0;
+
+	blk_start_plug(&plug);
+	for (i = 0; i < count && !err; i++) {
+		atomic_inc(&b.pending);
+		if (l->dev)
+			err = submit_bdev(l, op, &vec[i], &b);
+		else
+			err = submit_file(l, op, &vec[i], &b);
+		if (err)
+			batch_put(&b, err);
+	}
+	blk_finish_plug(&plug);
+	batch_put(&b, 0);
+	wait_for_completion(&b.done);
+	return b.err;
+}
+
+u64 qcow2_layer_bytes(const struct qcow2_layer *l)
+{
+	return l->dev ? bdev_nr_bytes(l->dev->bdev) : i_size_read(file_inode(l->file));
+}
+
+void qcow2_layer_invalidate(const struct qcow2_layer *l)
+{
+	if (!l->dev)
+		return;
+	sync_blockdev(l->dev->bdev);
+	invalidate_bdev(l->dev->bdev);
+}
+
+int qcow2_layer_sync(const struct qcow2_layer *l)
+{
+	if (l->dev)
+		return blkdev_issue_flush(l->dev->bdev);
+	return vfs_fsync_range(l->file, 0, LLONG_MAX, 1);
+}
+
+int qcow2_layer_zero(const struct qcow2_layer *l, u64 host_off, u64 bytes)
+{
+	if (l->dev)
+		return blkdev_issue_zeroout(l->dev->bdev, host_off >> SECTOR_SHIFT,
+					    bytes >> SECTOR_SHIFT, GFP_NOIO,
+					    BLKDEV_ZERO_NOUNMAP);
+	return vfs_fallocate(l->file, FALLOC_FL_ZERO_RANGE, host_off, bytes);
+}
+
+void qcow2_layer_discard(const struct qcow2_layer *l, u64 host_off, u64 bytes)
+{
+	if (!l->dev)
+		vfs_fallocate(l->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			      host_off, bytes);
+}
+
+int qcow2_layer_truncate(const struct qcow2_layer *l, u64 bytes)
+{
+	if (l->dev)
+		return 0;
+	return vfs_truncate(&l->file->f_path, bytes);
+}

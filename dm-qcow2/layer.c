@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Opening a layer, and the registry of layers in use.
+ *
+ * dm's own holder of a block device is shared by all dm devices, and files have
+ * none. So one module-wide list, keyed by inode, says who uses which image:
+ *  - one mapped device may hold an image for writing, and then nobody else any;
+ *  - during a reload the old and the new table of one mapped device both hold
+ *    it, and share the open file description, so that its locks stay;
+ *  - of those two, one is active at a time, and only that one does I/O.
+ */
+#include <linux/device-mapper.h>
+#include <linux/file.h>
+#include <linux/kdev_t.h>
+#include <linux/stat.h>
+
+#include "layer.h"
+#include "table.h"
+
+static DEFINE_MUTEX(registry_lock);
+static LIST_HEAD(registry);
+
+static struct inode *layer_inode(const struct file *file)
+{
+	return file->f_mapping->host;
+}
+
+/* A layer of the same mapped device on the same image, or NULL. */
+static struct qcow2_layer *find_sibling(const struct qcow2_layer *l)
+{
+	struct qcow2_layer *other;
+
+	lockdep_assert_held(&registry_lock);
+	list_for_each_entry(other, &registry, node)
+		if (other->md == l->md &&
+		    layer_inode(other->file) == layer_inode(l->file))
+			return other;
+	return NULL;
+}
+
+static int check_registry(const struct qcow2_layer *l)
+{
+	struct qcow2_layer *other;
+
+	lockdep_assert_held(&registry_lock);
+	list_for_each_entry(other, &registry, node) {
+		if (layer_inode(other->file) != layer_inode(l->file))
+			continue;
+		if (other->md != l->md && (other->is_writable || l->is_writable))
+			return -EBUSY;
+		if (other->table == l->table)
+			return -EBUSY;
+	}
+	return 0;
+}
+
+static int open_file(struct qcow2_layer *l, struct dm_target *ti,
+		     const struct qcow2_table *table)
+{
+	int flags = (l->is_writable ? O_RDWR : O_RDONLY) | O_DIRECT | O_LARGEFILE;
+
+	l->file = table->path ? filp_open(table->path, flags, 0) : fget(table->fd);
+	if (IS_ERR(l->file)) {
+		ti->error = "Cannot open the layer";
+		return PTR_ERR(l->file);
+	}
+	if (!l->file) {
+		ti->error = "Layer descriptor is not open";
+		return -EBADF;
+	}
+	return 0;
+}
+
+static int check_file(const struct qcow2_layer *l, struct dm_target *ti)
+{
+	struct inode *inode = layer_inode(l->file);
+
+	if (!S_ISREG(inode->i_mode) && !S_ISBLK(inode->i_mode)) {
+		ti->error = "Layer is neither a regular file nor a block device";
+		return -EINVAL;
+	}
+	if (!(l->file->f_mode & FMODE_READ) ||
+	    (l->is_writable && !(l->file->f_mode & FMODE_WRITE))) {
+		ti->error = "Layer is not open for what the table needs";
+		return -EACCES;
+	}
+	if (!(l->file->f_mode & FMODE_CAN_ODIRECT) || !l->file->f_op->read_iter ||
+	    (l->is_writable && !l->file->f_op->write_iter)) {
+		ti->error = "Layer does not support direct I/O";
+		return -EOPNOTSUPP;
+	}
+	if (S_ISREG(inode->i_mode) && inode->i_sb->s_bdev &&
+	    inode->i_sb->s_bdev->bd_disk == dm_disk(l->md)) {
+		ti->error = "Layer lives on this very device";
+		return -ELOOP;
+	}
+	return 0;
+}
+
+static int probe_file(struct qcow2_layer *l, struct dm_target *ti)
+{
+	struct kstat stat;
+	int err;
+
+	err = vfs_getattr(&l->file->f_path, &stat, STATX_DIOALIGN,
+			  AT_STATX_SYNC_AS_STAT);
+	if (err || !(stat.result_mask & STATX_DIOALIGN) ||
+	    !stat.dio_mem_align || !stat.dio_offset_align) {
+		ti->error = "Layer's file system does not tell its direct I/O alignment";
+		return err ?: -EOPNOTSUPP;
+	}
+	l->mem_align = stat.dio_mem_align;
+	l->io_align = max_t(u32, stat.dio_offset_align, SECTOR_SIZE);
+	return 0;
+}
+
+static int probe_bdev(struct qcow2_layer *l, struct dm_target *ti)
+{
+	char name[32];
+	dev_t devt = layer_inode(l->file)->i_rdev;
+	int err;
+
+	snprintf(name, sizeof(name), "%u:%u", MAJOR(devt), MINOR(devt));
+	err = dm_get_device(ti, name, dm_table_get_mode(ti->table), &l->dev);
+	if (err) {
+		ti->error = "Cannot claim the layer's block device";
+		return err;
+	}
+	l->mem_align = bdev_dma_alignment(l->dev->bdev) + 1;
+	l->io_align = bdev_logical_block_size(l->dev->bdev);
+	return 0;
+}
+
+/* Lock the image, or share the description that holds its locks already. */
+static int lock_or_share(struct qcow2_layer *l, struct dm_target *ti, bool by_path)
+{
+	struct qcow2_layer *sibling = find_sibling(l);
+	int err;
+
+	err = check_registry(l);
+	if (err) {
+		ti->error = "Image is in use by another mapped device";
+		return err;
+	}
+	if (!by_path)
+		return 0;
+	if (sibling && (sibling->is_writable || !l->is_writable)) {
+		fput(l->file);
+		l->file = get_file(sibling->file);
+		return 0;
+	}
+	err = qcow2_image_lock(l->file, l->is_writable);
+	if (err)
+		ti->error = "Image is locked by another process";
+	return err;
+}
+
+static int register_layer(struct qcow2_layer *l, struct dm_target *ti, bool by_path)
+{
+	int err;
+
+	mutex_lock(&registry_lock);
+	err = lock_or_share(l, ti, by_path);
+	if (!err)
+		list_add(&l->node, &registry);
+	mutex_unlock(&registry_lock);
+	return err;
+}
+
+int qcow2_layer_open(struct qcow2_layer *l, struct dm_target *ti,
+		     const struct qcow2_table *table)
+{
+	int err;
+
+	*l = (struct qcow2_layer) {
+		.md = dm_table_get_md(ti->table),
+		.table = ti->table,
+		.is_writable = dm_table_get_mode(ti->table) & BLK_OPEN_WRITE,
+	};
+	err = open_file(l, ti, table);
+	if (err)
+		return err;
+	err = check_file(l, ti);
+	if (err)
+		goto err_fput;
+	if (S_ISBLK(layer_inode(l->file)->i_mode))
+		err = probe_bdev(l, ti);
+	else
+		err = probe_file(l, ti);
+	if (err)
+		goto err_fput;
+	err = register_layer(l, ti, table->path);
+	if (err)
+		goto err_put_device;
+	return 0;
+
+err_put_device:
+	if (l->dev)
+		dm_put_device(ti, l->dev);
+err_fput:
+	__fput_sync(l->file);
+	return err;
+}
+
+void qcow2_layer_close(struct qcow2_layer *l, struct dm_target *ti)
+{
+	mutex_lock(&registry_lock);
+	list_del(&l->node);
+	mutex_unlock(&registry_lock);
+
+	if (l->dev)
+		dm_put_device(ti, l->dev);
+	__fput_sync(l->file);
+}
+
+int qcow2_layer_activate(struct qcow2_layer *l)
+{
+	struct qcow2_layer *other;
+	int err = 0;
+
+	mutex_lock(&registry_lock);
+	list_for_each_entry(other, &registry, node)
+		if (other != l && other->is_active &&
+		    layer_inode(other->file) == layer_inode(l->file) &&
+		    (other->is_writable || l->is_writable))
+			err = -EBUSY;
+	if (!err)
+		l->is_active = true;
+	mutex_unlock(&registry_lock);
+	return err;
+}
+
+void qcow2_layer_deactivate(struct qcow2_layer *l)
+{
+	mutex_lock(&registry_lock);
+	l->is_active = false;
+	mutex_unlock(&registry_lock);
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A layer: the file or block device that holds a qcow2 image, how it is opened
+ * and locked, and synchronous I/O on it.
+ *
+ * I/O of a guest's data does not come through here: a block device is remapped
+ * in place (target.c), a file gets asynchronous requests (run.c).
+ */
+#ifndef DM_QCOW2_LAYER_H
+#define DM_QCOW2_LAYER_H
+
+#include <linux/blk_types.h>
+#include <linux/fs.h>
+
+struct dm_dev;
+struct dm_target;
+struct mapped_device;
+struct qcow2;
+struct qcow2_table;
+
+/**
+ * struct qcow2_layer - an opened layer
+ * @file: the open file description; carries the locks of the image. All mapped
+ *	devices of one mapped_device on one image share it.
+ * @dev: the block device, or NULL for a regular file
+ * @mem_align: alignment of memory for direct I/O, bytes; a power of two
+ * @io_align: alignment of offsets and lengths for direct I/O, bytes
+ * @md: the mapped device this layer belongs to
+ * @table: the table this layer belongs to
+ * @node: in the registry; protected by its mutex
+ * @is_active: between preresume and postsuspend; protected by the registry's mutex
+ * @is_writable: opened for writing
+ */
+struct qcow2_layer {
+	struct file *file;
+	struct dm_dev *dev;
+	u32 mem_align;
+	u32 io_align;
+	struct mapped_device *md;
+	struct dm_table *table;
+	struct list_head node;
+	bool is_active;
+	bool is_writable;
+};
+
+/**
+ * struct qcow2_iovec - one piece of synchronous metadata I/O
+ * @host_off: offset in the layer, a multiple of @io_align
+ * @buf: memory from kmalloc or the page allocator, not vmalloc
+ * @bytes: length, a multiple of @io_align
+ */
+struct qcow2_iovec {
+	u64 host_off;
+	void *buf;
+	u32 bytes;
+};
+
+/**
+ * qcow2_layer_open - open the layer that a table line names
+ * @l: filled in on success
+ * @ti: the target that is being constructed; its table's mode is the open mode
+ * @table: the parsed table line
+ *
+ * Called by the constructor, in the caller of the ioctl: descriptors are the
+ * caller's. Sets @ti->error on failure.
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_layer_open(struct qcow2_layer *l, struct dm_target *ti,
+				  const struct qcow2_table *table);
+
+/**
+ * qcow2_layer_close - undo qcow2_layer_open()
+ * @l: the layer
+ * @ti: the target it was opened for
+ *
+ * The last reference to the file is dropped before this returns, so that a
+ * detached image is unlocked.
+ */
+void qcow2_layer_close(struct qcow2_layer *l, struct dm_target *ti);
+
+/**
+ * qcow2_layer_activate - become the one user of the image
+ * @l: the layer
+ *
+ * Return: 0, or -EBUSY while another table's target is active on the image.
+ */
+int __must_check qcow2_layer_activate(struct qcow2_layer *l);
+
+/**
+ * qcow2_layer_deactivate - let another table's target use the image
+ * @l: an active layer
+ */
+void qcow2_layer_deactivate(struct qcow2_layer *l);
+
+/**
+ * qcow2_layer_bytes - size of the file or block device
+ * @l: the layer
+ */
+u64 qcow2_layer_bytes(const struct qcow2_layer *l);
+
+/**
+ * qcow2_layer_invalidate - drop what the page cache knows of a block device
+ * @l: the layer
+ *
+ * Our I/O on a block device bypasses its page cache. Called before the first
+ * I/O and after the last one of an activation. Sleeps.
+ */
+void qcow2_layer_invalidate(const struct qcow2_layer *l);
+
+/**
+ * qcow2_layer_rw - read or write pieces of the image and wait for all of them
+ * @l: the layer
+ * @op: REQ_OP_READ or REQ_OP_WRITE
+ * @vec: the pieces
+ * @count: how many
+ *
+ * All pieces are under way at the same time and reach the disk in any order. A
+ * read behind the end of a file is filled with zeroes. May sleep; must not be
+ * called from the submitter of a bio.
+ *
+ * Return: 0 or the first error.
+ */
+int __must_check qcow2_layer_rw(const struct qcow2_layer *l, enum req_op op,
+				const struct qcow2_iovec *vec, unsigned int count);
+
+/**
+ * qcow2_layer_sync - make everything written so far durable
+ * @l: the layer
+ *
+ * Return: 0 or a negative errno. An error is reported once by the file system;
+ * use qcow2_barrier(), which remembers it.
+ */
+int __must_check qcow2_layer_sync(const struct qcow2_layer *l);
+
+/**
+ * qcow2_layer_zero - make a range allocated and read as zero
+ * @l: the layer
+ * @host_off: start, a multiple of the cluster size
+ * @bytes: length, a multiple of the cluster size
+ *
+ * Extends a file as needed; nothing is durable before qcow2_layer_sync().
+ *
+ * Return: 0, -ENOSPC, or another negative errno.
+ */
+int __must_check qcow2_layer_zero(const struct qcow2_layer *l, u64 host_off,
+				  u64 bytes);
+
+/**
+ * qcow2_layer_discard - give the space of a range back to the host, best effort
+ * @l: the layer
+ * @host_off: start, a multiple of the cluster size
+ * @bytes: length, a multiple of the cluster size
+ */
+void qcow2_layer_discard(const struct qcow2_layer *l, u64 host_off, u64 bytes);
+
+/**
+ * qcow2_layer_truncate - cut the end off a file; nothing for a block device
+ * @l: the layer
+ * @bytes: the new size
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_layer_truncate(const struct qcow2_layer *l, u64 bytes);
+
+/**
+ * qcow2_image_lock - take QEMU's lock bytes on a file that we opened
+ * @file: the open file description that is to hold the locks
+ * @writable: lock as a writer
+ *
+ * Return: 0, or -EAGAIN when another opener holds the image.
+ */
+int __must_check qcow2_image_lock(struct file *file, bool writable);
+
+#endif /* DM_QCOW2_LAYER_H */

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * From a guest offset to host clusters: the hot path.
+ */
+#include "map.h"
+#include "qcow2.h"
+
+static int bad_entry(struct qcow2 *q, enum qcow2_entry_type type, u64 host_off)
+{
+	if (type == QCOW2_ENTRY_COMPRESSED) {
+		DMERR_LIMIT("%s: compressed clusters are not supported", qcow2_name(q));
+		return -EOPNOTSUPP;
+	}
+	return qcow2_corrupt(q, "L2 entry", host_off);
+}
+
+static int check_data(struct qcow2 *q, u64 host_off, u64 bytes, bool is_write)
+{
+	u64 limit = READ_ONCE(q->host_bytes);
+
+	if (bytes > limit || host_off > limit - bytes)
+		return qcow2_corrupt(q, "data cluster outside of the image", host_off);
+	if (!is_write)
+		return 0;
+	for (u64 off = host_off; off < host_off + bytes; off += qcow2_cluster_bytes(&q->geo))
+		if (qcow2_is_metadata(q, off))
+			return qcow2_corrupt(q, "data cluster overlaps metadata", off);
+	return 0;
+}
+
+/*
+ * How many of @want entries behind the first one go on where it ends. Clusters
+ * that read as zero are alike for a read; a write allocates for them together.
+ */
+static u32 run_length(struct qcow2 *q, struct qcow2_mpage *p, u32 slot, u32 want,
+		      u64 first, enum qcow2_entry_type type)
+{
+	bool is_zero = qcow2_entry_reads_zero(type);
+	enum qcow2_entry_type next_type;
+	u64 next;
+	u32 n;
+
+	for (n = 1; n < want; n++) {
+		next = qcow2_mpage_entry(p, slot + n);
+		next_type = qcow2_entry_type(&q->geo, next);
+		if (is_zero ? !qcow2_entry_reads_zero(next_type) :
+		    next != first + ((u64)n << q->geo.cluster_bits))
+			break;
+	}
+	return n;
+}
+
+static int judge(enum qcow2_entry_type type, bool is_write)
+{
+	if (!is_write)
+		return qcow2_entry_reads_zero(type) ? QCOW2_MAP_ZERO : QCOW2_MAP_DATA;
+	if (type == QCOW2_ENTRY_DATA)
+		return QCOW2_MAP_DATA;
+	if (type == QCOW2_ENTRY_UNALLOCATED || type == QCOW2_ENTRY_ZERO)
+		return QCOW2_MAP_ALLOCATE;
+	return QCOW2_MAP_COPY;
+}
+
+/* Clusters of this page that a request covers. */
+static u32 clusters_in_page(const struct qcow2 *q, u64 guest_off, u32 bytes)
+{
+	u64 in_cluster = qcow2_in_cluster(&q->geo, guest_off);
+	u64 clusters = (in_cluster + bytes + qcow2_cluster_bytes(&q->geo) - 1) >>
+		       q->geo.cluster_bits;
+
+	return min_t(u64, clusters, BIT_ULL(q->geo.entry_bits) -
+				    qcow2_l2_slot(&q->geo, guest_off));
+}
+
+static u32 run_bytes(const struct qcow2 *q, u64 guest_off, u32 bytes, u32 clusters)
+{
+	u64 run = ((u64)clusters << q->geo.cluster_bits) - qcow2_in_cluster(&q->geo, guest_off);
+
+	return min_t(u64, run, bytes);
+}
+
+int qcow2_map_page(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
+		   bool is_write, struct qcow2_mapping *m)
+{
+	u32 slot = qcow2_l2_slot(&q->geo, guest_off);
+	u64 entry = qcow2_mpage_entry(p, slot);
+	enum qcow2_entry_type type = qcow2_entry_type(&q->geo, entry);
+	int result, err;
+	u32 clusters;
+
+	if (unlikely(type >= QCOW2_ENTRY_COMPRESSED))
+		return bad_entry(q, type, qcow2_entry_offset(entry));
+	result = judge(type, is_write);
+	clusters = result == QCOW2_MAP_COPY ? 1 : clusters_in_page(q, guest_off, bytes);
+	if (clusters > 1)
+		clusters = run_length(q, p, slot, clusters, entry, type);
+	m->bytes = run_bytes(q, guest_off, bytes, clusters);
+	m->host_off = qcow2_entry_offset(entry) + qcow2_in_cluster(&q->geo, guest_off);
+	m->is_durable = qcow2_mpage_is_durable(p);
+	if (unlikely(is_write && test_bit(QCOW2_MPAGE_SHARED, &p->flags)))
+		return qcow2_corrupt(q, "L2 table is shared", p->host_off);
+	if (result == QCOW2_MAP_ZERO || result == QCOW2_MAP_ALLOCATE)
+		return result;
+	err = check_data(q, m->host_off, m->bytes, is_write);
+	return err ?: result;
+}
+
+/* Entries from @slot on that a write may simply fill in. */
+static u32 count_fillable(struct qcow2 *q, struct qcow2_mpage *p, u32 slot, u32 want)
+{
+	enum qcow2_entry_type type;
+	u32 n;
+
+	for (n = 0; n < want; n++) {
+		type = qcow2_entry_type(&q->geo, qcow2_mpage_entry(p, slot + n));
+		if (judge(type, true) != QCOW2_MAP_ALLOCATE)
+			break;
+	}
+	return n;
+}
+
+static void fill_entries(struct qcow2 *q, struct qcow2_mpage *p, u32 slot, u64 count,
+			 u64 host_off)
+{
+	lockdep_assert_held(&p->lock);
+	qcow2_mpage_mark_dirty(q, p);
+	for (u64 i = 0; i < count; i++)
+		WRITE_ONCE(qcow2_mpage_entries(p)[slot + i],
+			   cpu_to_be64((host_off + (i << q->geo.cluster_bits)) |
+				       QCOW2_OFLAG_COPIED));
+}
+
+int qcow2_allocate(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
+		   struct qcow2_mapping *m)
+{
+	u32 slot = qcow2_l2_slot(&q->geo, guest_off);
+	u64 start, count;
+	int err = 0;
+	u32 want;
+
+	spin_lock(&p->lock);
+	want = count_fillable(q, p, slot, clusters_in_page(q, guest_off, bytes));
+	if (!want) {
+		err = -EAGAIN;
+		goto unlock;
+	}
+	count = qcow2_space_take(q, want, &start);
+	if (!count) {
+		err = -ENOSPC;
+		goto unlock;
+	}
+	start <<= q->geo.cluster_bits;
+	fill_entries(q, p, slot, count, start);
+	m->host_off = start + qcow2_in_cluster(&q->geo, guest_off);
+	m->bytes = run_bytes(q, guest_off, bytes, count);
+	m->is_durable = false;
+unlock:
+	spin_unlock(&p->lock);
+	return err ?: QCOW2_MAP_DATA;
+}
+
+int qcow2_map(struct qcow2 *q, u64 guest_off, u32 bytes, bool is_write,
+	      struct qcow2_mapping *m)
+{
+	struct qcow2_mpage *p;
+	int result;
+
+	rcu_read_lock();
+	p = qcow2_mpage_find(q, QCOW2_META_L2, qcow2_l2_page(&q->geo, guest_off));
+	if (unlikely(!p)) {
+		rcu_read_unlock();
+		return QCOW2_MAP_MISS;
+	}
+	result = qcow2_map_page(q, p, guest_off, bytes, is_write, m);
+	if (result != QCOW2_MAP_ALLOCATE || !READ_ONCE(p->host_off) ||
+	    !qcow2_mpage_tryget(p)) {
+		rcu_read_unlock();
+		return result;
+	}
+	rcu_read_unlock();
+	result = qcow2_allocate(q, p, guest_off, bytes, m);
+	qcow2_mpage_put(p);
+	return result;
+}

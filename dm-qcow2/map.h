@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * From a guest offset to host clusters.
+ */
+#ifndef DM_QCOW2_MAP_H
+#define DM_QCOW2_MAP_H
+
+#include <linux/types.h>
+
+struct qcow2;
+struct qcow2_mpage;
+
+/**
+ * enum qcow2_map_result - what is to be done with the first bytes of a request
+ * @QCOW2_MAP_DATA: read or write host clusters in place
+ * @QCOW2_MAP_ZERO: a read of zeroes
+ * @QCOW2_MAP_ALLOCATE: a write that needs clusters
+ * @QCOW2_MAP_COPY: a write to a cluster that must be replaced first
+ * @QCOW2_MAP_MISS: the metadata page is not in the cache
+ *
+ * Negative values are errors.
+ */
+enum qcow2_map_result {
+	QCOW2_MAP_DATA,
+	QCOW2_MAP_ZERO,
+	QCOW2_MAP_ALLOCATE,
+	QCOW2_MAP_COPY,
+	QCOW2_MAP_MISS,
+};
+
+/**
+ * struct qcow2_mapping - where a run of guest bytes is
+ * @host_off: for QCOW2_MAP_DATA, host offset of the first byte
+ * @bytes: length of the run; contiguous on the host, at most what was asked for
+ * @is_durable: the entries that say so are on disk
+ */
+struct qcow2_mapping {
+	u64 host_off;
+	u32 bytes;
+	bool is_durable;
+};
+
+/**
+ * qcow2_map_page - look a run up in a metadata page
+ * @q: the image
+ * @p: the L2 page that maps @guest_off
+ * @guest_off: start of the run
+ * @bytes: wanted length; at least 1, may reach beyond the page
+ * @is_write: whether it is to be written
+ * @m: filled in but for errors
+ *
+ * Takes no lock. For QCOW2_MAP_DATA the caller is in a read section of
+ * qcow2.inflight until the I/O is done.
+ *
+ * Return: enum qcow2_map_result; -EUCLEAN for bad metadata, -EOPNOTSUPP for a
+ * compressed cluster.
+ */
+int qcow2_map_page(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
+		   bool is_write, struct qcow2_mapping *m);
+
+/**
+ * qcow2_allocate - give unallocated guest clusters host clusters
+ * @q: the image
+ * @p: the L2 page, with a reference; its table is allocated
+ * @guest_off: start of a write
+ * @bytes: its length
+ * @m: filled in on success
+ *
+ * The new entries are visible at once: the clusters read as zero, durably. Takes
+ * the page's lock; does not sleep.
+ *
+ * Return: QCOW2_MAP_DATA; -EAGAIN when the entry was changed meanwhile; -ENOSPC
+ * when no cluster is ready.
+ */
+int qcow2_allocate(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
+		   struct qcow2_mapping *m);
+
+/**
+ * qcow2_map - the whole of the hot path: look up, allocate when that is easy
+ * @q: the image
+ * @guest_off: start of the request
+ * @bytes: its length
+ * @is_write: whether it is a write
+ * @m: filled in for QCOW2_MAP_DATA and QCOW2_MAP_ZERO
+ *
+ * Never sleeps. For everything but these two results the slow pool must see the
+ * request: enum qcow2_map_result or a negative errno, which it will find again.
+ */
+int qcow2_map(struct qcow2 *q, u64 guest_off, u32 bytes, bool is_write,
+	      struct qcow2_mapping *m);
+
+/* copy.c */
+
+/**
+ * qcow2_table_allocate - allocate the L2 table of a page
+ * @q: the image
+ * @p: an L2 page without a table, with a reference
+ *
+ * Slow pool. Return: 0, -ENOSPC when no cluster is ready, or another errno.
+ */
+int __must_check qcow2_table_allocate(struct qcow2 *q, struct qcow2_mpage *p);
+
+/**
+ * qcow2_copy_cluster - replace a cluster that must not be written in place
+ * @q: the image
+ * @p: the L2 page, with a reference
+ * @guest_off: in the guest cluster
+ *
+ * Behind it the entry points at a cluster of its own with the same contents.
+ *
+ * Slow pool. Return: 0, also when somebody else has done it; -ENOSPC when no
+ * cluster is ready; or another errno.
+ */
+int __must_check qcow2_copy_cluster(struct qcow2 *q, struct qcow2_mpage *p,
+				    u64 guest_off);
+
+#endif /* DM_QCOW2_MAP_H */

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The cache of metadata pages: finding, changing, evicting. metaload.c loads.
+ */
+#include <linux/mm.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
+
+#include "metaload.h"
+#include "qcow2.h"
+
+#define MIN_CACHE_PAGES	64
+
+struct qcow2_mpage *qcow2_mpage_find(struct qcow2 *q, enum qcow2_meta_kind kind,
+				     u64 index)
+{
+	struct qcow2_mpage *p = xa_load(&q->cache.pages[kind], index);
+
+	if (!p)
+		return NULL;
+	/* Test before set: a page in use is not written by every reader. */
+	if (!test_bit(QCOW2_MPAGE_REFERENCED, &p->flags))
+		set_bit(QCOW2_MPAGE_REFERENCED, &p->flags);
+	this_cpu_inc(*q->cache.hits);
+	return p;
+}
+
+static void free_page_rcu(struct rcu_head *rcu)
+{
+	struct qcow2_mpage *p = container_of(rcu, struct qcow2_mpage, rcu);
+
+	kfree(p->data);
+	kfree(p);
+}
+
+void qcow2_mpage_put(struct qcow2_mpage *p)
+{
+	if (refcount_dec_and_test(&p->refs))
+		call_rcu(&p->rcu, free_page_rcu);
+}
+
+void qcow2_mpage_mark_dirty(struct qcow2 *q, struct qcow2_mpage *p)
+{
+	struct qcow2_metacache *c = &q->cache;
+
+	lockdep_assert_held(&p->lock);
+	if (!test_bit(QCOW2_MPAGE_DIRTY, &p->flags)) {
+		refcount_inc(&p->refs);
+		set_bit(QCOW2_MPAGE_DIRTY, &p->flags);
+		spin_lock(&c->dirty_lock);
+		list_add_tail(&p->dirty, &c->dirty[p->kind]);
+		if (qcow2_meta_is_mapping(p->kind))
+			WRITE_ONCE(c->nr_dirty, c->nr_dirty + 1);
+		spin_unlock(&c->dirty_lock);
+		if (qcow2_meta_is_mapping(p->kind))
+			qcow2_commit_age(q);
+		if (c->nr_dirty > c->limit / 2)
+			qcow2_commit_kick(q);
+	}
+	smp_wmb(); /* pairs with smp_rmb() in qcow2_mpage_is_durable() */
+}
+
+/* Is another page of the same table in the cache? */
+static bool has_sibling(struct qcow2_metacache *c, const struct qcow2_mpage *p,
+			unsigned int table_page_bits)
+{
+	unsigned long first = p->index >> table_page_bits << table_page_bits;
+	unsigned long index = first;
+
+	return xa_find(&c->pages[p->kind], &index,
+		       first + (1UL << table_page_bits) - 1, XA_PRESENT);
+}
+
+/* Take a page out of the cache; the cache's reference is the caller's then. */
+static void unlink_page(struct qcow2 *q, struct qcow2_mpage *p)
+{
+	struct qcow2_metacache *c = &q->cache;
+
+	lockdep_assert_held(&c->lru_lock);
+	xa_erase(&c->pages[p->kind], p->index);
+	list_del(&p->lru);
+	c->nr_pages--;
+	if (qcow2_meta_is_fixed(p->kind) || !p->host_off)
+		return;
+	if (!has_sibling(c, p, qcow2_table_page_bits(&q->geo)))
+		xa_erase(&c->tables, p->host_off >> q->geo.cluster_bits);
+}
+
+/**
+ * qcow2_metacache_evict - drop a clean page that nobody used of late
+ * @q: the image
+ *
+ * Pages that are dirty or in use have more than the cache's own reference.
+ *
+ * Return: whether one was found.
+ */
+bool qcow2_metacache_evict(struct qcow2 *q)
+{
+	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_mpage *p, *next;
+	bool found = false;
+	unsigned long tries;
+
+	spin_lock(&c->lru_lock);
+	tries = 2 * c->nr_pages;
+	list_for_each_entry_safe(p, next, &c->lru, lru) {
+		if (!tries--)
+			break;
+		if (!test_and_clear_bit(QCOW2_MPAGE_REFERENCED, &p->flags) &&
+		    refcount_dec_if_one(&p->refs)) {
+			unlink_page(q, p);
+			call_rcu(&p->rcu, free_page_rcu);
+			found = true;
+			break;
+		}
+		list_move_tail(&p->lru, &c->lru);
+	}
+	spin_unlock(&c->lru_lock);
+	return found;
+}
+
+/**
+ * qcow2_metacache_insert - make a loaded page visible
+ * @q: the image
+ * @p: the page; the cache takes over the caller's reference and gets one more
+ *
+ * Return: 0, -ENOMEM, or -EUCLEAN when its cluster is another table already.
+ */
+int qcow2_metacache_insert(struct qcow2 *q, struct qcow2_mpage *p)
+{
+	struct qcow2_metacache *c = &q->cache;
+	int err;
+
+	err = xa_reserve(&c->pages[p->kind], p->index, GFP_NOIO);
+	if (err)
+		return err;
+	spin_lock(&c->lru_lock);
+	err = qcow2_metacache_claim(q, p->kind, p->index >> qcow2_table_page_bits(&q->geo),
+				    p->host_off);
+	if (!err) {
+		refcount_inc(&p->refs);
+		xa_store(&c->pages[p->kind], p->index, p, GFP_ATOMIC);
+		list_add_tail(&p->lru, &c->lru);
+		c->nr_pages++;
+	}
+	spin_unlock(&c->lru_lock);
+	if (err)
+		xa_release(&c->pages[p->kind], p->index);
+	return err;
+}
+
+/**
+ * qcow2_metacache_claim - note that a cluster holds a table
+ * @q: the image
+ * @kind: kind of the table's pages
+ * @table: index of the table
+ * @host_off: in the cluster; 0 for a table that is not allocated
+ *
+ * Context: the LRU lock is held. Return: 0, -ENOMEM, or -EUCLEAN when the
+ * cluster is known as another table.
+ */
+int qcow2_metacache_claim(struct qcow2 *q, enum qcow2_meta_kind kind, u64 table,
+			  u64 host_off)
+{
+	struct qcow2_metacache *c = &q->cache;
+	void *value = xa_mk_value(table * QCOW2_NR_META_KINDS + kind);
+	void *old;
+
+	lockdep_assert_held(&c->lru_lock);
+	if (qcow2_meta_is_fixed(kind) || !host_off)
+		return 0;
+	old = xa_cmpxchg(&c->tables, host_off >> q->geo.cluster_bits, NULL, value,
+			 GFP_ATOMIC);
+	if (xa_is_err(old))
+		return xa_err(old);
+	if (old && old != value)
+		return qcow2_corrupt(q, "table used twice", host_off);
+	return 0;
+}
+
+bool qcow2_is_metadata(struct qcow2 *q, u64 host_off)
+{
+	const struct qcow2_geometry *g = &q->geo;
+
+	if (host_off < qcow2_cluster_bytes(g))
+		return true;
+	if (in_range(host_off, g->l1_offset,
+		     round_up((u64)g->l1_size * QCOW2_ENTRY_BYTES, qcow2_cluster_bytes(g))))
+		return true;
+	if (in_range(host_off, READ_ONCE(q->reftable_offset),
+		     (u64)READ_ONCE(q->reftable_clusters) << g->cluster_bits))
+		return true;
+	return xa_load(&q->cache.tables, host_off >> g->cluster_bits);
+}
+
+void qcow2_metacache_drop(struct qcow2 *q)
+{
+	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_mpage *p, *next;
+	LIST_HEAD(pages);
+
+	spin_lock(&c->dirty_lock);
+	for (int kind = 0; kind < QCOW2_NR_META_KINDS; kind++)
+		list_splice_tail_init(&c->dirty[kind], &pages);
+	c->nr_dirty = 0;
+	spin_unlock(&c->dirty_lock);
+	list_for_each_entry_safe(p, next, &pages, dirty)
+		qcow2_mpage_put(p);
+
+	for (int kind = 0; kind < QCOW2_NR_META_KINDS; kind++)
+		qcow2_metacache_forget(q, kind);
+}
+
+void qcow2_metacache_forget(struct qcow2 *q, enum qcow2_meta_kind kind)
+{
+	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_mpage *p;
+	unsigned long index;
+
+	spin_lock(&c->lru_lock);
+	xa_for_each(&c->pages[kind], index, p) {
+		unlink_page(q, p);
+		qcow2_mpage_put(p);
+	}
+	spin_unlock(&c->lru_lock);
+}
+
+static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
+{
+	struct qcow2 *q = s->private_data;
+
+	return READ_ONCE(q->cache.nr_pages) - min(READ_ONCE(q->cache.nr_pages),
+						  READ_ONCE(q->cache.nr_dirty));
+}
+
+static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
+{
+	struct qcow2 *q = s->private_data;
+	unsigned long freed = 0;
+
+	while (freed < sc->nr_to_scan && qcow2_metacache_evict(q))
+		freed++;
+	return freed ?: SHRINK_STOP;
+}
+
+static int init_shrinker(struct qcow2 *q)
+{
+	struct shrinker *s = shrinker_alloc(0, "dm-qcow2:%s", qcow2_name(q));
+
+	if (!s)
+		return -ENOMEM;
+	s->count_objects = shrink_count;
+	s->scan_objects = shrink_scan;
+	s->private_data = q;
+	q->cache.shrinker = s;
+	shrinker_register(s);
+	return 0;
+}
+
+int qcow2_metacache_init(struct qcow2 *q, u32 cache_mb)
+{
+	struct qcow2_metacache *c = &q->cache;
+	int err;
+
+	for (int kind = 0; kind < QCOW2_NR_META_KINDS; kind++) {
+		xa_init(&c->pages[kind]);
+		INIT_LIST_HEAD(&c->dirty[kind]);
+	}
+	xa_init(&c->tables);
+	for (int i = 0; i < QCOW2_TABLE_MUTEXES; i++) {
+		mutex_init(&c->table_mutex[0][i]);
+		mutex_init(&c->table_mutex[1][i]);
+	}
+	spin_lock_init(&c->lru_lock);
+	spin_lock_init(&c->dirty_lock);
+	INIT_LIST_HEAD(&c->lru);
+	init_waitqueue_head(&c->wait);
+	c->limit = max_t(unsigned long, MIN_CACHE_PAGES,
+			 ((u64)cache_mb << 20) >> q->geo.page_bits);
+	c->hits = alloc_percpu(unsigned long);
+	if (!c->hits)
+		return -ENOMEM;
+	err = init_shrinker(q);
+	if (err)
+		free_percpu(c->hits);
+	return err;
+}
+
+void qcow2_metacache_exit(struct qcow2 *q)
+{
+	struct qcow2_metacache *c = &q->cache;
+
+	shrinker_free(c->shrinker);
+	qcow2_metacache_drop(q);
+	for (int kind = 0; kind < QCOW2_NR_META_KINDS; kind++)
+		xa_destroy(&c->pages[kind]);
+	xa_destroy(&c->tables);
+	free_percpu(c->hits);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Refcounts of host clusters, through the metadata cache. The space thread only,
+ * or a suspend that has stopped it.
+ */
+#ifndef DM_QCOW2_REFCOUNT_H
+#define DM_QCOW2_REFCOUNT_H
+
+#include "barrier.h"
+#include "metacache.h"
+
+/**
+ * qcow2_refcount_read - the refcount of a cluster
+ * @q: the image
+ * @cluster: the host cluster
+ * @value: set on success
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_refcount_read(struct qcow2 *q, u64 cluster, u64 *value);
+
+/**
+ * qcow2_refcount_fill - set the refcounts of a run, in the cache
+ * @q: the image
+ * @cluster: first host cluster; its refcount block exists
+ * @count: number of clusters
+ * @value: the refcount
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_refcount_fill(struct qcow2 *q, u64 cluster, u64 count, u64 value);
+
+/**
+ * qcow2_refcount_write - write changed refcount blocks
+ * @q: the image
+ * @barrier: the barrier that follows
+ *
+ * Return: 0 when the refcounts are durable, or a negative errno.
+ */
+int __must_check qcow2_refcount_write(struct qcow2 *q, enum qcow2_barrier barrier);
+
+/**
+ * qcow2_reftable_write - write changed pages of the refcount table
+ * @q: the image
+ *
+ * Return: 0 when they are durable, or a negative errno.
+ */
+int __must_check qcow2_reftable_write(struct qcow2 *q);
+
+/**
+ * qcow2_reftable_entries - number of refcount blocks the table has room for
+ * @q: the image
+ */
+u64 qcow2_reftable_entries(const struct qcow2 *q);
+
+#endif /* DM_QCOW2_REFCOUNT_H */

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Preparing clusters for allocation.
+ *
+ *	find runs of clusters with refcount 0	-- nothing is written yet
+ *	zero them				-- still free on disk
+ *	barrier ZEROED
+ *	refcounts 1, in new refcount blocks where none is
+ *	barrier REFCOUNTS			-- leaked from here on
+ *	refcount-table entries of new blocks
+ *	barrier REFTABLE
+ *	ready
+ *
+ * A new refcount block is the first cluster of the run it counts; its own
+ * refcount is in it. Until the refcount table points at it, it and everything it
+ * counts is free on disk.
+ */
+#include <linux/slab.h>
+
+#include "qcow2.h"
+#include "refcount-entry.h"
+#include "refcount.h"
+
+/**
+ * struct run - free clusters that one refcount block counts
+ * @start: first cluster
+ * @count: number of clusters
+ * @new_block: there is no refcount block yet: the first cluster becomes it
+ */
+struct run {
+	u64 start;
+	u64 count;
+	bool new_block;
+};
+
+#define MAX_RUNS	256
+
+/**
+ * struct plan - what one refill prepares
+ * @runs: in ascending order
+ * @nr_runs: how many
+ * @nr_clusters: clusters in them
+ * @cursor: where the next refill goes on
+ */
+struct plan {
+	struct run runs[MAX_RUNS];
+	unsigned int nr_runs;
+	u64 nr_clusters;
+	u64 cursor;
+};
+
+/* Host clusters that the image can ever have. */
+static u64 max_clusters(const struct qcow2 *q)
+{
+	u64 bytes = qcow2_is_file(q) ? QCOW2_MAX_HOST_OFFSET : qcow2_layer_bytes(&q->layer);
+
+	return bytes >> q->geo.cluster_bits;
+}
+
+static void add_run(struct plan *plan, u64 start, u64 count, bool new_block)
+{
+	if (count <= new_block)
+		return;
+	plan->runs[plan->nr_runs++] = (struct run) { start, count, new_block };
+	plan->nr_clusters += count;
+}
+
+/* No refcount block: all clusters up to the end of what it would count are free. */
+static void plan_new_block(struct qcow2 *q, struct plan *plan, u64 want)
+{
+	u64 block_end = ((plan->cursor >> q->geo.refblock_bits) + 1) << q->geo.refblock_bits;
+	u64 end = min3(plan->cursor + want + 1, block_end, max_clusters(q));
+
+	add_run(plan, plan->cursor, end - plan->cursor, true);
+	plan->cursor = end;
+}
+
+static bool is_free(struct qcow2 *q, const struct qcow2_mpage *p, u32 slot)
+{
+	return !qcow2_refcount_get(p->data, q->geo.refcount_order, slot);
+}
+
+/* The free runs of one page of refcounts, from the cursor on. */
+static void plan_page(struct qcow2 *q, struct qcow2_mpage *p, struct plan *plan, u64 want)
+{
+	u64 first = plan->cursor >> q->geo.refpage_bits << q->geo.refpage_bits;
+	u64 end = min(first + (1ULL << q->geo.refpage_bits), max_clusters(q));
+	u64 goal = plan->nr_clusters + want;
+	u64 start;
+
+	while (plan->cursor < end && plan->nr_clusters < goal && plan->nr_runs < MAX_RUNS) {
+		while (plan->cursor < end && !is_free(q, p, plan->cursor - first))
+			plan->cursor++;
+		start = plan->cursor;
+		while (plan->cursor < end && is_free(q, p, plan->cursor - first) &&
+		       plan->cursor - start < goal - plan->nr_clusters)
+			plan->cursor++;
+		add_run(plan, start, plan->cursor - start, false);
+	}
+}
+
+/* A damaged image may call its own tables free. */
+static int check_run(struct qcow2 *q, const struct run *run)
+{
+	u64 host_off;
+
+	for (u64 i = 0; i < run->count; i++) {
+		host_off = (run->start + i) << q->geo.cluster_bits;
+		if (qcow2_is_metadata(q, host_off))
+			return qcow2_corrupt(q, "refcount of metadata is zero", host_off);
+	}
+	return 0;
+}
+
+static int make_plan(struct qcow2 *q, struct plan *plan, u64 want)
+{
+	u64 blocks = qcow2_reftable_entries(q);
+	struct qcow2_mpage *p;
+	unsigned int i;
+	int err = 0;
+
+	plan->nr_runs = 0;
+	plan->nr_clusters = 0;
+	plan->cursor = q->space.cursor;
+	while (plan->nr_clusters < want && plan->nr_runs < MAX_RUNS &&
+	       plan->cursor < max_clusters(q) &&
+	       plan->cursor >> q->geo.refblock_bits < blocks) {
+		p = qcow2_mpage_get(q, QCOW2_META_REFBLOCK,
+				    plan->cursor >> q->geo.refpage_bits);
+		if (IS_ERR(p))
+			return PTR_ERR(p);
+		if (p->host_off)
+			plan_page(q, p, plan, want - plan->nr_clusters);
+		else
+			plan_new_block(q, plan, want - plan->nr_clusters);
+		qcow2_mpage_put(p);
+	}
+	for (i = 0; i < plan->nr_runs && !err; i++)
+		err = check_run(q, &plan->runs[i]);
+	return err;
+}
+
+/* Neighbouring runs are zeroed together. */
+static int zero_runs(struct qcow2 *q, const struct plan *plan)
+{
+	unsigned int bits = q->geo.cluster_bits;
+	const struct run *run = plan->runs;
+	const struct run *last = run + plan->nr_runs;
+	u64 start, count;
+	int err;
+
+	while (run < last) {
+		start = run->start;
+		count = run->count;
+		while (++run < last && run->start == start + count)
+			count += run->count;
+		err = qcow2_layer_zero(&q->layer, start << bits, count << bits);
+		if (err)
+			return err;
+	}
+	return qcow2_barrier(q, QCOW2_BARRIER_ZEROED);
+}
+
+/* Point the refcount table at a new block, in the cache. */
+static int add_refblock(struct qcow2 *q, u64 cluster)
+{
+	u64 block = cluster >> q->geo.refblock_bits;
+	struct mutex *mutex = qcow2_table_mutex(q, QCOW2_META_REFBLOCK, block);
+	u64 host_off = cluster << q->geo.cluster_bits;
+	struct qcow2_mpage *p;
+	int err;
+
+	p = qcow2_mpage_get(q, QCOW2_META_REFTABLE, block >> q->geo.entry_bits);
+	if (IS_ERR(p))
+		return PTR_ERR(p);
+	mutex_lock(mutex);
+	err = qcow2_table_attach(q, QCOW2_META_REFBLOCK, block, host_off);
+	if (!err) {
+		spin_lock(&p->lock);
+		qcow2_mpage_mark_dirty(q, p);
+		WRITE_ONCE(qcow2_mpage_entries(p)[block & ((1U << q->geo.entry_bits) - 1)],
+			   cpu_to_be64(host_off));
+		spin_unlock(&p->lock);
+	}
+	mutex_unlock(mutex);
+	qcow2_mpage_put(p);
+	return err;
+}
+
+static int count_runs(struct qcow2 *q, const struct plan *plan)
+{
+	bool has_new_block = false;
+	const struct run *run;
+	int err = 0;
+
+	for (run = plan->runs; run < plan->runs + plan->nr_runs && !err; run++) {
+		if (run->new_block) {
+			has_new_block = true;
+			err = add_refblock(q, run->start);
+		}
+		if (!err)
+			err = qcow2_refcount_fill(q, run->start, run->count, 1);
+	}
+	if (!err)
+		err = qcow2_refcount_write(q, QCOW2_BARRIER_REFCOUNTS);
+	if (!err && has_new_block)
+		err = qcow2_reftable_write(q);
+	return err;
+}
+
+static int add_extent(struct qcow2 *q, u64 start, u64 count)
+{
+	struct qcow2_extent *e = kmalloc(sizeof(*e), GFP_NOIO);
+
+	if (!e)
+		return -ENOMEM;
+	e->start = start;
+	e->count = count;
+	qcow2_space_add_ready(q, e);
+	return 0;
+}
+
+static int publish(struct qcow2 *q, const struct plan *plan)
+{
+	const struct run *run;
+	int err = 0;
+
+	q->space.cursor = plan->cursor;
+	WRITE_ONCE(q->host_bytes, round_up(qcow2_layer_bytes(&q->layer),
+					   qcow2_cluster_bytes(&q->geo)));
+	for (run = plan->runs; run < plan->runs + plan->nr_runs && !err; run++)
+		err = add_extent(q, run->start + run->new_block,
+				 run->count - run->new_block);
+	return err;
+}
+
+static int execute(struct qcow2 *q, const struct plan *plan)
+{
+	int err;
+
+	err = zero_runs(q, plan);
+	if (err == -ENOSPC || err == -EDQUOT || err == -EFBIG)
+		return -ENOSPC;
+	return err ?: count_runs(q, plan) ?: publish(q, plan);
+}
+
+static int prepare(struct qcow2 *q, struct plan *plan, u64 want)
+{
+	int err;
+
+	err = make_plan(q, plan, want);
+	if (!err && !plan->nr_runs && plan->cursor < max_clusters(q))
+		err = qcow2_reftable_grow(q) ?: make_plan(q, plan, want);
+	if (err)
+		return err;
+	return plan->nr_runs ? execute(q, plan) : -ENOSPC;
+}
+
+int qcow2_refill(struct qcow2 *q)
+{
+	u64 want = q->space.step;
+	struct plan *plan;
+	int err;
+
+	if (qcow2_failed(q))
+		return -EIO;
+	plan = kvmalloc(sizeof(*plan), GFP_NOIO);
+	if (!plan)
+		return -ENOMEM;
+	/* On a host that is nearly full, take what still fits. */
+	do {
+		err = prepare(q, plan, want);
+		want /= 2;
+	} while (err == -ENOSPC && want);
+	kvfree(plan);
+	return err;
+}

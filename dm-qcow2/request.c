@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Requests that the hot path could not map in one go: load, allocate, copy,
+ * split into runs, and for FUA commit.
+ *
+ *	mapping --- no space ---> parked --- space ---+
+ *	  ^  |                                        |
+ *	  |  +--> runs under way (each in a read      |
+ *	  |       section of its own)                 |
+ *	  +-------------------------------------------+
+ *	all runs done ---> FUA: commit ---> ended
+ *
+ * A parked request is in no read section, so that a grace period, which may be
+ * what frees space, never waits for it.
+ */
+#include <linux/slab.h>
+
+#include "map.h"
+#include "qcow2.h"
+#include "request.h"
+
+/* A run of a split request; the bio comes last for the bio set. */
+struct child {
+	struct qcow2_request *rq;
+	struct qcow2_run run;
+	struct bio bio;
+};
+
+static struct bio *request_bio(struct qcow2_request *rq)
+{
+	return rq->run.bio;
+}
+
+static void end_request(struct qcow2_request *rq)
+{
+	struct qcow2 *q = rq->run.q;
+	struct bio *bio = request_bio(rq);
+
+	bio->bi_status = rq->status;
+	if (!rq->status && bio->bi_opf & REQ_FUA)
+		qcow2_commit_bio(q, bio);
+	else
+		bio_endio(bio);
+	qcow2_slow_done(q);
+}
+
+static void request_put(struct qcow2_request *rq, blk_status_t status)
+{
+	if (status)
+		cmpxchg(&rq->status, BLK_STS_OK, status);
+	if (atomic_dec_and_test(&rq->pending))
+		end_request(rq);
+}
+
+static void child_endio(struct bio *bio)
+{
+	struct child *child = container_of(bio, struct child, bio);
+	struct qcow2_request *rq = child->rq;
+	blk_status_t status = bio->bi_status;
+
+	srcu_up_read(&child->run.q->inflight, child->run.srcu_idx);
+	bio_put(bio);
+	request_put(rq, status);
+}
+
+/* Start I/O on the first bytes of what is left; takes over the read section. */
+static void start_run(struct qcow2_request *rq, const struct qcow2_mapping *m, int srcu_idx)
+{
+	struct qcow2 *q = rq->run.q;
+	struct child *child;
+	struct bio *bio;
+
+	bio = bio_alloc_clone(request_bio(rq)->bi_bdev, request_bio(rq), GFP_NOIO, &q->bios);
+	bio->bi_iter = rq->iter;
+	bio->bi_iter.bi_size = m->bytes;
+	bio->bi_opf &= ~(REQ_FUA | REQ_PREFLUSH | REQ_NOWAIT | REQ_POLLED);
+	bio->bi_end_io = child_endio;
+
+	child = container_of(bio, struct child, bio);
+	child->rq = rq;
+	child->run = (struct qcow2_run) {
+		.q = q,
+		.bio = bio,
+		.host_off = m->host_off,
+		.srcu_idx = srcu_idx,
+	};
+	atomic_inc(&rq->pending);
+	bio_advance_iter(request_bio(rq), &rq->iter, m->bytes);
+	if (qcow2_is_file(q)) {
+		qcow2_run_submit(&child->run, true);
+	} else {
+		bio_set_dev(bio, q->layer.dev->bdev);
+		bio->bi_iter.bi_sector = m->host_off >> SECTOR_SHIFT;
+		submit_bio_noacct(bio);
+	}
+}
+
+static void read_zeroes(struct qcow2_request *rq, const struct qcow2_mapping *m)
+{
+	struct bvec_iter iter = rq->iter;
+
+	iter.bi_size = m->bytes;
+	zero_fill_bio_iter(request_bio(rq), iter);
+	bio_advance_iter(request_bio(rq), &rq->iter, m->bytes);
+}
+
+/* Do what the look-up found. -EAGAIN: look again. */
+static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
+{
+	struct qcow2 *q = rq->run.q;
+	struct qcow2_mapping m;
+	int result, srcu_idx;
+
+	srcu_idx = srcu_down_read(&q->inflight);
+	result = qcow2_map_page(q, p, guest_off, rq->iter.bi_size,
+				op_is_write(bio_op(request_bio(rq))), &m);
+	if (result == QCOW2_MAP_ALLOCATE && READ_ONCE(p->host_off))
+		result = qcow2_allocate(q, p, guest_off, rq->iter.bi_size, &m);
+	if (result == QCOW2_MAP_DATA) {
+		start_run(rq, &m, srcu_idx);
+		return 0;
+	}
+	srcu_up_read(&q->inflight, srcu_idx);
+	switch (result) {
+	case QCOW2_MAP_ZERO:
+		read_zeroes(rq, &m);
+		return 0;
+	case QCOW2_MAP_ALLOCATE:
+		return qcow2_table_allocate(q, p) ?: -EAGAIN;
+	case QCOW2_MAP_COPY:
+		return qcow2_copy_cluster(q, p, guest_off) ?: -EAGAIN;
+	default:
+		return result;
+	}
+}
+
+static int map_next(struct qcow2_request *rq)
+{
+	struct qcow2 *q = rq->run.q;
+	u64 guest_off = dm_target_offset(q->ti, rq->iter.bi_sector) << SECTOR_SHIFT;
+	struct qcow2_mpage *p;
+	int err;
+
+	if (op_is_write(bio_op(request_bio(rq))) && qcow2_failed(q))
+		return -EIO;
+	p = qcow2_mpage_get(q, QCOW2_META_L2, qcow2_l2_page(&q->geo, guest_off));
+	if (IS_ERR(p))
+		return PTR_ERR(p);
+	err = act(rq, p, guest_off);
+	qcow2_mpage_put(p);
+	return err;
+}
+
+static blk_status_t error_status(struct qcow2 *q, int err)
+{
+	if (err == -ENOSPC && test_bit(QCOW2_SUSPENDING, &q->state) &&
+	    dm_noflush_suspending(q->ti))
+		return BLK_STS_DM_REQUEUE;
+	if (err == -EUCLEAN || err == -EOPNOTSUPP)
+		return BLK_STS_IOERR;
+	return errno_to_blk_status(err);
+}
+
+static void map_request(struct qcow2_work *work)
+{
+	struct qcow2_request *rq = container_of(work, struct qcow2_request, work);
+	struct qcow2 *q = rq->run.q;
+	int err = 0;
+
+	while (rq->iter.bi_size && !err) {
+		err = map_next(rq);
+		if (err == -ENOSPC) {
+			err = qcow2_space_wait(q, &rq->work);
+			if (!err)
+				return;
+		}
+		if (err == -EAGAIN)
+			err = 0;
+	}
+	request_put(rq, err ? error_status(q, err) : BLK_STS_OK);
+}
+
+void qcow2_request_slow(struct qcow2 *q, struct bio *bio)
+{
+	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
+
+	rq->run.q = q;
+	rq->run.bio = bio;
+	rq->iter = bio->bi_iter;
+	rq->status = BLK_STS_OK;
+	rq->work.fn = map_request;
+	atomic_set(&rq->pending, 1);
+	atomic_inc(&q->slow.busy);
+	qcow2_slow_queue(q, &rq->work);
+}
+
+int qcow2_request_init(struct qcow2 *q)
+{
+	return bioset_init(&q->bios, BIO_POOL_SIZE, offsetof(struct child, bio), 0);
+}
+
+void qcow2_request_exit(struct qcow2 *q)
+{
+	bioset_exit(&q->bios);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A guest's request, and the runs of host clusters that it becomes.
+ */
+#ifndef DM_QCOW2_REQUEST_H
+#define DM_QCOW2_REQUEST_H
+
+#include <linux/bio.h>
+#include <linux/fs.h>
+#include <linux/llist.h>
+#include <linux/refcount.h>
+
+#include "slow.h"
+
+struct qcow2;
+
+/**
+ * struct qcow2_run - I/O on one contiguous piece of the image
+ * @q: the image
+ * @bio: its iterator is the guest's memory; ended when the run is done
+ * @host_off: where the piece is
+ * @srcu_idx: read section of qcow2.inflight, or -1; left by the bio's end_io
+ *
+ * The rest is for files only:
+ * @done: bytes done by earlier attempts
+ * @may_block: the file system may sleep in this attempt
+ * @ret: what this attempt came to
+ * @refs: one for the submitter, one for the completion: either may come last
+ * @iocb: the request to the file system
+ * @node: in a per-CPU list
+ * @work: in the slow pool
+ */
+struct qcow2_run {
+	struct qcow2 *q;
+	struct bio *bio;
+	u64 host_off;
+	int srcu_idx;
+	u32 done;
+	bool may_block;
+	long ret;
+	refcount_t refs;
+	struct kiocb iocb;
+	union {
+		struct llist_node node;
+		struct qcow2_work work;
+	};
+};
+
+/**
+ * struct qcow2_request - per-bio data: a request of dm's
+ * @run: the request in one run, when the hot path could map it
+ * @work: in the slow pool, or waiting for space
+ * @iter: what is left to be mapped
+ * @pending: runs under way, and one for the mapping itself
+ * @status: the first error
+ */
+struct qcow2_request {
+	struct qcow2_run run;
+	struct qcow2_work work;
+	struct bvec_iter iter;
+	atomic_t pending;
+	blk_status_t status;
+};
+
+/* request.c */
+
+/**
+ * qcow2_request_slow - let the slow pool serve a request
+ * @q: the image
+ * @bio: a read or write of dm's; its per-bio data is initialised here
+ */
+void qcow2_request_slow(struct qcow2 *q, struct bio *bio);
+
+int __must_check qcow2_request_init(struct qcow2 *q);
+void qcow2_request_exit(struct qcow2 *q);
+
+/* run.c */
+
+/**
+ * qcow2_run_submit - start a run on a file
+ * @run: mapped, in its read section
+ * @may_block: whether the file system may sleep; false in a per-CPU thread
+ *
+ * Never called from the submitter of a bio.
+ */
+void qcow2_run_submit(struct qcow2_run *run, bool may_block);
+
+/* cpu-queue.c */
+
+/**
+ * qcow2_cpu_queue_add - let this CPU's thread start a run on a file
+ * @run: mapped, in its read section
+ */
+void qcow2_cpu_queue_add(struct qcow2_run *run);
+
+int __must_check qcow2_cpu_queues_init(void);
+void qcow2_cpu_queues_exit(void);
+
+#endif /* DM_QCOW2_REQUEST_H */

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A run on a regular file: asynchronous direct I/O.
+ *
+ * The first attempt must not sleep (IOCB_NOWAIT): it comes from a per-CPU
+ * thread that serves all images. What the file system cannot start that way is
+ * tried again by the slow pool, as are the rest of a short read or write.
+ */
+#include <linux/uio.h>
+
+#include "qcow2.h"
+#include "request.h"
+
+static void end_run(struct qcow2_run *run, blk_status_t status)
+{
+	run->bio->bi_status = status;
+	bio_endio(run->bio);
+}
+
+static void retry_blocking(struct qcow2_work *work)
+{
+	qcow2_run_submit(container_of(work, struct qcow2_run, work), true);
+}
+
+static void queue_retry(struct qcow2_run *run)
+{
+	run->work.fn = retry_blocking;
+	qcow2_slow_queue(run->q, &run->work);
+}
+
+static void zero_rest(struct qcow2_run *run)
+{
+	struct bvec_iter iter = run->bio->bi_iter;
+
+	bio_advance_iter(run->bio, &iter, run->done);
+	zero_fill_bio_iter(run->bio, iter);
+}
+
+/* Both the submitter and the completion are through. May be an interrupt. */
+static void finish(struct qcow2_run *run)
+{
+	bool is_write = op_is_write(bio_op(run->bio));
+	u32 bytes = run->bio->bi_iter.bi_size;
+
+	if (run->ret == -EAGAIN && !run->may_block) {
+		queue_retry(run);
+		return;
+	}
+	if (run->ret < 0) {
+		end_run(run, errno_to_blk_status(run->ret));
+		return;
+	}
+	run->done += run->ret;
+	if (run->done == bytes) {
+		end_run(run, BLK_STS_OK);
+	} else if (run->ret) {
+		queue_retry(run);
+	} else if (is_write) {
+		end_run(run, BLK_STS_IOERR);
+	} else {
+		/* The end of the file, inside its last cluster. */
+		zero_rest(run);
+		end_run(run, BLK_STS_OK);
+	}
+}
+
+static void run_put(struct qcow2_run *run)
+{
+	if (refcount_dec_and_test(&run->refs))
+		finish(run);
+}
+
+static void run_complete(struct kiocb *iocb, long ret)
+{
+	struct qcow2_run *run = container_of(iocb, struct qcow2_run, iocb);
+
+	if (iocb->ki_flags & IOCB_WRITE)
+		kiocb_end_write(iocb);
+	run->ret = ret;
+	run_put(run);
+}
+
+/* The guest's memory, from what is done on, without copying its vectors. */
+static void init_iter(struct qcow2_run *run, struct iov_iter *to)
+{
+	struct bvec_iter iter = run->bio->bi_iter;
+	struct bvec_iter count;
+	unsigned int segments = 0;
+	struct bio_vec bv;
+
+	bio_advance_iter(run->bio, &iter, run->done);
+	__bio_for_each_bvec(bv, run->bio, count, iter)
+		segments++;
+	iov_iter_bvec(to, op_is_write(bio_op(run->bio)) ? ITER_SOURCE : ITER_DEST,
+		      __bvec_iter_bvec(run->bio->bi_io_vec, iter), segments, iter.bi_size);
+	to->iov_offset = iter.bi_bvec_done;
+}
+
+static void init_iocb(struct qcow2_run *run)
+{
+	run->iocb = (struct kiocb) {
+		.ki_filp = run->q->layer.file,
+		.ki_pos = run->host_off + run->done,
+		.ki_complete = run_complete,
+		.ki_flags = IOCB_DIRECT | (run->may_block ? 0 : IOCB_NOWAIT) |
+			    (op_is_write(bio_op(run->bio)) ? IOCB_WRITE : 0),
+		.ki_ioprio = bio_prio(run->bio),
+	};
+}
+
+/* A frozen file system must not stop a per-CPU thread. */
+static bool start_write(struct qcow2_run *run)
+{
+	struct super_block *sb = file_inode(run->iocb.ki_filp)->i_sb;
+
+	if (run->may_block) {
+		kiocb_start_write(&run->iocb);
+		return true;
+	}
+	if (!sb_start_write_trylock(sb))
+		return false;
+	__sb_writers_release(sb, SB_FREEZE_WRITE);
+	return true;
+}
+
+void qcow2_run_submit(struct qcow2_run *run, bool may_block)
+{
+	struct file *file = run->q->layer.file;
+	struct iov_iter iter;
+	ssize_t ret;
+
+	run->may_block = may_block;
+	init_iocb(run);
+	init_iter(run, &iter);
+	if (!(run->iocb.ki_flags & IOCB_WRITE)) {
+		refcount_set(&run->refs, 2);
+		ret = file->f_op->read_iter(&run->iocb, &iter);
+	} else if (start_write(run)) {
+		refcount_set(&run->refs, 2);
+		ret = file->f_op->write_iter(&run->iocb, &iter);
+	} else {
+		queue_retry(run);
+		return;
+	}
+	if (ret != -EIOCBQUEUED)
+		run_complete(&run->iocb, ret);
+	run_put(run);
+}

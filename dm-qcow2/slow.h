@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The slow pool: threads that load metadata, allocate, copy, and call the file
+ * system where it may block.
+ */
+#ifndef DM_QCOW2_SLOW_H
+#define DM_QCOW2_SLOW_H
+
+#include <linux/list.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+
+struct qcow2;
+
+#define QCOW2_SLOW_THREADS	8
+
+/**
+ * struct qcow2_work - something for the slow pool to do
+ * @node: in the queue of the pool, or among those who wait for space
+ * @fn: called by a thread of the pool; owns the work from then on
+ */
+struct qcow2_work {
+	struct list_head node;
+	void (*fn)(struct qcow2_work *work);
+};
+
+/**
+ * struct qcow2_slow_pool - the threads of one image
+ * @lock: protects @queue; taken in interrupts
+ * @queue: struct qcow2_work, first in first out
+ * @wait: idle threads
+ * @threads: the threads, NULL where there is none
+ * @busy: requests that the pool has not completed, parked ones too
+ * @idle: woken when @busy drops to zero
+ */
+struct qcow2_slow_pool {
+	spinlock_t lock;
+	struct list_head queue;
+	wait_queue_head_t wait;
+	struct task_struct *threads[QCOW2_SLOW_THREADS];
+	atomic_t busy;
+	wait_queue_head_t idle;
+};
+
+int __must_check qcow2_slow_init(struct qcow2 *q);
+void qcow2_slow_exit(struct qcow2 *q);
+
+/**
+ * qcow2_slow_queue - hand work to the pool
+ * @q: the image
+ * @work: the work
+ *
+ * Any context.
+ */
+void qcow2_slow_queue(struct qcow2 *q, struct qcow2_work *work);
+
+/**
+ * qcow2_slow_done - a request that the pool took is complete
+ * @q: the image
+ *
+ * Any context. The image may be gone when this returns.
+ */
+void qcow2_slow_done(struct qcow2 *q);
+
+/**
+ * qcow2_slow_drain - wait until no request is left in the pool
+ * @q: the image; nobody submits new ones
+ */
+void qcow2_slow_drain(struct qcow2 *q);
+
+#endif /* DM_QCOW2_SLOW_H */

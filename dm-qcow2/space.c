@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Free space of the image: handing it out, waiting for it, giving it back.
+ */
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "qcow2.h"
+#include "refcount.h"
+
+#define STEP_BYTES	(64ULL << 20)
+#define MIN_STEP	8
+#define MAX_STEP	16384
+
+/* While the host is full: how often to look again, and when to give up. */
+#define RETRY_DELAY	HZ
+#define NO_SPACE_TIMEOUT (60 * HZ)
+
+static void kick(struct qcow2 *q)
+{
+	kthread_queue_work(q->space.worker, &q->space.work);
+}
+
+u64 qcow2_space_take(struct qcow2 *q, u64 want, u64 *start)
+{
+	struct qcow2_space *s = &q->space;
+	struct qcow2_extent *e;
+	u64 count = 0;
+
+	spin_lock(&s->lock);
+	e = list_first_entry_or_null(&s->ready, struct qcow2_extent, node);
+	if (e) {
+		count = min(want, e->count);
+		*start = e->start;
+		e->start += count;
+		e->count -= count;
+		s->nr_ready -= count;
+		if (!e->count) {
+			list_del(&e->node);
+			kfree(e);
+		}
+	}
+	if (s->nr_ready < s->step / 2)
+		kick(q);
+	spin_unlock(&s->lock);
+	return count;
+}
+
+void qcow2_space_add_ready(struct qcow2 *q, struct qcow2_extent *e)
+{
+	struct qcow2_space *s = &q->space;
+
+	spin_lock(&s->lock);
+	s->nr_ready += e->count;
+	list_add_tail(&e->node, &s->ready);
+	spin_unlock(&s->lock);
+}
+
+static bool may_wait(const struct qcow2 *q)
+{
+	if (!test_bit(QCOW2_OUT_OF_SPACE, &q->state))
+		return true;
+	return !test_bit(QCOW2_NO_SPACE_ERROR, &q->state) &&
+	       !test_bit(QCOW2_SUSPENDING, &q->state);
+}
+
+int qcow2_space_wait(struct qcow2 *q, struct qcow2_work *work)
+{
+	struct qcow2_space *s = &q->space;
+	int err = 0;
+
+	spin_lock(&s->lock);
+	if (s->nr_ready) {
+		err = -EAGAIN;
+	} else if (qcow2_failed(q)) {
+		err = -EIO;
+	} else if (!may_wait(q)) {
+		err = -ENOSPC;
+	} else {
+		list_add_tail(&work->node, &s->waiting);
+		s->nr_waiting++;
+		kick(q);
+	}
+	spin_unlock(&s->lock);
+	return err;
+}
+
+void qcow2_space_release_waiters(struct qcow2 *q)
+{
+	struct qcow2_space *s = &q->space;
+	struct qcow2_work *work, *next;
+	LIST_HEAD(waiting);
+
+	spin_lock(&s->lock);
+	list_splice_init(&s->waiting, &waiting);
+	s->nr_waiting = 0;
+	spin_unlock(&s->lock);
+	list_for_each_entry_safe(work, next, &waiting, node)
+		qcow2_slow_queue(q, work);
+}
+
+/* The host is full: queue or fail writes, and tell user space once. */
+static void enter_out_of_space(struct qcow2 *q)
+{
+	struct qcow2_space *s = &q->space;
+
+	if (!test_and_set_bit(QCOW2_OUT_OF_SPACE, &q->state)) {
+		DMWARN("%s: no space for the image: %s writes", qcow2_name(q),
+		       test_bit(QCOW2_NO_SPACE_ERROR, &q->state) ? "failing" : "queueing");
+		s->full_since = jiffies;
+		dm_table_event(q->ti->table);
+	} else if (!test_bit(QCOW2_NO_SPACE_ERROR, &q->state) &&
+		   time_after(jiffies, s->full_since + NO_SPACE_TIMEOUT)) {
+		DMWARN("%s: still no space for the image: failing writes", qcow2_name(q));
+		set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
+		dm_table_event(q->ti->table);
+	}
+	kthread_queue_delayed_work(s->worker, &s->retry, RETRY_DELAY);
+}
+
+static void leave_out_of_space(struct qcow2 *q)
+{
+	if (test_and_clear_bit(QCOW2_OUT_OF_SPACE, &q->state))
+		dm_table_event(q->ti->table);
+}
+
+static bool has_dropped(struct qcow2_space *s)
+{
+	return !list_empty_careful(&s->dropped);
+}
+
+static int refill(struct qcow2 *q)
+{
+	int err;
+
+	err = qcow2_drop_finish(q);
+	if (err || READ_ONCE(q->space.nr_ready) >= q->space.step)
+		return err;
+	err = qcow2_refill(q);
+	if (err == -ENOSPC && has_dropped(&q->space)) {
+		/* The clusters that became free may be all that is left. */
+		err = qcow2_commit_wait(q) ?: qcow2_drop_finish(q) ?: qcow2_refill(q);
+	}
+	return err;
+}
+
+static void space_work(struct kthread_work *work)
+{
+	struct qcow2 *q = container_of(work, struct qcow2, space.work);
+	unsigned int noio = memalloc_noio_save();
+	int err = refill(q);
+
+	if (!err) {
+		leave_out_of_space(q);
+	} else if (err == -ENOSPC) {
+		if (!READ_ONCE(q->space.nr_ready))
+			enter_out_of_space(q);
+	} else {
+		qcow2_fail(q, "preparing free space", err);
+	}
+	if (READ_ONCE(q->space.nr_waiting) &&
+	    (!err || READ_ONCE(q->space.nr_ready) || qcow2_failed(q) || !may_wait(q)))
+		qcow2_space_release_waiters(q);
+	memalloc_noio_restore(noio);
+}
+
+static void retry(struct kthread_work *work)
+{
+	struct qcow2 *q = container_of(work, struct qcow2, space.retry.work);
+
+	kick(q);
+}
+
+void qcow2_space_activate(struct qcow2 *q)
+{
+	struct qcow2_space *s = &q->space;
+
+	s->cursor = 0;
+	s->floor = DIV_ROUND_UP_ULL(qcow2_layer_bytes(&q->layer),
+				    qcow2_cluster_bytes(&q->geo));
+	clear_bit(QCOW2_OUT_OF_SPACE, &q->state);
+}
+
+/* Refcounts of what is ready go back to 0. */
+static int return_ready(struct qcow2 *q)
+{
+	struct qcow2_space *s = &q->space;
+	struct qcow2_extent *e;
+	int err = 0;
+
+	while ((e = list_first_entry_or_null(&s->ready, struct qcow2_extent, node))) {
+		if (!err)
+			err = qcow2_refcount_fill(q, e->start, e->count, 0);
+		list_del(&e->node);
+		kfree(e);
+	}
+	s->nr_ready = 0;
+	return err;
+}
+
+/* Cut off what lies behind the last cluster in use, down to the old size. */
+static int cut_tail(struct qcow2 *q)
+{
+	u64 end = qcow2_layer_bytes(&q->layer) >> q->geo.cluster_bits;
+	u64 refcount;
+	int err;
+
+	if (!qcow2_is_file(q))
+		return 0;
+	for (; end > q->space.floor; end--) {
+		err = qcow2_refcount_read(q, end - 1, &refcount);
+		if (err)
+			return err;
+		if (refcount)
+			break;
+	}
+	if (end << q->geo.cluster_bits >= qcow2_layer_bytes(&q->layer))
+		return 0;
+	return qcow2_layer_truncate(&q->layer, end << q->geo.cluster_bits) ?:
+	       qcow2_barrier(q, QCOW2_BARRIER_RETURN);
+}
+
+int qcow2_space_return(struct qcow2 *q)
+{
+	struct qcow2_space *s = &q->space;
+	int err;
+
+	kthread_cancel_delayed_work_sync(&s->retry);
+	kthread_flush_work(&s->work);
+	if (list_empty(&s->ready) && !has_dropped(s))
+		return cut_tail(q);
+	err = qcow2_drop_finish(q);
+	err = return_ready(q) ?: err;
+	if (!err)
+		err = qcow2_refcount_write(q, QCOW2_BARRIER_RETURN);
+	return err ?: cut_tail(q);
+}
+
+int qcow2_space_init(struct qcow2 *q)
+{
+	struct qcow2_space *s = &q->space;
+	u64 step_bytes = min(STEP_BYTES, q->geo.size / 8);
+	int err;
+
+	spin_lock_init(&s->lock);
+	INIT_LIST_HEAD(&s->ready);
+	INIT_LIST_HEAD(&s->waiting);
+	INIT_LIST_HEAD(&s->dropped);
+	s->step = clamp_t(u64, step_bytes >> q->geo.cluster_bits, MIN_STEP, MAX_STEP);
+	kthread_init_work(&s->work, space_work);
+	kthread_init_delayed_work(&s->retry, retry);
+	err = qcow2_writeback_init(&s->wb, &q->geo);
+	if (err)
+		return err;
+	s->worker = kthread_create_worker(0, "qcow2_space/%s", qcow2_name(q));
+	if (IS_ERR(s->worker)) {
+		qcow2_writeback_exit(&s->wb);
+		return PTR_ERR(s->worker);
+	}
+	return 0;
+}
+
+void qcow2_space_exit(struct qcow2 *q)
+{
+	struct qcow2_space *s = &q->space;
+	struct qcow2_dropped *d, *next;
+
+	kthread_cancel_delayed_work_sync(&s->retry);
+	kthread_destroy_worker(s->worker);
+	/* A failed image may still have some: nothing more is written for it. */
+	list_for_each_entry_safe(d, next, &s->dropped, node)
+		kfree(d);
+	qcow2_writeback_exit(&s->wb);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Free space of the image: clusters that are ready to be allocated, and clusters
+ * on their way to become free.
+ *
+ *   free (refcount 0)
+ *     | refill.c: zeroed, barrier, refcount 1, barrier
+ *     v
+ *   ready --- taken by an entry ---> in use
+ *     | suspend: refcount 0             | entry changed (drop.c)
+ *     v                                 v
+ *   free <--- barrier <--- refcount  <- dropped: commit, grace period of
+ *                          decreased     qcow2.inflight
+ *
+ * One thread an image does all of this; it is the only one to read or change a
+ * refcount. What a crash leaves: ready and dropped clusters leak.
+ */
+#ifndef DM_QCOW2_SPACE_H
+#define DM_QCOW2_SPACE_H
+
+#include <linux/kthread.h>
+#include <linux/list.h>
+
+#include "slow.h"
+#include "writeback.h"
+
+struct qcow2;
+
+/**
+ * struct qcow2_extent - a run of host clusters
+ * @node: in a list of extents
+ * @start: first cluster
+ * @count: number of clusters
+ */
+struct qcow2_extent {
+	struct list_head node;
+	u64 start;
+	u64 count;
+};
+
+/**
+ * struct qcow2_dropped - a cluster that an entry pointed at
+ * @node: in qcow2_space.dropped
+ * @cluster: the host cluster
+ * @commit: number of the commit that makes the change of the entry durable
+ */
+struct qcow2_dropped {
+	struct list_head node;
+	u64 cluster;
+	u64 commit;
+};
+
+/**
+ * struct qcow2_space - the free space of an image
+ * @worker: the thread
+ * @work: free what was dropped, prepare more
+ * @retry: look again whether the host has space
+ * @lock: protects @ready, @nr_ready, @waiting, @nr_waiting, @dropped
+ * @ready: extents that may be allocated: zeroed and refcounted, durably
+ * @nr_ready: clusters in them
+ * @waiting: struct qcow2_work that wait for space
+ * @nr_waiting: their number
+ * @dropped: struct qcow2_dropped
+ * @cursor: no free cluster lies below this one, as far as known; the thread only
+ * @floor: clusters of the file at activation; constant while active
+ * @step: clusters to prepare at a time; constant
+ * @full_since: when the host was first found full, in jiffies; the thread only
+ * @wb: buffers of the write-back of refcounts
+ */
+struct qcow2_space {
+	struct kthread_worker *worker;
+	struct kthread_work work;
+	struct kthread_delayed_work retry;
+	spinlock_t lock;
+	struct list_head ready;
+	u64 nr_ready;
+	struct list_head waiting;
+	unsigned int nr_waiting;
+	struct list_head dropped;
+	u64 cursor;
+	u64 floor;
+	u64 step;
+	unsigned long full_since;
+	struct qcow2_writeback wb;
+};
+
+int __must_check qcow2_space_init(struct qcow2 *q);
+void qcow2_space_exit(struct qcow2 *q);
+
+/**
+ * qcow2_space_activate - start from what the image holds now
+ * @q: the image; nothing uses its space yet
+ */
+void qcow2_space_activate(struct qcow2 *q);
+
+/**
+ * qcow2_space_take - allocate clusters
+ * @q: the image
+ * @want: how many; at least 1
+ * @start: set to the first one
+ *
+ * The clusters read as zero and are refcounted, durably: an entry may point at
+ * them at once. Context: any that may hold a spinlock; not an interrupt.
+ *
+ * Return: how many, from 1 to @want; 0 when none is ready.
+ */
+u64 qcow2_space_take(struct qcow2 *q, u64 want, u64 *start);
+
+/**
+ * qcow2_space_wait - queue work again when there is space
+ * @q: the image
+ * @work: what found none
+ *
+ * Return: 0 when the work is parked; -EAGAIN when there is space now; -ENOSPC
+ * when it should not wait: the host is full and the image is set to fail, or is
+ * being suspended; -EIO when the image has failed.
+ */
+int qcow2_space_wait(struct qcow2 *q, struct qcow2_work *work);
+
+/**
+ * qcow2_space_release_waiters - let those who wait for space try again
+ * @q: the image
+ */
+void qcow2_space_release_waiters(struct qcow2 *q);
+
+/**
+ * qcow2_space_return - give back what is ready and dropped, cut the tail off
+ * @q: the image; no I/O is under way, everything is committed
+ *
+ * Return: 0 or -EIO.
+ */
+int qcow2_space_return(struct qcow2 *q);
+
+/* drop.c */
+
+/**
+ * qcow2_drop - an entry does not point at a cluster any more
+ * @q: the image
+ * @d: from the caller, by kmalloc; owned by the image from here on
+ * @host_off: the cluster
+ *
+ * Called behind the change of the entry in the cache.
+ */
+void qcow2_drop(struct qcow2 *q, struct qcow2_dropped *d, u64 host_off);
+
+/**
+ * qcow2_drop_finish - free dropped clusters whose time has come
+ * @q: the image
+ *
+ * The space thread, or a suspend that has stopped it. Sleeps for a grace period.
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_drop_finish(struct qcow2 *q);
+
+/* refill.c */
+
+/**
+ * qcow2_refill - prepare clusters for allocation
+ * @q: the image
+ *
+ * The space thread only. Return: 0, -ENOSPC when the host or the image has no
+ * more, or another negative errno.
+ */
+int __must_check qcow2_refill(struct qcow2 *q);
+
+/**
+ * qcow2_space_add_ready - hand out prepared clusters
+ * @q: the image
+ * @e: the extent, from kmalloc; owned by the image from here on
+ */
+void qcow2_space_add_ready(struct qcow2 *q, struct qcow2_extent *e);
+
+/* reftable.c */
+
+/**
+ * qcow2_reftable_grow - make room for refcounts of more clusters
+ * @q: the image; no refcount page is dirty
+ *
+ * The space thread only. Return: 0, -ENOSPC when the host is full or the table has
+ * its largest size, or another negative errno.
+ */
+int __must_check qcow2_reftable_grow(struct qcow2 *q);
+
+#endif /* DM_QCOW2_SPACE_H */

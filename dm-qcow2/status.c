@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * dmsetup status, table and message.
+ */
+#include <linux/slab.h>
+
+#include "qcow2.h"
+#include "status.h"
+
+static unsigned long count_hits(const struct qcow2 *q)
+{
+	unsigned long hits = 0;
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu)
+		hits += *per_cpu_ptr(q->cache.hits, cpu);
+	return hits;
+}
+
+static const char *mode(const struct qcow2 *q)
+{
+	if (qcow2_failed(q))
+		return "fail";
+	return q->layer.is_writable ? "rw" : "ro";
+}
+
+/* Clusters of the image up to its end, without those prepared for allocation. */
+static u64 used_clusters(const struct qcow2 *q)
+{
+	u64 end = READ_ONCE(q->host_bytes) >> q->geo.cluster_bits;
+
+	return end - min(end, READ_ONCE(q->space.nr_ready));
+}
+
+static unsigned int info(struct qcow2 *q, char *result, unsigned int maxlen)
+{
+	unsigned int sz = 0;
+
+	DMEMIT("%llu/%llu %lu/%lu %lu/%lu %u %llu %s %s",
+	       used_clusters(q),
+	       DIV_ROUND_UP_ULL(q->geo.size, qcow2_cluster_bytes(&q->geo)),
+	       READ_ONCE(q->cache.nr_pages), q->cache.limit,
+	       count_hits(q), atomic_long_read(&q->cache.misses),
+	       READ_ONCE(q->space.nr_waiting), READ_ONCE(q->commit.done), mode(q),
+	       test_bit(QCOW2_NEEDS_CHECK, &q->state) ? "needs_check" : "-");
+	return sz;
+}
+
+/* dm splits a table line at spaces; a backslash keeps one. */
+static unsigned int emit_path(const char *path, char *result, unsigned int maxlen)
+{
+	unsigned int sz = 0;
+
+	for (; *path; path++)
+		DMEMIT(*path == ' ' || *path == '\\' ? "\\%c" : "%c", *path);
+	return sz;
+}
+
+static unsigned int table(struct qcow2 *q, char *result, unsigned int maxlen)
+{
+	char *buf = kmalloc(PATH_MAX, GFP_KERNEL);
+	char *path = buf ? file_path(q->layer.file, buf, PATH_MAX) : ERR_PTR(-ENOMEM);
+	unsigned int sz;
+
+	sz = emit_path(IS_ERR(path) ? "?" : path, result, maxlen);
+	DMEMIT(" features 2 cache_mb=%u no_space=%s", q->cache_mb,
+	       q->no_space_error ? "error" : "queue");
+	kfree(buf);
+	return sz;
+}
+
+void qcow2_status(struct dm_target *ti, status_type_t type, unsigned int flags,
+		  char *result, unsigned int maxlen)
+{
+	struct qcow2 *q = ti->private;
+	unsigned int sz = 0;
+
+	switch (type) {
+	case STATUSTYPE_INFO:
+		info(q, result, maxlen);
+		break;
+	case STATUSTYPE_TABLE:
+		table(q, result, maxlen);
+		break;
+	case STATUSTYPE_IMA:
+		DMEMIT_TARGET_NAME_VERSION(ti->type);
+		DMEMIT(",mode=%s;", mode(q));
+		break;
+	}
+}
+
+/* "no_space queue" or "no_space error" */
+int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
+		  unsigned int maxlen)
+{
+	struct qcow2 *q = ti->private;
+
+	if (argc != 2 || strcasecmp(argv[0], "no_space"))
+		return -EINVAL;
+	if (!strcasecmp(argv[1], "error"))
+		set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
+	else if (!strcasecmp(argv[1], "queue"))
+		clear_bit(QCOW2_NO_SPACE_ERROR, &q->state);
+	else
+		return -EINVAL;
+	qcow2_space_release_waiters(q);
+	return 0;
+}

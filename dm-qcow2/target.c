@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The device-mapper target "qcow2": how dm's calls reach the rest.
+ */
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "header.h"
+#include "map.h"
+#include "qcow2.h"
+#include "request.h"
+#include "status.h"
+#include "table.h"
+
+int qcow2_corrupt(const struct qcow2 *q, const char *what, u64 host_off)
+{
+	DMERR_LIMIT("%s: image is damaged: %s at offset %#llx", qcow2_name(q), what,
+		    host_off);
+	return -EUCLEAN;
+}
+
+/* The empty flush that dm sends: nothing to commit on a block device, pass it on. */
+static int map_flush(struct qcow2 *q, struct bio *bio)
+{
+	if (!qcow2_is_file(q) && qcow2_commit_is_idle(q) && !qcow2_failed(q)) {
+		bio_set_dev(bio, q->layer.dev->bdev);
+		return DM_MAPIO_REMAPPED;
+	}
+	qcow2_commit_bio(q, bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+/* A run of host clusters; from here on the end of the bio leaves the read section. */
+static int map_data(struct qcow2 *q, struct bio *bio, struct qcow2_run *run, u64 host_off)
+{
+	if (!qcow2_is_file(q)) {
+		bio_set_dev(bio, q->layer.dev->bdev);
+		bio->bi_iter.bi_sector = host_off >> SECTOR_SHIFT;
+		return DM_MAPIO_REMAPPED;
+	}
+	run->q = q;
+	run->bio = bio;
+	run->host_off = host_off;
+	run->done = 0;
+	qcow2_cpu_queue_add(run);
+	return DM_MAPIO_SUBMITTED;
+}
+
+/* A FUA write completes when its entry is durable, too: the slow pool commits. */
+static bool needs_commit(const struct qcow2 *q, const struct bio *bio,
+			 const struct qcow2_mapping *m)
+{
+	return bio->bi_opf & REQ_FUA && (qcow2_is_file(q) || !m->is_durable);
+}
+
+static int map_rw(struct qcow2 *q, struct bio *bio, struct qcow2_run *run)
+{
+	u64 guest_off = dm_target_offset(q->ti, bio->bi_iter.bi_sector) << SECTOR_SHIFT;
+	bool is_write = op_is_write(bio_op(bio));
+	struct qcow2_mapping m;
+	int result, srcu_idx;
+
+	srcu_idx = srcu_down_read(&q->inflight);
+	result = qcow2_map(q, guest_off, bio->bi_iter.bi_size, is_write, &m);
+	if (likely(result == QCOW2_MAP_DATA && !needs_commit(q, bio, &m))) {
+		if (m.bytes < bio->bi_iter.bi_size)
+			dm_accept_partial_bio(bio, m.bytes >> SECTOR_SHIFT);
+		run->srcu_idx = srcu_idx;
+		return map_data(q, bio, run, m.host_off);
+	}
+	srcu_up_read(&q->inflight, srcu_idx);
+	if (result == QCOW2_MAP_ZERO) {
+		if (m.bytes < bio->bi_iter.bi_size)
+			dm_accept_partial_bio(bio, m.bytes >> SECTOR_SHIFT);
+		zero_fill_bio(bio);
+		bio_endio(bio);
+		return DM_MAPIO_SUBMITTED;
+	}
+	qcow2_request_slow(q, bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+static int qcow2_target_map(struct dm_target *ti, struct bio *bio)
+{
+	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
+	struct qcow2 *q = ti->private;
+
+	rq->run.srcu_idx = -1;
+	if (unlikely(bio->bi_opf & REQ_PREFLUSH))
+		return map_flush(q, bio);
+	if (unlikely(op_is_write(bio_op(bio)) && qcow2_failed(q)))
+		return DM_MAPIO_KILL;
+	return map_rw(q, bio, &rq->run);
+}
+
+static int qcow2_target_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
+{
+	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
+	struct qcow2 *q = ti->private;
+
+	if (rq->run.srcu_idx >= 0)
+		srcu_up_read(&q->inflight, rq->run.srcu_idx);
+	return DM_ENDIO_DONE;
+}
+
+static int check_geometry(struct qcow2 *q, struct dm_target *ti)
+{
+	if (ti->begin || ti->len != q->geo.size >> SECTOR_SHIFT) {
+		ti->error = "Table length is not the size of the image";
+		return -EINVAL;
+	}
+	if (qcow2_cluster_bytes(&q->geo) < q->layer.io_align) {
+		ti->error = "Clusters are smaller than the layer's direct I/O alignment";
+		return -EOPNOTSUPP;
+	}
+	if (!IS_ALIGNED(q->geo.size, q->layer.io_align)) {
+		ti->error = "Image size is not a multiple of the layer's direct I/O alignment";
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+static int load_header(struct qcow2 *q, struct dm_target *ti)
+{
+	struct qcow2_header h;
+	const char *why;
+	int err;
+
+	if (q->layer.dev)
+		sync_blockdev(q->layer.dev->bdev);
+	err = qcow2_read_header(q, &h, &why);
+	if (err) {
+		ti->error = (char *)why;
+		return err;
+	}
+	qcow2_geometry_init(&q->geo, &h);
+	return check_geometry(q, ti);
+}
+
+/* Everything that starts threads or holds memory, in the order it is used. */
+static int init_parts(struct qcow2 *q)
+{
+	int err;
+
+	err = init_srcu_struct(&q->inflight);
+	if (err)
+		return err;
+	err = qcow2_metacache_init(q, q->cache_mb);
+	if (err)
+		goto err_srcu;
+	err = qcow2_request_init(q);
+	if (err)
+		goto err_metacache;
+	err = qcow2_commit_init(q);
+	if (err)
+		goto err_request;
+	err = qcow2_space_init(q);
+	if (err)
+		goto err_commit;
+	err = qcow2_slow_init(q);
+	if (err)
+		goto err_space;
+	return 0;
+
+err_space:
+	qcow2_space_exit(q);
+err_commit:
+	qcow2_commit_exit(q);
+err_request:
+	qcow2_request_exit(q);
+err_metacache:
+	qcow2_metacache_exit(q);
+err_srcu:
+	cleanup_srcu_struct(&q->inflight);
+	return err;
+}
+
+static void exit_parts(struct qcow2 *q)
+{
+	qcow2_slow_exit(q);
+	qcow2_space_exit(q);
+	qcow2_commit_exit(q);
+	qcow2_request_exit(q);
+	qcow2_metacache_exit(q);
+	cleanup_srcu_struct(&q->inflight);
+}
+
+static struct qcow2 *alloc_image(struct dm_target *ti, const struct qcow2_table *table)
+{
+	struct qcow2 *q = kzalloc(sizeof(*q), GFP_KERNEL);
+
+	if (!q)
+		return NULL;
+	q->ti = ti;
+	q->cache_mb = table->cache_mb;
+	q->no_space_error = table->no_space_error;
+	if (table->no_space_error)
+		set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
+	mutex_init(&q->sync_lock);
+	for (int i = 0; i < QCOW2_COPY_MUTEXES; i++)
+		mutex_init(&q->copy_mutex[i]);
+	return q;
+}
+
+static void set_target(struct qcow2 *q, struct dm_target *ti)
+{
+	ti->private = q;
+	ti->num_flush_bios = 1;
+	ti->flush_supported = true;
+	ti->per_io_data_size = sizeof(struct qcow2_request);
+}
+
+static int qcow2_target_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct qcow2_table table;
+	const char *why;
+	struct qcow2 *q;
+	int err;
+
+	err = qcow2_table_parse(argc, argv, &table, &why);
+	if (err) {
+		ti->error = (char *)why;
+		return err;
+	}
+	q = alloc_image(ti, &table);
+	if (!q) {
+		ti->error = "Out of memory";
+		return -ENOMEM;
+	}
+	err = qcow2_layer_open(&q->layer, ti, &table);
+	if (err)
+		goto err_free;
+	err = load_header(q, ti);
+	if (err)
+		goto err_close;
+	err = init_parts(q);
+	if (err) {
+		ti->error = "Out of memory";
+		goto err_close;
+	}
+	set_target(q, ti);
+	return 0;
+
+err_close:
+	qcow2_layer_close(&q->layer, ti);
+err_free:
+	kfree(q);
+	return err;
+}
+
+static void qcow2_target_dtr(struct dm_target *ti)
+{
+	struct qcow2 *q = ti->private;
+
+	qcow2_deactivate(q);
+	exit_parts(q);
+	qcow2_layer_close(&q->layer, ti);
+	kfree(q);
+}
+
+/* What waits for space while there is none would wait for ever: let it end. */
+static void qcow2_target_presuspend(struct dm_target *ti)
+{
+	struct qcow2 *q = ti->private;
+
+	set_bit(QCOW2_SUSPENDING, &q->state);
+	qcow2_space_release_waiters(q);
+}
+
+static void qcow2_target_presuspend_undo(struct dm_target *ti)
+{
+	struct qcow2 *q = ti->private;
+
+	clear_bit(QCOW2_SUSPENDING, &q->state);
+}
+
+static void qcow2_target_postsuspend(struct dm_target *ti)
+{
+	qcow2_deactivate(ti->private);
+}
+
+static int qcow2_target_preresume(struct dm_target *ti)
+{
+	return qcow2_activate(ti->private);
+}
+
+static int qcow2_target_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn,
+					void *data)
+{
+	struct qcow2 *q = ti->private;
+
+	if (!q->layer.dev)
+		return 0;
+	return fn(ti, q->layer.dev, 0, bdev_nr_sectors(q->layer.dev->bdev), data);
+}
+
+static void qcow2_target_io_hints(struct dm_target *ti, struct queue_limits *limits)
+{
+	struct qcow2 *q = ti->private;
+
+	limits->logical_block_size = max(limits->logical_block_size, q->layer.io_align);
+	limits->physical_block_size = max(limits->physical_block_size, q->layer.io_align);
+	limits->io_min = max(limits->io_min, q->layer.io_align);
+	limits->dma_alignment = max(limits->dma_alignment, q->layer.mem_align - 1);
+	/* Not there yet. */
+	limits->max_hw_discard_sectors = 0;
+	limits->max_write_zeroes_sectors = 0;
+}
+
+static struct target_type qcow2_target = {
+	.name = "qcow2",
+	.version = { 1, 0, 0 },
+	.features = DM_TARGET_NOWAIT,
+	.module = THIS_MODULE,
+	.ctr = qcow2_target_ctr,
+	.dtr = qcow2_target_dtr,
+	.map = qcow2_target_map,
+	.end_io = qcow2_target_end_io,
+	.presuspend = qcow2_target_presuspend,
+	.presuspend_undo = qcow2_target_presuspend_undo,
+	.postsuspend = qcow2_target_postsuspend,
+	.preresume = qcow2_target_preresume,
+	.status = qcow2_status,
+	.message = qcow2_message,
+	.iterate_devices = qcow2_target_iterate_devices,
+	.io_hints = qcow2_target_io_hints,
+};
+
+static int __init dm_qcow2_init(void)
+{
+	int err;
+
+	err = qcow2_cpu_queues_init();
+	if (err)
+		return err;
+	err = dm_register_target(&qcow2_target);
+	if (err)
+		qcow2_cpu_queues_exit();
+	return err;
+}
+
+static void __exit dm_qcow2_exit(void)
+{
+	dm_unregister_target(&qcow2_target);
+	qcow2_cpu_queues_exit();
+	rcu_barrier(); /* metadata pages on their way out */
+}
+
+module_init(dm_qcow2_init);
+module_exit(dm_qcow2_exit);
+
+MODULE_DESCRIPTION("device-mapper target for qcow2 images");
+MODULE_LICENSE("GPL");
