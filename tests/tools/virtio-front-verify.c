@@ -26,7 +26,7 @@
  * @versions: of each sector; 0: never written
  * @nr_chunks: chunks of max_bytes
  * @chunk_sectors: their length
- * @is_done: workers have ended, one by one
+ * @nr_done: threads that have ended
  */
 struct verify {
 	struct front *front;
@@ -198,19 +198,23 @@ static void *work(void *argument)
 	return NULL;
 }
 
-/* Let the server be disturbed until enough or all work is done. */
-static unsigned int disturb(struct verify *verify)
+/*
+ * Until so many threads have ended, disturb the server, at most @limit times, and
+ * replace one that died by itself.
+ */
+static unsigned int disturb(struct verify *verify, unsigned int nr_threads,
+			    unsigned int limit)
 {
 	struct front *front = verify->front;
 	struct front_options *options = &front->options;
 	unsigned int count = 0;
 
-	while (atomic_load(&verify->nr_done) < options->nr_queues) {
+	while (atomic_load(&verify->nr_done) < nr_threads) {
 		if (!front->transport->is_alive(front, options->disturb_ms ?: 100)) {
 			front->transport->kill(front);
 			front->transport->start(front);
 			count++;
-		} else if (options->disturb && count < options->disturb_count) {
+		} else if (options->disturb && count < limit) {
 			front->transport->disturb(front);
 			count++;
 		}
@@ -218,18 +222,24 @@ static unsigned int disturb(struct verify *verify)
 	return count;
 }
 
-static void read_back(struct verify *verify, struct worker *worker)
+/* Flush, and compare the whole disk. */
+static void *read_back(void *argument)
 {
+	struct worker *worker = argument;
+	struct verify *verify = worker->verify;
 	struct front *front = verify->front;
 	uint64_t sector, end = verify->nr_chunks * verify->chunk_sectors;
 	struct front_slot *slot = worker->slots;
 
+	front_do(front, slot, VIRTIO_BLK_T_FLUSH, 0, 0, NULL);
 	for (sector = 0; sector < end; sector += verify->chunk_sectors) {
 		slot->user = UINT64_MAX;
 		front_do(front, slot, VIRTIO_BLK_T_IN, sector,
 			 verify->chunk_sectors * FRONT_SECTOR, NULL);
 		check_answer(worker, slot, 1 + slot->bytes);
 	}
+	atomic_fetch_add(&verify->nr_done, 1);
+	return NULL;
 }
 
 /* What a later check needs: seed, number of sectors, versions. */
@@ -271,6 +281,12 @@ static void prepare(struct verify *verify, struct worker *workers)
 	}
 }
 
+static void spawn(struct worker *worker, void *(*function)(void *))
+{
+	if (pthread_create(&worker->thread, NULL, function, worker))
+		errx(1, "pthread_create");
+}
+
 int front_verify(struct front *front)
 {
 	struct front_options *options = &front->options;
@@ -283,14 +299,14 @@ int front_verify(struct front *front)
 	front->transport->start(front);
 	prepare(&verify, workers);
 	for (i = 0; i < options->nr_queues; i++)
-		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
-			errx(1, "pthread_create");
-	disturbances = disturb(&verify);
+		spawn(&workers[i], work);
+	disturbances = disturb(&verify, options->nr_queues, options->disturb_count);
 	for (i = 0; i < options->nr_queues; i++)
 		pthread_join(workers[i].thread, NULL);
+	spawn(&workers[0], read_back);
+	disturbances += disturb(&verify, options->nr_queues + 1, 0);
+	pthread_join(workers[0].thread, NULL);
 
-	front_do(front, workers->slots, VIRTIO_BLK_T_FLUSH, 0, 0, NULL);
-	read_back(&verify, &workers[0]);
 	front->transport->stop(front);
 	if (options->state)
 		save(&verify, options->state);
