@@ -66,6 +66,9 @@ check: deps
 run-tests:
 	$(Q)tests/run $(RUNFLAGS) $(T)
 
+lint:
+	$(Q)scripts/lint
+
 debug-kernel:
 	$(Q)scripts/debug-kernel
 
@@ -81,4 +84,4 @@ help:
 	@echo 'make clean         remove what was built, but keep downloaded kernels (distclean: all)'
 	@echo 'KVER=RELEASE or KDIR=DIR: another kernel.  V=1: show the commands.'
 
-.PHONY: all debug-kernel kernel modules tools tests guest-image deps check run-tests farm $(MODULES) clean distclean help
+.PHONY: all lint debug-kernel kernel modules tools tests guest-image deps check run-tests farm $(MODULES) clean distclean help

@@ -36,6 +36,7 @@ guest_launch()
 	exec {fd}<>"$TMP/$name.agent.out"
 	guest_port[$name]=$fd
 	guest_partial[$name]=
+	# shellcheck disable=SC2046 # a list of words
 	guest_qemu "$name" "$smp" "$mem" $(guest_disk "$disk" "$queues") "$@" &
 	guest_pid[$name]=$!
 	cleanup guest_end "$name"

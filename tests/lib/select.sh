@@ -2,8 +2,6 @@
 # shellcheck shell=bash
 # Which tests to run, and where. Needs tests/lib/harness.sh, $VBLK_TOP and $KVER.
 
-select_full=
-
 # select_tests host|vm SELECTION...: print the tests of that place that were asked for.
 select_tests()
 {
@@ -57,6 +55,6 @@ is_selected()
 # is_in_suite TEST: whether it runs without having been named.
 is_in_suite()
 {
-	[ -n "$select_full" ] || [ "$(header "$1" suite)" != full ] || return 1
+	[ -n "${VBLK_FULL:-}" ] || [ "$(header "$1" suite)" != full ] || return 1
 	[ "$(header "$1" kernel)" != debug ] || [[ $KVER == *-dbg ]]
 }

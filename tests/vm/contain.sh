@@ -42,15 +42,13 @@ is_empty()
 # A process that was told to end has a moment to do so.
 processes_left()
 {
-	local n
-
-	for n in {1..50}; do
+	for _ in {1..50}; do
 		! is_empty || return 0
 		sleep 0.1
 	done
 	echo "processes left behind: $(xargs -r ps -o comm= -p <$cgroup/cgroup.procs | xargs)"
 	contain_kill
-	for n in {1..50}; do
+	for _ in {1..50}; do
 		! is_empty || return 0
 		sleep 0.1
 	done

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# Pieces to make an initramfs of; both the test VM's and the nested guest's are made of them. Needs $top.
+# Pieces to make an initramfs of; both the test VM's and the nested guest's are made of them. Needs
+# $top, the source tree.
 
 # initramfs_base DIR INIT: the directories, a static busybox, and INIT as /init.
 initramfs_base()
