@@ -63,6 +63,14 @@ deps:
 check: deps
 	$(Q)$(MAKE) -s run-tests RUNFLAGS="$(RUNFLAGS)"
 
+# The longest check: every test on the stock kernel, then on the debug kernel.
+check-full: deps debug-kernel
+	$(Q)$(MAKE) -s run-tests RUNFLAGS="--full $(RUNFLAGS)"
+	$(Q)$(MAKE) -s run-tests KERNEL=debug
+
+demo: deps
+	$(Q)demo/run
+
 run-tests:
 	$(Q)tests/run $(RUNFLAGS) $(T)
 
@@ -81,7 +89,11 @@ distclean:
 help:
 	@echo 'make               build the modules and the tools for the newest kernel >= 6.12 with headers here'
 	@echo 'make check         run the tests in a virtual machine (T=GROUP/NAME, a glob or a GROUP: only these)'
+	@echo 'make demo          run a guest on a qcow2 image through vhost-blk, all inside a virtual machine'
+	@echo 'make check-full    the longest tests too, and all of them on a debug kernel'
+	@echo 'make lint          check the source without running it'
 	@echo 'make clean         remove what was built, but keep downloaded kernels (distclean: all)'
+	@echo 'KERNEL=debug       use the kernel of "make debug-kernel"'
 	@echo 'KVER=RELEASE or KDIR=DIR: another kernel.  V=1: show the commands.'
 
-.PHONY: all lint debug-kernel kernel modules tools tests guest-image deps check run-tests farm $(MODULES) clean distclean help
+.PHONY: all lint debug-kernel kernel modules tools tests guest-image deps check check-full demo run-tests farm $(MODULES) clean distclean help

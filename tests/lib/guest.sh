@@ -102,7 +102,7 @@ guest_read()
 	until read -r -t 2 -u "${guest_port[$name]}" part; do
 		guest_partial[$name]+=$part
 		guest_alive "$name" || fail "guest $name: QEMU is gone"
-		! grep -q -a 'Kernel panic' "$TMP/$name.console" || fail "guest $name: its kernel has panicked"
+		! grep -q -s -a 'Kernel panic' "$TMP/$name.console" || fail "guest $name: its kernel has panicked"
 	done
 	guest_line=${guest_partial[$name]}$part
 	guest_partial[$name]=
@@ -117,9 +117,10 @@ guest_up()
 
 guest_send()
 {
-	base64 -w 0 >"$TMP/script.$BASHPID"
-	echo >>"$TMP/script.$BASHPID"
-	cat "$TMP/script.$BASHPID" >"$TMP/$1.agent.in"
+	local script
+
+	script=$(base64 -w 0)
+	printf '%s\n' "$script" >"$TMP/$1.agent.in"
 }
 
 # guest_run NAME: run the shell script on stdin in the guest: its output, and its exit status.

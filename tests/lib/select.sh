@@ -55,6 +55,10 @@ is_selected()
 # is_in_suite TEST: whether it runs without having been named.
 is_in_suite()
 {
-	[ -n "${VBLK_FULL:-}" ] || [ "$(header "$1" suite)" != full ] || return 1
+	case $(header "$1" suite) in
+	'') ;;
+	full) [ -n "${VBLK_FULL:-}" ] || return 1 ;;
+	*) return 1 ;;
+	esac
 	[ "$(header "$1" kernel)" != debug ] || [[ $KVER == *-dbg ]]
 }

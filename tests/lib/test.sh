@@ -70,6 +70,8 @@ requires_module()
 			continue
 		elif [ -e "$file" ]; then
 			insert_module "$file"
+		elif [[ ${name//-/_} == @(dm_qcow2|vhost_blk) ]]; then
+			fail "module $name was not built for $KVER"
 		else
 			modprobe "$name" || skip "module $name"
 		fi
