@@ -65,10 +65,10 @@ requires_module()
 	local name file
 
 	for name; do
-		file=$(echo "$VBLK_BUILD/$KVER"/*/"${name//[-_]/[-_]}.ko")
+		file=$(find "$VBLK_BUILD/$KVER" -name "${name//[-_]/[-_]}.ko")
 		if [ -d "/sys/module/${name//-/_}" ]; then
 			continue
-		elif [ -e "$file" ]; then
+		elif [ -n "$file" ]; then
 			insert_module "$file"
 		elif [[ ${name//-/_} == @(dm_qcow2|vhost_blk) ]]; then
 			fail "module $name was not built for $KVER"
