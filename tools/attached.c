@@ -11,6 +11,7 @@
 #include "image.h"
 
 #define SECTOR_SHIFT	9
+#define MIN_CLUSTER_BYTES	512
 
 /* The next word of a table line; dm escapes blanks in it with a backslash. */
 static char *next_word(char **line)
@@ -46,6 +47,35 @@ static void read_table(struct attached *a)
 	free(params);
 }
 
+/* The size of a cluster, from how many of them the disk has. */
+static uint64_t cluster_bytes(uint64_t disk_bytes, uint64_t clusters)
+{
+	uint64_t bytes = MIN_CLUSTER_BYTES;
+
+	while (clusters && bytes * clusters < disk_bytes)
+		bytes <<= 1;
+	return bytes;
+}
+
+/* Documentation/dm-qcow2.rst, Status: the words keep their places. */
+static void read_status(struct attached *a)
+{
+	char *params, mode[8], check[16];
+	uintmax_t used, clusters;
+	uint64_t sectors;
+
+	if (dmdev_status(a->d.name, &sectors, &params))
+		return;
+	if (sscanf(params, "%ju/%ju %*s %*s %*s %*s %7s %15s", &used, &clusters,
+		   mode, check) == 4) {
+		a->has_usage = true;
+		a->used_bytes = used * cluster_bytes(a->bytes, clusters);
+		a->has_failed = !strcmp(mode, "fail") ||
+				!strcmp(check, "needs_check");
+	}
+	free(params);
+}
+
 /**
  * attached_fill() - complete what is known of a disk
  * @a: @d is valid
@@ -54,9 +84,12 @@ void attached_fill(struct attached *a)
 {
 	a->image[0] = '\0';
 	a->bytes = 0;
+	a->has_usage = false;
+	a->has_failed = false;
 	a->is_served = state_load(a->d.name, &a->serving) == 0;
 	a->server = state_server(a->d.name, &a->guest);
 	read_table(a);
+	read_status(a);
 	if (!a->image[0] && a->is_served)
 		strcpy(a->image, a->serving.image);
 }
@@ -116,13 +149,16 @@ int attached_find(const char *arg, struct attached *a)
 /**
  * attached_state() - one word for a list
  *
- * "serving" a guest, "idle" without one, "unserved" when the server is gone,
- * "local" when it was attached for this host, "incomplete" without a table.
+ * "failed" after an error that left the image to be checked, else "serving" a
+ * guest, "idle" without one, "unserved" when the server is gone, "local"
+ * when it was attached for this host, "incomplete" without a table.
  */
 const char *attached_state(const struct attached *a)
 {
 	if (!a->d.is_live)
 		return "incomplete";
+	if (a->has_failed)
+		return "failed";
 	if (!a->is_served)
 		return "local";
 	if (!a->server)

@@ -15,6 +15,7 @@
  * @bytes: its size, 0 when it has no table
  * @image: path of the image, "" when it cannot be told
  * @used_bytes: guest data allocated in the image, with @has_usage
+ * @has_failed: the target stopped writing; the image needs a check
  * @is_served: attached for a guest; @serving is valid
  * @serving: how it is served
  * @server: pid of the server, 0 when none runs
@@ -26,6 +27,7 @@ struct attached {
 	char image[PATH_MAX];
 	bool has_usage;
 	uint64_t used_bytes;
+	bool has_failed;
 	bool is_served;
 	struct serving serving;
 	pid_t server;

@@ -15,9 +15,9 @@
 #include <linux/vhost_blk.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "vhost-conn.h"
 #include "vhost-kernel.h"
 #include "vhost-user-msg.h"
 #include "vhost-user.h"
@@ -68,13 +68,9 @@ struct ring {
  * @protocol_features: what the front-end acknowledged
  * @mem: current memory table
  * @next: table under construction; empty otherwise
- * @buf: the message that is being received
- * @buf_bytes: how much of it is there
- * @fds: descriptors that came with it; the ones taken from here are -1
- * @nr_fds: how many came
  */
 struct vhost_user {
-	int conn;
+	struct vhost_conn conn;
 	int stop_fd;
 	const struct disk *disk;
 	struct vhost_kernel kernel;
@@ -83,10 +79,6 @@ struct vhost_user {
 	struct vhost_mem *mem;
 	struct vhost_mem *next;
 	struct ring rings[VHOST_BLK_MAX_QUEUES];
-	uint8_t buf[VHOST_USER_MAX_BYTES];
-	size_t buf_bytes;
-	int fds[VHOST_USER_MAX_FDS];
-	unsigned int nr_fds;
 };
 
 static void replace_fd(int *slot, int fd)
@@ -94,16 +86,6 @@ static void replace_fd(int *slot, int fd)
 	if (*slot >= 0)
 		close(*slot);
 	*slot = fd;
-}
-
-/* Take the n-th descriptor out of the message; -1 if it has none. */
-static int take_fd(struct vhost_user *vu, unsigned int n)
-{
-	int fd = n < vu->nr_fds ? vu->fds[n] : -1;
-
-	if (fd >= 0)
-		vu->fds[n] = -1;
-	return fd;
 }
 
 static struct ring *find_ring(struct vhost_user *vu, unsigned int index)
@@ -289,7 +271,7 @@ static int replace_memory(struct vhost_user *vu,
 
 	for (i = 0; i < msg->memory.nr_regions; i++) {
 		err = vhost_mem_add(vu->next, vu->mem, &msg->memory.regions[i],
-				    vu->fds[i]);
+				    vu->conn.fds[i]);
 		if (err)
 			return err;
 	}
@@ -303,7 +285,7 @@ static int add_memory(struct vhost_user *vu, const struct vhost_user_msg *msg)
 	if (vu->mem->nr >= vu->disk->mem_slots)
 		return -ENOSPC;
 	*vu->next = *vu->mem;
-	err = vhost_mem_add(vu->next, vu->mem, &msg->region, vu->fds[0]);
+	err = vhost_mem_add(vu->next, vu->mem, &msg->region, vu->conn.fds[0]);
 	return err ? err : commit_memory(vu);
 }
 
@@ -335,21 +317,10 @@ static int change_memory(struct vhost_user *vu,
 
 /* --- messages ----------------------------------------------------------- */
 
-static int reply(struct vhost_user *vu, const struct vhost_user_msg *msg,
-		 const void *payload, size_t bytes)
-{
-	uint8_t buf[VHOST_USER_MAX_BYTES];
-	size_t len = vhost_user_reply(msg->request, payload, bytes, buf);
-	ssize_t n = send(vu->conn, buf, len, MSG_NOSIGNAL);
-
-	/* Far smaller than a socket buffer: what does not fit is not read. */
-	return n == (ssize_t)len ? 0 : -EPIPE;
-}
-
 static int reply_u64(struct vhost_user *vu, const struct vhost_user_msg *msg,
 		     uint64_t value)
 {
-	return reply(vu, msg, &value, sizeof(value));
+	return vhost_conn_reply(&vu->conn, msg, &value, sizeof(value));
 }
 
 static int set_features(struct vhost_user *vu, uint64_t features)
@@ -395,7 +366,7 @@ static int set_ring_addr(struct vhost_user *vu, struct ring *r,
 
 static int set_kick(struct vhost_user *vu, struct ring *r)
 {
-	int err, fd = take_fd(vu, 0);
+	int err, fd = vhost_conn_take_fd(&vu->conn, 0);
 
 	if (fd < 0)
 		return -EOPNOTSUPP;	/* no polling of rings */
@@ -407,7 +378,7 @@ static int set_kick(struct vhost_user *vu, struct ring *r)
 
 static int set_call(struct vhost_user *vu, struct ring *r)
 {
-	replace_fd(&r->call, take_fd(vu, 0));
+	replace_fd(&r->call, vhost_conn_take_fd(&vu->conn, 0));
 	if (!r->is_running)
 		return 0;
 	return vhost_kernel_set_call(&vu->kernel, r - vu->rings, r->call);
@@ -415,7 +386,7 @@ static int set_call(struct vhost_user *vu, struct ring *r)
 
 static int set_err(struct vhost_user *vu, struct ring *r)
 {
-	replace_fd(&r->err, take_fd(vu, 0));
+	replace_fd(&r->err, vhost_conn_take_fd(&vu->conn, 0));
 	if (!r->is_running)
 		return 0;
 	return vhost_kernel_set_err(&vu->kernel, r - vu->rings, r->err);
@@ -433,7 +404,7 @@ static int get_base(struct vhost_user *vu, struct ring *r,
 	r->is_started = false;
 	replace_fd(&r->kick, -1);
 	state.num = r->base;
-	return reply(vu, msg, &state, sizeof(state));
+	return vhost_conn_reply(&vu->conn, msg, &state, sizeof(state));
 }
 
 static int get_config(struct vhost_user *vu, const struct vhost_user_msg *msg)
@@ -443,7 +414,7 @@ static int get_config(struct vhost_user *vu, const struct vhost_user_msg *msg)
 
 	memcpy(space, &vu->disk->config, sizeof(vu->disk->config));
 	memcpy(config.data, space + config.offset, config.bytes);
-	return reply(vu, msg, &config,
+	return vhost_conn_reply(&vu->conn, msg, &config,
 		     offsetof(struct vhost_user_config, data) + config.bytes);
 }
 
@@ -533,101 +504,14 @@ static bool has_own_reply(const struct vhost_user_msg *msg)
 	}
 }
 
-static int dispatch(struct vhost_user *vu)
+static int dispatch(struct vhost_user *vu, const struct vhost_user_msg *msg)
 {
-	struct vhost_user_msg msg;
-	int err;
+	int err = handle_message(vu, msg);
 
-	err = vhost_user_parse(vu->buf, vu->buf_bytes, vu->nr_fds, &msg);
-	if (err)
-		return err;
-	err = handle_message(vu, &msg);
-	if (has_own_reply(&msg) || !msg.needs_reply ||
+	if (has_own_reply(msg) || !msg->needs_reply ||
 	    !(vu->protocol_features & BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK)))
 		return err;
-	return reply_u64(vu, &msg, err ? 1 : 0);
-}
-
-/* --- connection --------------------------------------------------------- */
-
-static void forget_message(struct vhost_user *vu)
-{
-	unsigned int i;
-
-	for (i = 0; i < vu->nr_fds; i++)
-		if (vu->fds[i] >= 0)
-			close(vu->fds[i]);
-	vu->nr_fds = 0;
-	vu->buf_bytes = 0;
-}
-
-static int keep_fds(struct vhost_user *vu, struct msghdr *mh)
-{
-	struct cmsghdr *cm;
-	size_t n, i;
-	int fd, err = 0;
-
-	for (cm = CMSG_FIRSTHDR(mh); cm; cm = CMSG_NXTHDR(mh, cm)) {
-		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
-			continue;
-		n = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(fd);
-		for (i = 0; i < n; i++) {
-			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(fd), sizeof(fd));
-			if (vu->nr_fds < VHOST_USER_MAX_FDS) {
-				vu->fds[vu->nr_fds++] = fd;
-				continue;
-			}
-			close(fd);
-			err = -EPROTO;
-		}
-	}
-	return mh->msg_flags & MSG_CTRUNC ? -EPROTO : err;
-}
-
-/* Read up to @want bytes of the message; never any of the next one. */
-static int receive(struct vhost_user *vu, size_t want)
-{
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int) * VHOST_USER_MAX_FDS)];
-	} control;
-	struct iovec iov = {
-		.iov_base = vu->buf + vu->buf_bytes,
-		.iov_len = want - vu->buf_bytes,
-	};
-	struct msghdr mh = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	ssize_t n;
-	int err;
-
-	n = recvmsg(vu->conn, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (n < 0)
-		return -errno;
-	err = keep_fds(vu, &mh);
-	if (err)
-		return err;
-	if (n == 0)
-		return -ECONNRESET;
-	vu->buf_bytes += n;
-	return vu->buf_bytes == want ? 0 : -EAGAIN;
-}
-
-static int receive_message(struct vhost_user *vu)
-{
-	size_t want = sizeof(struct vhost_user_header);
-	int err = 0;
-
-	if (vu->buf_bytes < want)
-		err = receive(vu, want);
-	if (!err)
-		err = vhost_user_message_bytes(vu->buf, &want);
-	if (!err && vu->buf_bytes < want)
-		err = receive(vu, want);
-	return err;
+	return reply_u64(vu, msg, err ? 1 : 0);
 }
 
 /**
@@ -639,14 +523,15 @@ static int receive_message(struct vhost_user *vu)
  */
 int vhost_user_handle(struct vhost_user *vu)
 {
+	struct vhost_user_msg msg;
 	int err;
 
-	err = receive_message(vu);
+	err = vhost_conn_receive(&vu->conn, &msg);
 	if (err == -EAGAIN || err == -EINTR)
 		return 0;
 	if (!err)
-		err = dispatch(vu);
-	forget_message(vu);
+		err = dispatch(vu, &msg);
+	vhost_conn_forget(&vu->conn);
 	return err;
 }
 
@@ -674,7 +559,7 @@ struct vhost_user *vhost_user_new(int conn, const struct disk *disk,
 		free(vu);
 		return NULL;
 	}
-	vu->conn = conn;
+	vu->conn.fd = conn;
 	vu->stop_fd = stop_fd;
 	vu->disk = disk;
 	vu->kernel.fd = -1;
@@ -703,8 +588,8 @@ void vhost_user_free(struct vhost_user *vu)
 		replace_fd(&vu->rings[i].call, -1);
 		replace_fd(&vu->rings[i].err, -1);
 	}
-	forget_message(vu);
-	close(vu->conn);
+	vhost_conn_forget(&vu->conn);
+	close(vu->conn.fd);
 	free(vu->mem);
 	free(vu->next);
 	free(vu);
