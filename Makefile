@@ -38,11 +38,11 @@ farm: kernel
 vhost-blk: $(FARM)/generated/vhost.h
 
 # A build tree made from source has the header itself; for others it comes out of their BTF.
-VHOST_H	?= $(wildcard $(KDIR)/source/drivers/vhost/vhost.h)
+VHOST_H	?= $(if $(wildcard $(KDIR)/source/drivers/vhost/vhost.h),$(KDIR)/source)
 
-$(FARM)/generated/vhost.h: scripts/vhost-header $(VHOST_H) | farm
+$(FARM)/generated/vhost.h: scripts/vhost-header | farm
 	$(Q)mkdir -p $(@D)
-	$(Q)$(if $(VHOST_H),cp $(VHOST_H) $@,scripts/vhost-header $(KDIR) $@)
+	$(Q)VHOST_H=$(VHOST_H) scripts/vhost-header $(KDIR) $@
 
 tools:
 	$(Q)if [ -e tools/Makefile ]; then $(MAKE) -C tools O=$(BUILD)/tools TOP=$(TOP) $(if $(V),,-s); fi
@@ -55,6 +55,12 @@ tests:
 # The nested guest that tests start inside the VM.
 guest-image: kernel
 	$(Q)if [ -x tests/vm/guest-image ]; then tests/vm/guest-image $(BUILD)/guest; fi
+
+# For the kernel that KVER names; signing, if it is wanted, is up to modules_install.
+install: modules tools
+	$(Q)set -e; for m in $(MODULES); do \
+		$(MAKE) -C $(KDIR) M=$(FARM)/$$m INSTALL_MOD_DIR=updates modules_install; done
+	$(Q)$(MAKE) -C tools O=$(BUILD)/tools TOP=$(TOP) install
 
 deps:
 	$(Q)scripts/deps
@@ -88,6 +94,7 @@ distclean:
 
 help:
 	@echo 'make               build the modules and the tools for the newest kernel >= 6.12 with headers here'
+	@echo 'make install       install both, the modules for KVER'
 	@echo 'make check         run the tests in a virtual machine (T=GROUP/NAME, a glob or a GROUP: only these)'
 	@echo 'make demo          run a guest on a qcow2 image through vhost-blk, all inside a virtual machine'
 	@echo 'make check-full    the longest tests too, and all of them on a debug kernel'
@@ -96,4 +103,4 @@ help:
 	@echo 'KERNEL=debug       use the kernel of "make debug-kernel"'
 	@echo 'KVER=RELEASE or KDIR=DIR: another kernel.  V=1: show the commands.'
 
-.PHONY: all lint debug-kernel kernel modules tools tests guest-image deps check check-full demo run-tests farm $(MODULES) clean distclean help
+.PHONY: all lint debug-kernel kernel modules tools tests guest-image install deps check check-full demo run-tests farm $(MODULES) clean distclean help

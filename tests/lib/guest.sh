@@ -131,7 +131,7 @@ guest_run()
 		case $guest_line in
 		=*) return "${guest_line#=}" ;;
 		' '*) printf '%s\n' "${guest_line# }" ;;
-		*) fail "guest $1: has rebooted" ;;
+		*) fail "guest $1: has rebooted, says $guest_line" ;;
 		esac
 	done
 }

@@ -10,7 +10,7 @@ if [[ $KVER == *-dbg ]]; then
 	: "${VBLK_TIMEOUT_SCALE:=5}"
 fi
 export VBLK_TIMEOUT_SCALE=${VBLK_TIMEOUT_SCALE:-1}
-export VM_TIMEOUT=${VM_TIMEOUT:-$((7200 * VBLK_TIMEOUT_SCALE))}
+export VM_TIMEOUT=${VM_TIMEOUT:-$((3600 * VBLK_TIMEOUT_SCALE * (${VBLK_FULL:+3} + 1)))}
 
 # session_end: whatever happened, no VM and no bulk stay behind.
 session_end()
@@ -73,6 +73,8 @@ session_boot()
 	tee "${shown[@]}" </dev/null
 	"$VBLK_TOP/tests/vm/boot" "$VBLK_OUT" 9>&- &
 	vm=$!
-	tail -q -n +1 -s 0.2 --pid=$vm -f "${shown[@]}" 9>&-
+	# Bash takes no signal while it waits for a foreground command.
+	tail -q -n +1 -s 0.2 --pid=$vm -f "${shown[@]}" 9>&- &
+	wait $!
 	wait $vm
 }
