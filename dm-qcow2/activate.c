@@ -174,8 +174,8 @@ void qcow2_deactivate(struct qcow2 *q)
 	noio = memalloc_noio_save();
 	drain(q);
 	err = qcow2_commit_wait(q);
-	if (q->layer.is_writable)
-		err = qcow2_space_return(q) ?: err;
+	if (!err && q->layer.is_writable)
+		err = qcow2_space_return(q);
 	if (err)
 		DMERR("%s: image is not clean: error %d", qcow2_name(q), err);
 	qcow2_metacache_drop(q);

@@ -14,23 +14,27 @@ struct qcow2;
 /**
  * enum qcow2_barrier - the barriers
  * @QCOW2_BARRIER_COMMIT_DATA: copied data <= the entries that point at it
- * @QCOW2_BARRIER_COMMIT: entries and data <= acknowledgement of a FLUSH or FUA
- * @QCOW2_BARRIER_ZEROED: zeroed clusters <= their refcounts
- * @QCOW2_BARRIER_REFCOUNTS: refcounts <= entries that use the clusters; a new
- *	refcount block <= the refcount-table entry that points at it
+ * @QCOW2_BARRIER_COMMIT: entries and data <= the answer to a FLUSH or FUA write;
+ *	an entry that drops a cluster <= the decrease of its refcount
+ * @QCOW2_BARRIER_REFCOUNTS: zeroed clusters and their refcounts <= entries that
+ *	use them; a new refcount block <= the refcount-table entry of it
  * @QCOW2_BARRIER_REFTABLE: refcount-table entries <= entries that use clusters
  *	which the new blocks count; a new refcount table <= the header
- * @QCOW2_BARRIER_HEADER: the header <= whatever relies on it
- * @QCOW2_BARRIER_RETURN: refcount decreases <= reuse or truncation
+ * @QCOW2_BARRIER_HEADER: cleared autoclear bits <= the first write of the guest
+ * @QCOW2_BARRIER_DETACH: what was given back <= the end of a suspend
+ *
+ * Not among them: zeroed clusters need not be durable before their refcounts,
+ * nor a refcount decrease before the cluster is prepared again. Between the two
+ * no entry uses the cluster, so a crash there leaves a leak at most, and
+ * QCOW2_BARRIER_REFCOUNTS stands before any entry that does.
  */
 enum qcow2_barrier {
 	QCOW2_BARRIER_COMMIT_DATA,
 	QCOW2_BARRIER_COMMIT,
-	QCOW2_BARRIER_ZEROED,
 	QCOW2_BARRIER_REFCOUNTS,
 	QCOW2_BARRIER_REFTABLE,
 	QCOW2_BARRIER_HEADER,
-	QCOW2_BARRIER_RETURN,
+	QCOW2_BARRIER_DETACH,
 	QCOW2_NR_BARRIERS,
 };
 

@@ -114,7 +114,7 @@ bool qcow2_commit_is_idle(struct qcow2 *q)
 
 	smp_rmb(); /* a page is off the dirty count only after started was raised */
 	is_clean = !READ_ONCE(q->cache.nr_dirty);
-	smp_rmb();
+	smp_rmb(); /* the same for a commit that started meanwhile */
 	return is_clean && READ_ONCE(c->done) == started &&
 	       READ_ONCE(c->started) == started;
 }

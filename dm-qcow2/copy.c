@@ -108,7 +108,7 @@ static int replace_cluster(struct qcow2 *q, struct qcow2_mpage *p, u32 slot, u64
 	if (err)
 		return err;
 	publish_copy(q, p, slot, start, has_data);
-	qcow2_drop(q, dropped, qcow2_entry_offset(entry));
+	qcow2_drop(q, dropped, qcow2_entry_offset(entry), qcow2_commit_next(q));
 	return 0;
 }
 

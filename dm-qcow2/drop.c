@@ -4,21 +4,19 @@
  *
  * A commit makes the change of the entry durable; after that nobody starts I/O
  * on the cluster, and a grace period later nobody has any under way. Only then
- * its refcount is decreased, and only behind a barrier for that it is given back
- * to the host and may be prepared for another use.
+ * its refcount is decreased and its space given back to the host, and from then
+ * on it may be prepared for another use. That needs no barrier of its own: until
+ * the one of its next use the cluster leaks at most.
  */
 #include <linux/slab.h>
 
 #include "qcow2.h"
 #include "refcount.h"
 
-void qcow2_drop(struct qcow2 *q, struct qcow2_dropped *d, u64 host_off)
+void qcow2_drop(struct qcow2 *q, struct qcow2_dropped *d, u64 host_off, u64 commit)
 {
 	d->cluster = host_off >> q->geo.cluster_bits;
-	/* Every commit that starts from now on sees the changed entry. */
-	smp_mb();
-	d->commit = READ_ONCE(q->commit.started) + 1;
-
+	d->commit = commit;
 	spin_lock(&q->space.lock);
 	list_add_tail(&d->node, &q->space.dropped);
 	spin_unlock(&q->space.lock);
@@ -80,7 +78,7 @@ int qcow2_drop_finish(struct qcow2 *q)
 		kfree(d);
 	}
 	if (!err)
-		err = qcow2_refcount_write(q, QCOW2_BARRIER_RETURN);
+		err = qcow2_refcount_write(q, QCOW2_META_REFBLOCK);
 	list_for_each_entry_safe(d, next, &durable, node) {
 		if (!err)
 			release(q, d);

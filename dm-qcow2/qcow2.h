@@ -16,7 +16,7 @@
  *
  * What is durable when (A <= B: A is durable before B is written):
  *
- *   zeroed clusters <= their refcounts <= an entry that uses one
+ *   zeroed clusters and their refcounts <= an entry that uses one
  *   data copied into a cluster         <= the entry that points at the copy
  *   entry that drops a cluster         <= its refcount decrease <= its reuse
  *
@@ -88,7 +88,7 @@ struct qcow2_commit {
  * @reftable_offset: host offset of the refcount table; the space thread writes it
  * @reftable_clusters: its size; the space thread writes it
  * @cache_mb: of the table line
- * @no_space_error: of the table line
+ * @no_space_error: of the table line, or the last message
  * @cache: metadata pages
  * @inflight: read side from the look-up of a host cluster to the end of the I/O
  *	on it; a dropped cluster is not reused before a grace period
@@ -227,6 +227,17 @@ void qcow2_commit_age(struct qcow2 *q);
  * Return: 0, or -EIO when the image has failed.
  */
 int qcow2_commit_wait(struct qcow2 *q);
+
+/**
+ * qcow2_commit_next - number of a commit that will make earlier changes durable
+ * @q: the image
+ */
+static inline u64 qcow2_commit_next(const struct qcow2 *q)
+{
+	/* Every commit that starts from now on sees the changed entry. */
+	smp_mb();
+	return READ_ONCE(q->commit.started) + 1;
+}
 
 /**
  * qcow2_commit_is_idle - is everything in the cache durable?

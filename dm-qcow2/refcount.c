@@ -62,25 +62,12 @@ int qcow2_refcount_fill(struct qcow2 *q, u64 cluster, u64 count, u64 value)
 	return 0;
 }
 
-static int write_pages(struct qcow2 *q, enum qcow2_meta_kind kind,
-		       enum qcow2_barrier barrier)
+int qcow2_refcount_write(struct qcow2 *q, enum qcow2_meta_kind kind)
 {
 	struct qcow2_writeback *wb = &q->space.wb;
 	int err;
 
 	err = qcow2_writeback_kind(q, wb, kind);
-	if (!err)
-		err = qcow2_barrier(q, barrier);
 	qcow2_writeback_end(q, wb, err);
 	return err;
-}
-
-int qcow2_refcount_write(struct qcow2 *q, enum qcow2_barrier barrier)
-{
-	return write_pages(q, QCOW2_META_REFBLOCK, barrier);
-}
-
-int qcow2_reftable_write(struct qcow2 *q)
-{
-	return write_pages(q, QCOW2_META_REFTABLE, QCOW2_BARRIER_REFTABLE);
 }

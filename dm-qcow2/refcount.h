@@ -6,7 +6,6 @@
 #ifndef DM_QCOW2_REFCOUNT_H
 #define DM_QCOW2_REFCOUNT_H
 
-#include "barrier.h"
 #include "metacache.h"
 
 /**
@@ -31,21 +30,15 @@ int __must_check qcow2_refcount_read(struct qcow2 *q, u64 cluster, u64 *value);
 int __must_check qcow2_refcount_fill(struct qcow2 *q, u64 cluster, u64 count, u64 value);
 
 /**
- * qcow2_refcount_write - write changed refcount blocks
+ * qcow2_refcount_write - write changed pages of the refcount structures
  * @q: the image
- * @barrier: the barrier that follows
+ * @kind: QCOW2_META_REFBLOCK or QCOW2_META_REFTABLE
  *
- * Return: 0 when the refcounts are durable, or a negative errno.
- */
-int __must_check qcow2_refcount_write(struct qcow2 *q, enum qcow2_barrier barrier);
-
-/**
- * qcow2_reftable_write - write changed pages of the refcount table
- * @q: the image
+ * They are durable only behind the next barrier.
  *
- * Return: 0 when they are durable, or a negative errno.
+ * Return: 0 or a negative errno.
  */
-int __must_check qcow2_reftable_write(struct qcow2 *q);
+int __must_check qcow2_refcount_write(struct qcow2 *q, enum qcow2_meta_kind kind);
 
 /**
  * qcow2_reftable_entries - number of refcount blocks the table has room for

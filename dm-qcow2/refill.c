@@ -4,7 +4,6 @@
  *
  *	find runs of clusters with refcount 0	-- nothing is written yet
  *	zero them				-- still free on disk
- *	barrier ZEROED
  *	refcounts 1, in new refcount blocks where none is
  *	barrier REFCOUNTS			-- leaked from here on
  *	refcount-table entries of new blocks
@@ -158,7 +157,7 @@ static int zero_runs(struct qcow2 *q, const struct plan *plan)
 		if (err)
 			return err;
 	}
-	return qcow2_barrier(q, QCOW2_BARRIER_ZEROED);
+	return 0;
 }
 
 /* Point the refcount table at a new block, in the cache. */
@@ -202,9 +201,11 @@ static int count_runs(struct qcow2 *q, const struct plan *plan)
 			err = qcow2_refcount_fill(q, run->start, run->count, 1);
 	}
 	if (!err)
-		err = qcow2_refcount_write(q, QCOW2_BARRIER_REFCOUNTS);
+		err = qcow2_refcount_write(q, QCOW2_META_REFBLOCK) ?:
+		      qcow2_barrier(q, QCOW2_BARRIER_REFCOUNTS);
 	if (!err && has_new_block)
-		err = qcow2_reftable_write(q);
+		err = qcow2_refcount_write(q, QCOW2_META_REFTABLE) ?:
+		      qcow2_barrier(q, QCOW2_BARRIER_REFTABLE);
 	return err;
 }
 

@@ -9,7 +9,6 @@
  *	^ first cluster that the old table has no entry for
  *
  *	zero the place			-- not referenced, not counted: free
- *	barrier ZEROED
  *	write the blocks and the table
  *	barrier REFTABLE
  *	header: offset and size		-- one sector: old or new
@@ -145,7 +144,7 @@ static int drop_old_table(struct qcow2 *q, u64 host_off, u32 clusters)
 		d = kmalloc(sizeof(*d), GFP_NOIO);
 		if (!d)
 			return -ENOMEM;
-		qcow2_drop(q, d, host_off + ((u64)i << q->geo.cluster_bits));
+		qcow2_drop(q, d, host_off + ((u64)i << q->geo.cluster_bits), 0);
 	}
 	return 0;
 }
@@ -168,8 +167,7 @@ int qcow2_reftable_grow(struct qcow2 *q)
 			       (gr.nr_blocks + gr.nr_table) << bits);
 	if (err)
 		return err == -EFBIG || err == -EDQUOT ? -ENOSPC : err;
-	return qcow2_barrier(q, QCOW2_BARRIER_ZEROED) ?:
-	       write_place(q, &gr) ?:
+	return write_place(q, &gr) ?:
 	       switch_table(q, &gr) ?:
 	       drop_old_table(q, old_offset, old_clusters);
 }

@@ -115,13 +115,17 @@ static void enter_out_of_space(struct qcow2 *q)
 		set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
 		dm_table_event(q->ti->table);
 	}
-	kthread_queue_delayed_work(s->worker, &s->retry, RETRY_DELAY);
+	if (READ_ONCE(s->nr_waiting))
+		kthread_queue_delayed_work(s->worker, &s->retry, RETRY_DELAY);
 }
 
 static void leave_out_of_space(struct qcow2 *q)
 {
-	if (test_and_clear_bit(QCOW2_OUT_OF_SPACE, &q->state))
-		dm_table_event(q->ti->table);
+	if (!test_and_clear_bit(QCOW2_OUT_OF_SPACE, &q->state))
+		return;
+	if (!q->no_space_error)
+		clear_bit(QCOW2_NO_SPACE_ERROR, &q->state);
+	dm_table_event(q->ti->table);
 }
 
 static bool has_dropped(struct qcow2_space *s)
@@ -171,10 +175,26 @@ static void retry(struct kthread_work *work)
 	kick(q);
 }
 
+/* A failed image may have some left: nothing more is written for them. */
+static void forget(struct qcow2_space *s)
+{
+	struct qcow2_dropped *d, *next_d;
+	struct qcow2_extent *e, *next_e;
+
+	list_for_each_entry_safe(e, next_e, &s->ready, node)
+		kfree(e);
+	INIT_LIST_HEAD(&s->ready);
+	s->nr_ready = 0;
+	list_for_each_entry_safe(d, next_d, &s->dropped, node)
+		kfree(d);
+	INIT_LIST_HEAD(&s->dropped);
+}
+
 void qcow2_space_activate(struct qcow2 *q)
 {
 	struct qcow2_space *s = &q->space;
 
+	forget(s);
 	s->cursor = 0;
 	s->floor = DIV_ROUND_UP_ULL(qcow2_layer_bytes(&q->layer),
 				    qcow2_cluster_bytes(&q->geo));
@@ -188,13 +208,12 @@ static int return_ready(struct qcow2 *q)
 	struct qcow2_extent *e;
 	int err = 0;
 
-	while ((e = list_first_entry_or_null(&s->ready, struct qcow2_extent, node))) {
-		if (!err)
-			err = qcow2_refcount_fill(q, e->start, e->count, 0);
-		list_del(&e->node);
-		kfree(e);
+	list_for_each_entry(e, &s->ready, node) {
+		err = qcow2_refcount_fill(q, e->start, e->count, 0);
+		if (err)
+			break;
 	}
-	s->nr_ready = 0;
+	forget(s);
 	return err;
 }
 
@@ -216,8 +235,7 @@ static int cut_tail(struct qcow2 *q)
 	}
 	if (end << q->geo.cluster_bits >= qcow2_layer_bytes(&q->layer))
 		return 0;
-	return qcow2_layer_truncate(&q->layer, end << q->geo.cluster_bits) ?:
-	       qcow2_barrier(q, QCOW2_BARRIER_RETURN);
+	return qcow2_layer_truncate(&q->layer, end << q->geo.cluster_bits);
 }
 
 int qcow2_space_return(struct qcow2 *q)
@@ -225,15 +243,14 @@ int qcow2_space_return(struct qcow2 *q)
 	struct qcow2_space *s = &q->space;
 	int err;
 
+	/* Nobody waits for space any more, so the work does not start a retry. */
+	kthread_flush_work(&s->work);
 	kthread_cancel_delayed_work_sync(&s->retry);
 	kthread_flush_work(&s->work);
-	if (list_empty(&s->ready) && !has_dropped(s))
-		return cut_tail(q);
-	err = qcow2_drop_finish(q);
-	err = return_ready(q) ?: err;
-	if (!err)
-		err = qcow2_refcount_write(q, QCOW2_BARRIER_RETURN);
-	return err ?: cut_tail(q);
+	err = qcow2_drop_finish(q) ?: return_ready(q);
+	return err ?: qcow2_refcount_write(q, QCOW2_META_REFBLOCK) ?:
+	       cut_tail(q) ?:
+	       qcow2_barrier(q, QCOW2_BARRIER_DETACH);
 }
 
 int qcow2_space_init(struct qcow2 *q)
@@ -263,12 +280,9 @@ int qcow2_space_init(struct qcow2 *q)
 void qcow2_space_exit(struct qcow2 *q)
 {
 	struct qcow2_space *s = &q->space;
-	struct qcow2_dropped *d, *next;
 
 	kthread_cancel_delayed_work_sync(&s->retry);
 	kthread_destroy_worker(s->worker);
-	/* A failed image may still have some: nothing more is written for it. */
-	list_for_each_entry_safe(d, next, &s->dropped, node)
-		kfree(d);
+	forget(s);
 	qcow2_writeback_exit(&s->wb);
 }

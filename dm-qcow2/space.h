@@ -4,13 +4,13 @@
  * on their way to become free.
  *
  *   free (refcount 0)
- *     | refill.c: zeroed, barrier, refcount 1, barrier
+ *     | refill.c: zeroed, refcount 1, barrier
  *     v
  *   ready --- taken by an entry ---> in use
  *     | suspend: refcount 0             | entry changed (drop.c)
  *     v                                 v
- *   free <--- barrier <--- refcount  <- dropped: commit, grace period of
- *                          decreased     qcow2.inflight
+ *   free <---------------- refcount <- dropped: commit, grace period of
+ *                          decreased    qcow2.inflight
  *
  * One thread an image does all of this; it is the only one to read or change a
  * refcount. What a crash leaves: ready and dropped clusters leak.
@@ -138,10 +138,10 @@ int qcow2_space_return(struct qcow2 *q);
  * @q: the image
  * @d: from the caller, by kmalloc; owned by the image from here on
  * @host_off: the cluster
- *
- * Called behind the change of the entry in the cache.
+ * @commit: the commit that makes this durable: qcow2_commit_next(), called behind
+ *	the change of the entry in the cache; 0 when it is durable already
  */
-void qcow2_drop(struct qcow2 *q, struct qcow2_dropped *d, u64 host_off);
+void qcow2_drop(struct qcow2 *q, struct qcow2_dropped *d, u64 host_off, u64 commit);
 
 /**
  * qcow2_drop_finish - free dropped clusters whose time has come

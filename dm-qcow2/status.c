@@ -24,10 +24,14 @@ static const char *mode(const struct qcow2 *q)
 	return q->layer.is_writable ? "rw" : "ro";
 }
 
-/* Clusters of the image up to its end, without those prepared for allocation. */
+/*
+ * Clusters of the image up to its end, without those prepared for allocation. On
+ * a block device the end is as far as the allocator has looked.
+ */
 static u64 used_clusters(const struct qcow2 *q)
 {
-	u64 end = READ_ONCE(q->host_bytes) >> q->geo.cluster_bits;
+	u64 end = qcow2_is_file(q) ? READ_ONCE(q->host_bytes) >> q->geo.cluster_bits :
+				     READ_ONCE(q->space.cursor);
 
 	return end - min(end, READ_ONCE(q->space.nr_ready));
 }
@@ -97,12 +101,10 @@ int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *re
 
 	if (argc != 2 || strcasecmp(argv[0], "no_space"))
 		return -EINVAL;
-	if (!strcasecmp(argv[1], "error"))
-		set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
-	else if (!strcasecmp(argv[1], "queue"))
-		clear_bit(QCOW2_NO_SPACE_ERROR, &q->state);
-	else
+	if (strcasecmp(argv[1], "error") && strcasecmp(argv[1], "queue"))
 		return -EINVAL;
+	q->no_space_error = !strcasecmp(argv[1], "error");
+	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, q->no_space_error);
 	qcow2_space_release_waiters(q);
 	return 0;
 }

@@ -75,7 +75,7 @@ static u64 snapshot(struct qcow2_mpage *p, struct qcow2_iovec *vec)
 
 	spin_lock(&p->lock);
 	set_bit(QCOW2_MPAGE_WRITEBACK, &p->flags);
-	smp_mb__before_atomic();
+	smp_mb__before_atomic(); /* pairs with smp_rmb() in qcow2_mpage_is_durable() */
 	clear_bit(QCOW2_MPAGE_DIRTY, &p->flags);
 	memcpy(vec->buf, p->data, vec->bytes);
 	vec->host_off = p->host_off;
