@@ -99,7 +99,7 @@ guest_read()
 {
 	local name=$1 part
 
-	until read -r -t 2 -u "${guest_port[$name]}" part; do
+	until IFS= read -r -t 2 -u "${guest_port[$name]}" part; do
 		guest_partial[$name]+=$part
 		guest_alive "$name" || fail "guest $name: QEMU is gone"
 		! grep -q -s -a 'Kernel panic' "$TMP/$name.console" || fail "guest $name: its kernel has panicked"
