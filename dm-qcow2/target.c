@@ -88,7 +88,7 @@ static int qcow2_target_map(struct dm_target *ti, struct bio *bio)
 	rq->run.srcu_idx = -1;
 	if (unlikely(bio->bi_opf & REQ_PREFLUSH))
 		return map_flush(q, bio);
-	if (unlikely(op_is_write(bio_op(bio)) && qcow2_failed(q)))
+	if (unlikely(op_is_write(bio_op(bio)) && (qcow2_failed(q) || !q->layer.is_writable)))
 		return DM_MAPIO_KILL;
 	return map_rw(q, bio, &rq->run);
 }
