@@ -376,7 +376,7 @@ static int keep_only(int fd)
 static void run_child(const struct dmdev *d, const struct serving *serving,
 		      int ready)
 {
-	struct server *s;
+	struct server *s = NULL;
 	int ret;
 
 	ready = keep_only(ready);
