@@ -139,6 +139,8 @@ int front_request(struct front *front, int argc, char **argv)
 	front->transport->start(front);
 	slot = first_slot(front);
 	memset(slot->data, 0x5a, front->options.max_bytes);
+	if (bytes > front->options.max_bytes && type <= VIRTIO_BLK_T_OUT)
+		errx(2, "%u bytes are more than --max-bytes", bytes);
 	if (type == VIRTIO_BLK_T_DISCARD || type == VIRTIO_BLK_T_WRITE_ZEROES ||
 	    type == VIRTIO_BLK_T_SECURE_ERASE)
 		bytes = fill_range(slot, sector, bytes,

@@ -18,6 +18,8 @@
 #include <unistd.h>
 #include "virtio-front.h"
 
+/* Sectors that a check compares at once. */
+#define CHECK_SECTORS	2048
 #define WORDS	(FRONT_SECTOR / sizeof(uint64_t))
 
 /**
@@ -315,25 +317,39 @@ int front_verify(struct front *front)
 	return 0;
 }
 
+static void read_fully(int fd, void *to, size_t bytes, const char *path)
+{
+	ssize_t got = read(fd, to, bytes);
+
+	if (got < 0)
+		err(1, "%s", path);
+	if ((size_t)got != bytes)
+		errx(1, "%s: too short", path);
+}
+
 /* Compare the device with what a verify run has saved, without any queue. */
 int front_check(struct front *front)
 {
-	uint8_t *data = aligned_alloc(FRONT_PAGE, FRONT_PAGE);
-	uint64_t sector, i, head[2], nr_checked = 0;
-	uint32_t versions[FRONT_PAGE / FRONT_SECTOR];
+	const char *state_path = front->options.state, *path = front->options.device;
+	uint8_t *data = aligned_alloc(FRONT_PAGE, CHECK_SECTORS * FRONT_SECTOR);
+	uint64_t sector, i, nr, head[2], nr_checked = 0;
+	uint32_t versions[CHECK_SECTORS];
 	int state, device;
 
-	state = open(front->options.state, O_RDONLY | O_CLOEXEC);
-	device = open(front->options.device, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	if (!data || state < 0 || device < 0 ||
-	    read(state, head, sizeof(head)) != sizeof(head))
-		err(1, "%s", front->options.state);
-	for (sector = 0; sector < head[1]; sector += FRONT_PAGE / FRONT_SECTOR) {
-		if (read(state, versions, sizeof(versions)) != sizeof(versions))
-			err(1, "%s", front->options.state);
-		if (pread(device, data, FRONT_PAGE, sector * FRONT_SECTOR) != FRONT_PAGE)
-			err(1, "%s", front->options.device);
-		for (i = 0; i < FRONT_PAGE / FRONT_SECTOR; i++) {
+	if (!data || !state_path || !path)
+		errx(2, "check needs --device and --state");
+	state = open(state_path, O_RDONLY | O_CLOEXEC);
+	if (state < 0)
+		err(1, "%s", state_path);
+	device = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (device < 0)
+		err(1, "%s", path);
+	read_fully(state, head, sizeof(head), state_path);
+	for (sector = 0; sector < head[1]; sector += nr) {
+		nr = head[1] - sector < CHECK_SECTORS ? head[1] - sector : CHECK_SECTORS;
+		read_fully(state, versions, nr * sizeof(*versions), state_path);
+		read_fully(device, data, nr * FRONT_SECTOR, path);
+		for (i = 0; i < nr; i++) {
 			compare(data + i * FRONT_SECTOR, head[0], sector + i, versions[i]);
 			nr_checked += !!versions[i];
 		}

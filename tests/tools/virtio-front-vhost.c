@@ -158,9 +158,10 @@ static int set_log_base(struct server *server)
 
 static int attach(struct server *server)
 {
+	int attempts = server->front->options.is_impatient ? 1 : CLAIM_ATTEMPTS;
 	int i, ret = -EBUSY;
 
-	for (i = 0; i < CLAIM_ATTEMPTS && ret == -EBUSY; i++) {
+	for (i = 0; i < attempts && ret == -EBUSY; i++) {
 		if (i)
 			usleep(CLAIM_PAUSE_US);
 		ret = set_fd(server, VHOST_BLK_SET_BACKEND, 0, server->device);

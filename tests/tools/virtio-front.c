@@ -31,6 +31,7 @@ static const char help[] =
 "  faults [NAME]...    malformed requests\n"
 "  log                 check the dirty log\n"
 "  hold                serve the rings until standard input ends\n"
+"  ioctls              wrong calls of /dev/vhost-blk\n"
 "  bench               measure random I/O of --max-bytes\n"
 "\n"
 "options:\n"
@@ -50,6 +51,7 @@ static const char help[] =
 "  --regions=N         pieces of guest memory (1)\n"
 "  --workers=N         vhost workers; 0: one for all queues (0)\n"
 "  --busyloop=US       busy-loop timeout\n"
+"  --no-wait           fail if another one has claimed the device\n"
 "  --read-only         pass a read-only descriptor\n"
 "  --serial=TEXT       serial number\n"
 "  --disturb=HOW       meanwhile kill the server, stop queues, detach the device,\n"
@@ -69,7 +71,7 @@ enum {
 	OPTION_WRITE_PERCENT, OPTION_EVENT_IDX, OPTION_INDIRECT, OPTION_NO_FLUSH,
 	OPTION_UNALIGNED, OPTION_SCATTERED, OPTION_REGIONS, OPTION_WORKERS,
 	OPTION_BUSYLOOP, OPTION_READ_ONLY, OPTION_SERIAL, OPTION_DISTURB,
-	OPTION_DISTURB_MS, OPTION_DISTURB_COUNT, OPTION_STATE, OPTION_JSON, OPTION_HELP,
+	OPTION_DISTURB_MS, OPTION_DISTURB_COUNT, OPTION_STATE, OPTION_JSON, OPTION_NO_WAIT, OPTION_HELP,
 };
 
 static const struct option long_options[] = {
@@ -99,6 +101,7 @@ static const struct option long_options[] = {
 	{ "disturb-count", required_argument, NULL, OPTION_DISTURB_COUNT },
 	{ "state", required_argument, NULL, OPTION_STATE },
 	{ "json", no_argument, NULL, OPTION_JSON },
+	{ "no-wait", no_argument, NULL, OPTION_NO_WAIT },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{ 0 }
 };
@@ -158,6 +161,9 @@ static bool set_disk_option(struct front_options *options, int option)
 		return true;
 	case OPTION_NO_FLUSH:
 		options->has_flush = false;
+		return true;
+	case OPTION_NO_WAIT:
+		options->is_impatient = true;
 		return true;
 	case OPTION_READ_ONLY:
 		options->is_read_only = true;
@@ -288,6 +294,8 @@ static int run(struct front *front, const char *verb, int argc, char **argv)
 		return front_log(front);
 	if (!strcmp(verb, "hold"))
 		return front_hold(front);
+	if (!strcmp(verb, "ioctls"))
+		return front_ioctls(front);
 	if (!strcmp(verb, "bench"))
 		return front_bench(front);
 	errx(2, "%s: unknown verb, or wrong arguments (--help)", verb);

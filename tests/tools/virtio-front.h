@@ -53,6 +53,7 @@
  * @has_event_idx: VIRTIO_RING_F_EVENT_IDX
  * @has_indirect: VIRTIO_RING_F_INDIRECT_DESC
  * @has_flush: VIRTIO_BLK_F_FLUSH; without it the disk is write-through
+ * @is_impatient: do not wait for a device that another one has claimed
  * @is_read_only: pass a read-only descriptor
  * @is_unaligned: data buffers begin at odd addresses
  * @is_scattered: requests are cut into descriptors at random places
@@ -82,6 +83,7 @@ struct front_options {
 	bool has_event_idx;
 	bool has_indirect;
 	bool has_flush;
+	bool is_impatient;
 	bool is_read_only;
 	bool is_unaligned;
 	bool is_scattered;
@@ -269,6 +271,7 @@ int front_faults(struct front *front, int argc, char **argv);
 int front_log(struct front *front);
 int front_bench(struct front *front);
 int front_hold(struct front *front);
+int front_ioctls(struct front *front);
 
 /* random numbers: xorshift64* */
 uint64_t front_random(uint64_t *state);
