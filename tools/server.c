@@ -74,8 +74,6 @@ int server_check(void)
 	return err_errno(-err, "/dev/vhost-blk", "cannot use it");
 }
 
-/* --- socket ------------------------------------------------------------- */
-
 static void make_address(const char *path, struct sockaddr_un *sun)
 {
 	memset(sun, 0, sizeof(*sun));
@@ -170,8 +168,6 @@ static int open_listener(struct server *s)
 	close(s->listener);
 	return err_errno(-err, path, "cannot create the socket");
 }
-
-/* --- one server --------------------------------------------------------- */
 
 static int open_signals(void)
 {
@@ -344,8 +340,6 @@ int server_run(struct server *s)
 			accept_front_end(s);
 	}
 }
-
-/* --- a process of its own ----------------------------------------------- */
 
 static void leave_terminal(void)
 {

@@ -99,8 +99,6 @@ static uint64_t kernel_features(const struct vhost_user *vu)
 	return vu->features & vu->disk->kernel_features;
 }
 
-/* --- queues ------------------------------------------------------------- */
-
 static int translate_ring(const struct vhost_mem *m, const struct ring *r,
 			  struct vhost_vring_addr *out)
 {
@@ -194,22 +192,28 @@ static int update_ring(struct vhost_user *vu, struct ring *r)
 	return r->is_running ? 0 : start_ring(vu, r);
 }
 
+/* Queues stop, and their requests are done, when this returns. */
+static void close_kernel(struct vhost_user *vu)
+{
+	unsigned int i;
+
+	vhost_kernel_close(&vu->kernel);
+	for (i = 0; i < VHOST_BLK_MAX_QUEUES; i++)
+		vu->rings[i].is_running = false;
+}
+
 static void reset_device(struct vhost_user *vu)
 {
 	unsigned int i;
 
-	/* The close stops the queues and waits for their requests. */
-	vhost_kernel_close(&vu->kernel);
+	close_kernel(vu);
 	for (i = 0; i < VHOST_BLK_MAX_QUEUES; i++) {
-		vu->rings[i].is_running = false;
 		vu->rings[i].is_started = false;
 		vu->rings[i].is_enabled = false;
 		vu->rings[i].has_addr = false;
 	}
 	vu->features = 0;
 }
-
-/* --- memory ------------------------------------------------------------- */
 
 /* Give the kernel the next table, and the rings their place in it. */
 static int switch_memory(struct vhost_user *vu)
@@ -250,8 +254,11 @@ static int commit_memory(struct vhost_user *vu)
 	int err;
 
 	err = switch_memory(vu);
-	if (err)
+	if (err) {
+		/* It may have either table now; the caller unmaps the new one. */
+		close_kernel(vu);
 		return err;
+	}
 	vu->mem = vu->next;
 	vu->next = old;
 	vhost_mem_unmap_unshared(vu->next, vu->mem);
@@ -314,8 +321,6 @@ static int change_memory(struct vhost_user *vu,
 	vhost_mem_unmap_unshared(vu->next, vu->mem);
 	return err;
 }
-
-/* --- messages ----------------------------------------------------------- */
 
 static int reply_u64(struct vhost_user *vu, const struct vhost_user_msg *msg,
 		     uint64_t value)
