@@ -25,7 +25,7 @@ kernel:
 
 # Modules are built in a tree of symbolic links, one per kernel, so the source tree stays clean and
 # builds for several kernels live side by side.
-MODULES	?= $(patsubst %/Kbuild,%,$(wildcard vhost-blk/Kbuild dm-qcow2/Kbuild))
+MODULES	?= vhost-blk dm-qcow2
 
 modules: $(MODULES)
 
@@ -45,16 +45,17 @@ $(FARM)/generated/vhost.h: scripts/vhost-header | farm
 	$(Q)VHOST_H=$(VHOST_H) scripts/vhost-header $(KDIR) $@
 
 tools:
-	$(Q)if [ -e tools/Makefile ]; then $(MAKE) -C tools O=$(BUILD)/tools TOP=$(TOP) $(if $(V),,-s); fi
+	$(Q)$(MAKE) -C tools O=$(BUILD)/tools TOP=$(TOP) $(if $(V),,-s)
 
+# In the environment, as on the command line O= would reach every kbuild below.
 tests:
 	$(Q)mkdir -p $(BUILD)/tests
 	$(Q)set -e; for m in $(wildcard tests/*/Makefile); do \
-		$(MAKE) -C $$(dirname $$m) O=$(BUILD)/tests TOP=$(TOP) $(if $(V),,-s); done
+		O=$(BUILD)/tests TOP=$(TOP) $(MAKE) -C $$(dirname $$m) $(if $(V),,-s); done
 
 # The nested guest that tests start inside the VM.
 guest-image: kernel
-	$(Q)if [ -x tests/vm/guest-image ]; then tests/vm/guest-image $(BUILD)/guest; fi
+	$(Q)tests/vm/guest-image $(BUILD)/guest
 
 # For the kernel that KVER names; signing, if it is wanted, is up to modules_install.
 install: modules tools
