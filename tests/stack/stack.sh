@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 # For the tests of the whole stack: a guest, or a front-end, on a qcow2 image.
 
-# attach_image SIZE [VBLK-ATTACH-OPTION...]: sets IMAGE, attached as $NAME, and SOCKET; detached at the end.
+# shellcheck disable=SC2034 # tests use the variables
+# attach_image SIZE [VBLK-ATTACH-OPTION...]: sets IMAGE, which is attached as $NAME, SOCKET and SERVER.
 attach_image()
 {
 	local size=$1
@@ -15,6 +16,7 @@ attach_image()
 	run qemu-img create -q -f qcow2 "$IMAGE" "$size"
 	run vblk-attach "$@" "$IMAGE" "$NAME"
 	cleanup detach_forced
+	SERVER=$(server_pid)
 }
 
 detach_forced()
@@ -29,6 +31,7 @@ detach_clean()
 	run qemu-img check "$IMAGE"
 }
 
+# server_pid: the pid of the disk's server; nothing when it has none.
 server_pid()
 {
 	vblk-list -o NAME,SERVER | awk -v name="$NAME" '$1 == name { print $2 }'
@@ -39,16 +42,21 @@ has_no_server()
 	[ -z "$(server_pid)" ]
 }
 
-# kill_server: the server dies at once, and a new one takes the disk over.
+# start_server: a new server takes the disk over; sets SERVER to its pid. Refused as long as the old one lives.
+start_server()
+{
+	local said
+
+	said=$(vblk-attach --json "$IMAGE" "$NAME" 2>"$TMP/attach.err") || return
+	[[ $said =~ \"server_pid\":\ ([0-9]+) ]] || fail "no server in: $said"
+	SERVER=${BASH_REMATCH[1]}
+}
+
+# kill_server: the server, $SERVER, dies at once, and a new one takes the disk over.
 kill_server()
 {
-	local pid
-
-	pid=$(server_pid)
-	[ -n "$pid" ] || fail "the disk has no server"
-	run kill -KILL "$pid"
-	wait_until 30 has_no_server
-	run vblk-attach "$IMAGE" "$NAME" >/dev/null
+	kill -KILL "$SERVER" || fail "the server is gone"
+	wait_until 60 start_server
 }
 
 # guest_fio NAME ARG...: fio on the guest's disk; it verifies what it wrote.
