@@ -49,8 +49,11 @@ void vhost_blk_request_done(struct vhost_blk_request *req)
 
 	/* A release waits for this before it frees the queue under us. */
 	rcu_read_lock();
-	/* Whoever put the first one there has the work queued. */
-	if (llist_add(&req->done, &q->done))
+	/*
+	 * Whoever put the first one there has the work queued, or the handler
+	 * attends; llist_add() orders the list before the flag.
+	 */
+	if (llist_add(&req->done, &q->done) && !READ_ONCE(q->is_attended))
 		queue_completion(q);
 	rcu_read_unlock();
 }

@@ -59,6 +59,8 @@ struct vhost_blk_request;
  *	flipped by drains with dev.mutex held
  * @drained: woken when a count in @in_flight gets to zero
  * @done: requests whose I/O has ended; filled from any context
+ * @is_attended: the kick handler is running and looks at @done before it ends,
+ *	so that nobody else has to be woken for it
  * @complete_work: moves @done to the used ring, in the vhost worker
  * @reap_work: the same, in a kernel thread, when the worker is dead
  * @stats: counters; under vq.mutex
@@ -83,6 +85,7 @@ struct vhost_blk_vq {
 	wait_queue_head_t drained;
 
 	struct llist_head done ____cacheline_aligned_in_smp;
+	bool is_attended;
 	struct vhost_work complete_work;
 	struct work_struct reap_work;
 

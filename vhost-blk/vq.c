@@ -9,6 +9,7 @@
  *		all under one plug (may wait for the device)
  */
 #include <linux/blkdev.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "complete.h"
@@ -18,9 +19,6 @@
 #include "submit.h"
 #include "trace.h"
 #include "vq.h"
-
-/* Chains popped before other queues of a shared worker get their turn. */
-#define HANDLER_WEIGHT	256
 
 static bool has_room(const struct vhost_blk_vq *q)
 {
@@ -134,15 +132,15 @@ void vhost_blk_break_ring(struct vhost_blk_vq *q, int error)
 /* What a dying worker pops it may not be able to complete. */
 static bool may_fetch(const struct vhost_blk_vq *q)
 {
-	return q->vq.private_data && !q->is_broken &&
+	return READ_ONCE(q->vq.private_data) && !READ_ONCE(q->is_broken) &&
 	       !fatal_signal_pending(current);
 }
 
 /*
- * Fill q->batch and return how many. Zero: nothing to do until the next run;
- * notifications are on, or it is known who starts the handler again.
+ * Fill q->batch and return how many. Zero with @is_last: notifications are on, or
+ * it is known who starts the handler again. Zero without: just nothing there.
  */
-static unsigned int fetch(struct vhost_blk_vq *q)
+static unsigned int fetch(struct vhost_blk_vq *q, bool is_last)
 {
 	struct vhost_virtqueue *vq = &q->vq;
 	struct vhost_blk_request *req;
@@ -166,7 +164,7 @@ static unsigned int fetch(struct vhost_blk_vq *q)
 			continue;
 		}
 		/* Submit these before looking again. */
-		if (nr || !vhost_enable_notify(vq->dev, vq))
+		if (nr || !is_last || !vhost_enable_notify(vq->dev, vq))
 			break;
 	}
 	q->stats.batches += !!nr;
@@ -215,6 +213,61 @@ static bool submit_batch(struct vhost_blk_vq *q, unsigned int nr)
 	return false;
 }
 
+/*
+ * Without vq.mutex: a wrong guess costs one look at the ring. Errors are for the
+ * next fetch to find.
+ */
+static bool has_work(struct vhost_blk_vq *q)
+{
+	struct vhost_virtqueue *vq = &q->vq;
+	__virtio16 avail_idx;
+
+	if (!llist_empty(&q->done))
+		return true;
+	if (get_user(avail_idx, &READ_ONCE(vq->avail)->idx))
+		return true;
+	return vhost16_to_cpu(vq, avail_idx) != READ_ONCE(vq->last_avail_idx);
+}
+
+/*
+ * Spin until there is work for this queue, at most for its busy-loop timeout.
+ * Returns false if there is none, or somebody else wants the CPU or the worker.
+ */
+static bool wait_busily(struct vhost_blk_vq *q)
+{
+	struct vhost_virtqueue *vq = &q->vq;
+	u64 end_ns = local_clock() + vq->busyloop_timeout * (u64)NSEC_PER_USEC;
+
+	while (may_fetch(q) && !READ_ONCE(q->is_stalled) && !need_resched() &&
+	       !signal_pending(current) && !vhost_vq_has_work(vq)) {
+		if (has_work(q))
+			return true;
+		if (local_clock() > end_ns)
+			return false;
+		cpu_relax();
+	}
+	return false;
+}
+
+/* Serve the ring until it is empty, or has had its turn. */
+static void serve(struct vhost_blk_vq *q)
+{
+	bool is_last = !q->vq.busyloop_timeout;
+	unsigned int nr, total = 0;
+
+	do {
+		nr = fetch(q, is_last);
+		if (!submit_batch(q, nr))
+			return;
+		vhost_blk_complete(q);
+		total += nr;
+		if (!nr && is_last)
+			return;
+		if (!nr)
+			is_last = !wait_busily(q);
+	} while (!vhost_exceeds_weight(&q->vq, total, 0));
+}
+
 /**
  * vhost_blk_handle_kick - serve a queue: it was kicked, started, or has room again
  * @work: of the queue's poll
@@ -225,17 +278,15 @@ void vhost_blk_handle_kick(struct vhost_work *work)
 {
 	struct vhost_blk_vq *q = container_of(work, struct vhost_blk_vq,
 					      vq.poll.work);
-	unsigned int nr, total = 0;
 
 	mutex_lock(&q->fetch_lock);
 	q->stats.kicks++;
-	do {
-		nr = fetch(q);
-		if (!submit_batch(q, nr))
-			break;
-		vhost_blk_complete(q);
-		total += nr;
-	} while (nr && !vhost_exceeds_weight(&q->vq, total, 0));
+	WRITE_ONCE(q->is_attended, true);
+	serve(q);
+	WRITE_ONCE(q->is_attended, false);
+	/* Pairs with llist_add(): what came unannounced is in the list by now. */
+	smp_mb();
+	vhost_blk_complete(q);
 	mutex_unlock(&q->fetch_lock);
 }
 
