@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * image-show header|map|refcounts IMAGE: what the parsers of dm-qcow2 make of an image, for tests to compare with what
- * QEMU says of it.
+ * image-show header|map|refcounts IMAGE: what the parsers of dm-qcow2 make of an
+ * image, for tests to compare with what QEMU says of it.
  *
  *	header		the fields of the header, as key=value
- *	map		each guest cluster that has a host cluster: guest offset, host offset, "data" or "shared"
+ *	map		each guest cluster that has a host cluster: guest offset, host
+ *			offset, "data" or "shared"
  *	refcounts	each host cluster with a refcount: host offset, refcount
  */
 #include <fcntl.h>

@@ -55,7 +55,9 @@ static void narrow_refcounts_start_at_the_least_significant_bit(void **state)
 
 static u64 random_refcount(unsigned int order)
 {
-	return (((u64)random() << 42) ^ ((u64)random() << 21) ^ random()) & qcow2_refcount_max(order);
+	u64 value = ((u64)random() << 42) ^ ((u64)random() << 21) ^ random();
+
+	return value & qcow2_refcount_max(order);
 }
 
 static void what_is_set_is_what_is_read(void **state)
