@@ -7,6 +7,8 @@
  * a drain that was killed), flips the epoch, and waits for the one that was
  * current. Flips are serialised by dev.mutex.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/blkdev.h>
 #include <linux/sched/signal.h>
 #include "backend.h"
