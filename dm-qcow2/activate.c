@@ -31,10 +31,10 @@ int qcow2_read_header(struct qcow2 *q, struct qcow2_header *h, const char **why)
 	void *buf;
 	int err;
 
+	*why = "header cannot be read";
 	buf = kmalloc(q->layer.io_align, GFP_KERNEL);
 	if (!buf)
 		return -ENOMEM;
-	*why = "header cannot be read";
 	err = header_sector(q, REQ_OP_READ, buf);
 	if (!err)
 		err = qcow2_header_parse(buf, min_t(u64, bytes, q->layer.io_align), h, why);
@@ -174,6 +174,7 @@ void qcow2_deactivate(struct qcow2 *q)
 	noio = memalloc_noio_save();
 	drain(q);
 	err = qcow2_commit_wait(q);
+	qcow2_space_stop(q);
 	if (!err && q->layer.is_writable)
 		err = qcow2_space_return(q);
 	if (err)

@@ -22,6 +22,7 @@ struct qcow2;
  *	which the new blocks count; a new refcount table <= the header
  * @QCOW2_BARRIER_HEADER: cleared autoclear bits <= the first write of the guest
  * @QCOW2_BARRIER_DETACH: what was given back <= the end of a suspend
+ * @QCOW2_NR_BARRIERS: how many there are
  *
  * Not among them: zeroed clusters need not be durable before their refcounts,
  * nor a refcount decrease before the cluster is prepared again. Between the two

@@ -38,6 +38,12 @@ static int link_table(struct qcow2 *q, u64 table)
 		  start | QCOW2_OFLAG_COPIED);
 	spin_unlock(&l1->lock);
 	err = qcow2_table_attach(q, QCOW2_META_L2, table, start);
+	if (err) {
+		/* Nobody has followed the entry: the table's mutex is held. */
+		spin_lock(&l1->lock);
+		set_entry(q, l1, table & ((1U << q->geo.entry_bits) - 1), 0);
+		spin_unlock(&l1->lock);
+	}
 	qcow2_mpage_put(l1);
 	return err;
 }
@@ -106,7 +112,7 @@ static int replace_cluster(struct qcow2 *q, struct qcow2_mpage *p, u32 slot, u64
 	if (has_data)
 		err = copy_data(q, qcow2_entry_offset(entry), start);
 	if (err)
-		return err;
+		return -EIO; /* never -ENOSPC, which says that no cluster is ready */
 	publish_copy(q, p, slot, start, has_data);
 	qcow2_drop(q, dropped, qcow2_entry_offset(entry), qcow2_commit_next(q));
 	return 0;

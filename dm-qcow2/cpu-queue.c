@@ -8,8 +8,9 @@
  * which takes the whole batch and starts it under one plug. The threads serve
  * all images and never sleep in a file system (see run.c).
  *
- * A thread is made when its CPU comes up for the first time. It stays when the
- * CPU goes away, unbound by the scheduler, so nothing queued is ever lost.
+ * A thread is made before its CPU comes up for the first time, and starts with
+ * the first run. It stays when the CPU goes away, unbound by the scheduler, so
+ * nothing queued is ever lost.
  */
 #include <linux/blkdev.h>
 #include <linux/cpuhotplug.h>
@@ -81,7 +82,6 @@ static int make_thread(unsigned int cpu)
 	if (IS_ERR(thread))
 		return PTR_ERR(thread);
 	cq->thread = thread;
-	wake_up_process(thread);
 	return 0;
 }
 
@@ -100,7 +100,7 @@ static void stop_threads(void)
 
 int qcow2_cpu_queues_init(void)
 {
-	int ret = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "dm/qcow2:online", make_thread, NULL);
+	int ret = cpuhp_setup_state(CPUHP_BP_PREPARE_DYN, "dm/qcow2:prepare", make_thread, NULL);
 
 	if (ret < 0) {
 		stop_threads();

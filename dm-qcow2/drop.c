@@ -8,7 +8,9 @@
  * on it may be prepared for another use. That needs no barrier of its own: until
  * the one of its next use the cluster leaks at most.
  */
+#include <linux/list_sort.h>
 #include <linux/slab.h>
+#include <linux/xarray.h>
 
 #include "qcow2.h"
 #include "refcount.h"
@@ -50,39 +52,90 @@ static int decrease(struct qcow2 *q, struct qcow2_dropped *d, bool *is_free)
 	return qcow2_refcount_fill(q, d->cluster, 1, refcount - 1);
 }
 
-static void release(struct qcow2 *q, struct qcow2_dropped *d)
+static int compare_dropped(void *priv, const struct list_head *a, const struct list_head *b)
 {
-	qcow2_layer_discard(&q->layer, d->cluster << q->geo.cluster_bits,
-			    qcow2_cluster_bytes(&q->geo));
-	q->space.cursor = min(q->space.cursor, d->cluster);
+	const struct qcow2_dropped *x = list_entry(a, struct qcow2_dropped, node);
+	const struct qcow2_dropped *y = list_entry(b, struct qcow2_dropped, node);
+
+	return x->cluster > y->cluster;
+}
+
+/* Give space back to the host; a hole takes the file's lock, so few large ones. */
+static void release(struct qcow2 *q, struct list_head *freed)
+{
+	unsigned int bits = q->geo.cluster_bits;
+	struct qcow2_dropped *d, *next;
+	u64 start = 0, end = 0;
+
+	list_sort(NULL, freed, compare_dropped);
+	list_for_each_entry_safe(d, next, freed, node) {
+		if (d->cluster != end) {
+			qcow2_layer_discard(&q->layer, start << bits, (end - start) << bits);
+			start = d->cluster;
+		}
+		end = d->cluster + 1;
+		q->space.cursor = min(q->space.cursor, d->cluster);
+	}
+	qcow2_layer_discard(&q->layer, start << bits, (end - start) << bits);
+}
+
+static bool is_dropped(u64 cluster, const void *arg)
+{
+	return xa_load((struct xarray *)arg, cluster);
+}
+
+/* A damaged image may have let an entry for data point at a table. */
+static int check_dropped(struct qcow2 *q, struct list_head *dropped)
+{
+	struct qcow2_dropped *d;
+	struct xarray clusters;
+	int err = 0;
+
+	xa_init(&clusters);
+	list_for_each_entry(d, dropped, node) {
+		err = xa_err(xa_store(&clusters, d->cluster, d, GFP_NOIO));
+		if (err)
+			break;
+	}
+	if (!err && !list_empty(dropped))
+		err = qcow2_check_tables(q, is_dropped, &clusters);
+	xa_destroy(&clusters);
+	return err;
+}
+
+static void free_dropped(struct list_head *dropped)
+{
+	struct qcow2_dropped *d, *next;
+
+	list_for_each_entry_safe(d, next, dropped, node)
+		kfree(d);
 }
 
 int qcow2_drop_finish(struct qcow2 *q)
 {
 	struct qcow2_dropped *d, *next;
 	LIST_HEAD(durable);
+	LIST_HEAD(freed);
 	bool is_free;
-	int err = 0;
+	int err;
 
 	take_durable(q, &durable);
 	if (list_empty(&durable))
 		return 0;
 	synchronize_srcu(&q->inflight);
+	err = check_dropped(q, &durable);
 	list_for_each_entry_safe(d, next, &durable, node) {
 		is_free = false;
 		if (!err)
 			err = decrease(q, d, &is_free);
 		if (is_free)
-			continue;
-		list_del(&d->node);
-		kfree(d);
+			list_move_tail(&d->node, &freed);
 	}
 	if (!err)
 		err = qcow2_refcount_write(q, QCOW2_META_REFBLOCK);
-	list_for_each_entry_safe(d, next, &durable, node) {
-		if (!err)
-			release(q, d);
-		kfree(d);
-	}
+	if (!err)
+		release(q, &freed);
+	free_dropped(&durable);
+	free_dropped(&freed);
 	return err;
 }

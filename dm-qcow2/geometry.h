@@ -52,17 +52,16 @@ struct qcow2_geometry {
 static inline void qcow2_geometry_init(struct qcow2_geometry *g,
 				       const struct qcow2_header *h)
 {
-	*g = (struct qcow2_geometry) {
-		.size = h->size,
-		.l1_offset = h->l1_offset,
-		.l1_size = h->l1_size,
-		.cluster_bits = h->cluster_bits,
-		.page_bits = min(h->cluster_bits, (u32)QCOW2_MAX_PAGE_BITS),
-		.l2_bits = h->cluster_bits - QCOW2_ENTRY_BITS,
-		.refcount_order = h->refcount_order,
-		.refblock_bits = h->cluster_bits + 3 - h->refcount_order,
-		.version = h->version,
-	};
+	memset(g, 0, sizeof(*g)); /* compared as a whole, padding included */
+	g->size = h->size;
+	g->l1_offset = h->l1_offset;
+	g->l1_size = h->l1_size;
+	g->cluster_bits = h->cluster_bits;
+	g->page_bits = min(h->cluster_bits, (u32)QCOW2_MAX_PAGE_BITS);
+	g->l2_bits = h->cluster_bits - QCOW2_ENTRY_BITS;
+	g->refcount_order = h->refcount_order;
+	g->refblock_bits = h->cluster_bits + 3 - h->refcount_order;
+	g->version = h->version;
 	g->entry_bits = g->page_bits - QCOW2_ENTRY_BITS;
 	g->refpage_bits = g->page_bits + 3 - g->refcount_order;
 }

@@ -173,7 +173,7 @@ int qcow2_layer_zero(const struct qcow2_layer *l, u64 host_off, u64 bytes)
 
 void qcow2_layer_discard(const struct qcow2_layer *l, u64 host_off, u64 bytes)
 {
-	if (!l->dev)
+	if (!l->dev && bytes)
 		vfs_fallocate(l->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			      host_off, bytes);
 }

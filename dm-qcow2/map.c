@@ -22,7 +22,8 @@ static int check_data(struct qcow2 *q, u64 host_off, u64 bytes, bool is_write)
 		return qcow2_corrupt(q, "data cluster outside of the image", host_off);
 	if (!is_write)
 		return 0;
-	for (u64 off = host_off; off < host_off + bytes; off += qcow2_cluster_bytes(&q->geo))
+	for (u64 off = host_off - qcow2_in_cluster(&q->geo, host_off);
+	     off < host_off + bytes; off += qcow2_cluster_bytes(&q->geo))
 		if (qcow2_is_metadata(q, off))
 			return qcow2_corrupt(q, "data cluster overlaps metadata", off);
 	return 0;

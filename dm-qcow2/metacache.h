@@ -47,6 +47,7 @@ struct shrinker;
  * @QCOW2_META_REFTABLE: refcount table, keyed by refcount-block index
  * @QCOW2_META_L2: L2 tables, keyed by guest offset
  * @QCOW2_META_REFBLOCK: refcount blocks, keyed by host cluster
+ * @QCOW2_NR_META_KINDS: how many there are
  */
 enum qcow2_meta_kind {
 	QCOW2_META_L1,

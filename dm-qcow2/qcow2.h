@@ -42,6 +42,9 @@
 
 #define DM_MSG_PREFIX "qcow2"
 
+struct qcow2_disk_header;
+struct qcow2_header;
+
 /* Bits of qcow2.state */
 enum {
 	QCOW2_ACTIVE,		/* between preresume and postsuspend */
@@ -119,6 +122,9 @@ struct qcow2 {
 	struct mutex sync_lock;
 };
 
+/* Cluster numbers and L2 page numbers are keys of xarrays. */
+static_assert(sizeof(unsigned long) == sizeof(u64));
+
 static inline bool qcow2_is_file(const struct qcow2 *q)
 {
 	return !q->layer.dev;
@@ -177,7 +183,6 @@ void qcow2_deactivate(struct qcow2 *q);
  * @h: filled in on success
  * @why: set to a sentence on failure
  */
-struct qcow2_header;
 int __must_check qcow2_read_header(struct qcow2 *q, struct qcow2_header *h,
 				   const char **why);
 
@@ -189,7 +194,6 @@ int __must_check qcow2_read_header(struct qcow2 *q, struct qcow2_header *h,
  *
  * Rewrites the first sector only. Return: 0 or a negative errno.
  */
-struct qcow2_disk_header;
 int __must_check qcow2_write_header(struct qcow2 *q,
 				    void (*change)(struct qcow2_disk_header *d,
 						   const void *arg),

@@ -14,6 +14,7 @@
  * refcount is in it. Until the refcount table points at it, it and everything it
  * counts is free on disk.
  */
+#include <linux/bsearch.h>
 #include <linux/slab.h>
 
 #include "qcow2.h"
@@ -98,25 +99,28 @@ static void plan_page(struct qcow2 *q, struct qcow2_mpage *p, struct plan *plan,
 	}
 }
 
-/* A damaged image may call its own tables free. */
-static int check_run(struct qcow2 *q, const struct run *run)
+static int compare_run(const void *key, const void *elt)
 {
-	u64 host_off;
+	const u64 *cluster = key;
+	const struct run *run = elt;
 
-	for (u64 i = 0; i < run->count; i++) {
-		host_off = (run->start + i) << q->geo.cluster_bits;
-		if (qcow2_is_metadata(q, host_off))
-			return qcow2_corrupt(q, "refcount of metadata is zero", host_off);
-	}
-	return 0;
+	if (*cluster < run->start)
+		return -1;
+	return *cluster >= run->start + run->count;
+}
+
+static bool is_planned(u64 cluster, const void *arg)
+{
+	const struct plan *plan = arg;
+
+	return bsearch(&cluster, plan->runs, plan->nr_runs, sizeof(*plan->runs),
+		       compare_run);
 }
 
 static int make_plan(struct qcow2 *q, struct plan *plan, u64 want)
 {
 	u64 blocks = qcow2_reftable_entries(q);
 	struct qcow2_mpage *p;
-	unsigned int i;
-	int err = 0;
 
 	plan->nr_runs = 0;
 	plan->nr_clusters = 0;
@@ -134,9 +138,8 @@ static int make_plan(struct qcow2 *q, struct plan *plan, u64 want)
 			plan_new_block(q, plan, want - plan->nr_clusters);
 		qcow2_mpage_put(p);
 	}
-	for (i = 0; i < plan->nr_runs && !err; i++)
-		err = check_run(q, &plan->runs[i]);
-	return err;
+	/* A damaged image may call its own tables free. */
+	return qcow2_check_tables(q, is_planned, plan);
 }
 
 /* Neighbouring runs are zeroed together. */
@@ -227,8 +230,6 @@ static int publish(struct qcow2 *q, const struct plan *plan)
 	int err = 0;
 
 	q->space.cursor = plan->cursor;
-	WRITE_ONCE(q->host_bytes, round_up(qcow2_layer_bytes(&q->layer),
-					   qcow2_cluster_bytes(&q->geo)));
 	for (run = plan->runs; run < plan->runs + plan->nr_runs && !err; run++)
 		err = add_extent(q, run->start + run->new_block,
 				 run->count - run->new_block);
@@ -242,7 +243,12 @@ static int execute(struct qcow2 *q, const struct plan *plan)
 	err = zero_runs(q, plan);
 	if (err == -ENOSPC || err == -EDQUOT || err == -EFBIG)
 		return -ENOSPC;
-	return err ?: count_runs(q, plan) ?: publish(q, plan);
+	if (err)
+		return err;
+	/* Before new refcount blocks are loaded: they lie behind the old end. */
+	WRITE_ONCE(q->host_bytes, round_up(qcow2_layer_bytes(&q->layer),
+					   qcow2_cluster_bytes(&q->geo)));
+	return count_runs(q, plan) ?: publish(q, plan);
 }
 
 static int prepare(struct qcow2 *q, struct plan *plan, u64 want)

@@ -199,6 +199,7 @@ void qcow2_space_activate(struct qcow2 *q)
 	s->floor = DIV_ROUND_UP_ULL(qcow2_layer_bytes(&q->layer),
 				    qcow2_cluster_bytes(&q->geo));
 	clear_bit(QCOW2_OUT_OF_SPACE, &q->state);
+	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, q->no_space_error);
 }
 
 /* Refcounts of what is ready go back to 0. */
@@ -238,15 +239,20 @@ static int cut_tail(struct qcow2 *q)
 	return qcow2_layer_truncate(&q->layer, end << q->geo.cluster_bits);
 }
 
-int qcow2_space_return(struct qcow2 *q)
+void qcow2_space_stop(struct qcow2 *q)
 {
 	struct qcow2_space *s = &q->space;
-	int err;
 
 	/* Nobody waits for space any more, so the work does not start a retry. */
 	kthread_flush_work(&s->work);
 	kthread_cancel_delayed_work_sync(&s->retry);
 	kthread_flush_work(&s->work);
+}
+
+int qcow2_space_return(struct qcow2 *q)
+{
+	int err;
+
 	err = qcow2_drop_finish(q) ?: return_ready(q);
 	return err ?: qcow2_refcount_write(q, QCOW2_META_REFBLOCK) ?:
 	       cut_tail(q) ?:

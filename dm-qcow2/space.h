@@ -64,7 +64,7 @@ struct qcow2_dropped {
  * @cursor: no free cluster lies below this one, as far as known; the thread only
  * @floor: clusters of the file at activation; constant while active
  * @step: clusters to prepare at a time; constant
- * @full_since: when the host was first found full, in jiffies; the thread only
+ * @full_since: when the host was found full, or the policy last set, in jiffies
  * @wb: buffers of the write-back of refcounts
  */
 struct qcow2_space {
@@ -124,8 +124,14 @@ int qcow2_space_wait(struct qcow2 *q, struct qcow2_work *work);
 void qcow2_space_release_waiters(struct qcow2 *q);
 
 /**
+ * qcow2_space_stop - wait until the thread has nothing to do
+ * @q: the image; no I/O is under way
+ */
+void qcow2_space_stop(struct qcow2 *q);
+
+/**
  * qcow2_space_return - give back what is ready and dropped, cut the tail off
- * @q: the image; no I/O is under way, everything is committed
+ * @q: the image; its thread is stopped, everything is committed
  *
  * Return: 0 or -EIO.
  */
@@ -170,6 +176,24 @@ int __must_check qcow2_refill(struct qcow2 *q);
  * @e: the extent, from kmalloc; owned by the image from here on
  */
 void qcow2_space_add_ready(struct qcow2 *q, struct qcow2_extent *e);
+
+/* overlap.c */
+
+/**
+ * qcow2_check_tables - make sure that no table lies where it should not
+ * @q: the image
+ * @is_bad: whether a host cluster is one where no table may be
+ * @arg: handed to @is_bad
+ *
+ * Looks at the header, the L1 table, the refcount table, and every L2 table and
+ * refcount block that they point at. The space thread, or a suspend that has
+ * stopped it; sleeps for I/O.
+ *
+ * Return: 0, -EUCLEAN when there is one, or another negative errno.
+ */
+int __must_check qcow2_check_tables(struct qcow2 *q,
+				    bool (*is_bad)(u64 cluster, const void *arg),
+				    const void *arg);
 
 /* reftable.c */
 

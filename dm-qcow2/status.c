@@ -105,6 +105,7 @@ int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *re
 		return -EINVAL;
 	q->no_space_error = !strcasecmp(argv[1], "error");
 	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, q->no_space_error);
+	WRITE_ONCE(q->space.full_since, jiffies);
 	qcow2_space_release_waiters(q);
 	return 0;
 }
