@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# Images, their mapped devices, and what QEMU says about them. Sourced after tests/lib/test.sh.
+#
+# A test keeps a mirror: a raw file with what the image should hold. Content comes from $NOISE, so that no
+# two places look alike.
+
+qcow2_devices=0
+NOISE=$TMP/noise
+
+# new_image FILE SIZE [OPTIONS]: create it with qemu-img; OPTIONS as for its -o.
+new_image()
+{
+	run qemu-img create -q -f qcow2 ${3:+-o "$3"} "$1" "$2"
+}
+
+# new_mirror FILE BYTES: a raw file of zeros.
+new_mirror()
+{
+	rm -f "$1"
+	run truncate -s "$2" "$1"
+}
+
+# be64 FILE OFFSET: the big-endian number there.
+be64()
+{
+	od -An -tu8 --endian=big -j "$2" -N 8 "$1" | tr -d ' '
+}
+
+# be32 FILE OFFSET
+be32()
+{
+	od -An -tu4 --endian=big -j "$2" -N 4 "$1" | tr -d ' '
+}
+
+# put_bytes FILE OFFSET HEX: change an image by hand.
+put_bytes()
+{
+	# shellcheck disable=SC2059 # the format is the bytes
+	printf "$(sed "s/../\\\\x&/g" <<<"$3")" |
+		dd of="$1" bs=4096 seek="$2" oflag=seek_bytes conv=notrunc status=none || fail "cannot change $1"
+}
+
+# put_be64 FILE OFFSET NUMBER
+put_be64()
+{
+	put_bytes "$1" "$2" "$(printf %016x "$3")"
+}
+
+# put_be32 FILE OFFSET NUMBER
+put_be32()
+{
+	put_bytes "$1" "$2" "$(printf %08x "$3")"
+}
+
+# The virtual size that the header gives, in sectors; without QEMU, whose start takes long when emulated.
+image_sectors()
+{
+	echo $(($(be64 "$1" 24) / 512))
+}
+
+# qcow2_table IMAGE [FEATURE...]: a table line.
+qcow2_table()
+{
+	local image=$1
+	shift
+
+	echo "0 $(image_sectors "$image") qcow2 $image${*:+ features $# $*}"
+}
+
+# attach IMAGE [--readonly] [FEATURE...]: map the image; sets DEV.
+attach()
+{
+	local image=$1 name=$NAME-q$((++qcow2_devices)) mode=
+	shift
+
+	if [ "${1:-}" = --readonly ]; then
+		mode=$1
+		shift
+	fi
+	# shellcheck disable=SC2086 # no mode, no word
+	run dmsetup create "$name" $mode --table "$(qcow2_table "$image" "$@")"
+	cleanup remove_left "$name"
+	DEV=/dev/mapper/$name
+}
+
+remove_left()
+{
+	[ ! -e "/dev/mapper/$1" ] || dmsetup remove --retry "$1"
+}
+
+# refused REGEX IMAGE [--readonly]: attaching fails, and the kernel's log says why in one line. Device-mapper
+# has "table: 254:0: qcow2: REASON" for it.
+refused()
+{
+	local regex=$1 image=$2 name=$NAME-refused mark
+	shift 2
+
+	mark="vblk-test: refused $RANDOM$RANDOM"
+	echo "$mark" >/dev/kmsg
+	if dmsetup create "$name" "$@" --table "$(qcow2_table "$image")" 2>"$TMP/refused"; then
+		dmsetup remove --retry "$name"
+		fail "$image: attached, though it should be refused: $regex"
+	fi
+	! dmsetup info "$name" >/dev/null 2>&1 || fail "a device was left behind"
+	dmesg | awk -v mark="$mark" 'seen; index($0, mark) { seen = 1 }' | tee "$TMP/refused"
+	grep -q -i -E "qcow2: .*($regex)" "$TMP/refused" || fail "refused without saying: $regex"
+}
+
+# detach [DEVICE]: the latest one unless told.
+detach()
+{
+	run dmsetup remove --retry "$(basename "${1:-$DEV}")"
+}
+
+# check_image IMAGE: neither an error nor a leak.
+check_image()
+{
+	run qemu-img check -q -f qcow2 "$1"
+}
+
+# same_as_mirror MIRROR IMAGE: as QEMU reads it.
+same_as_mirror()
+{
+	run qemu-img compare -q -f raw -F qcow2 "$1" "$2"
+}
+
+# detach_and_verify MIRROR IMAGE: detach, and let QEMU look at what is left.
+detach_and_verify()
+{
+	detach
+	check_image "$2"
+	same_as_mirror "$1" "$2"
+}
+
+# make_noise MIB
+make_noise()
+{
+	run dd if=/dev/urandom of="$NOISE" bs=1M count="$1" status=none
+}
+
+# put_noise FILE OFFSET BYTES [FLAG]: the noise of that offset; FLAG: an oflag of dd (direct, dsync).
+put_noise()
+{
+	local from=$(($2 % ($(stat -c %s "$NOISE") - $3 + 1) / 512 * 512))
+
+	run dd if="$NOISE" of="$1" bs="$3" count=1 skip=$from seek="$2" iflag=skip_bytes,fullblock \
+		oflag="seek_bytes${4:+,$4}" conv=notrunc status=none
+}
+
+# put_both OFFSET BYTES MIRROR: through the device, and into the mirror.
+put_both()
+{
+	put_noise "$DEV" "$1" "$2" direct
+	put_noise "$3" "$1" "$2"
+}
+
+# same_through_device MIRROR: as the device reads it.
+same_through_device()
+{
+	run blockdev --flushbufs "$DEV"
+	run cmp "$1" "$DEV"
+}
+
+# qcow2_status [DEVICE]: what the target says about itself.
+qcow2_status()
+{
+	dmsetup status "$(basename "${1:-$DEV}")" | cut -d ' ' -f 4-
+}
+
+# place_for_image ext4|xfs|device MIB: sets IMAGE to a file on a fresh file system, or to a device.
+place_for_image()
+{
+	if [ "$1" = device ]; then
+		scratch_dev "$2"
+		IMAGE=$SCRATCH_DEV
+	else
+		scratch_fs "$1" "$2"
+		IMAGE=$SCRATCH_MNT/image.qcow2
+	fi
+}
+
+# attach_descriptor IMAGE: the same by a descriptor of dmsetup's caller.
+attach_descriptor()
+{
+	local name=$NAME-q$((++qcow2_devices)) fd
+
+	exec {fd}<>"$1"
+	run dmsetup create "$name" --table "0 $(image_sectors "$1") qcow2 $fd"
+	exec {fd}>&-
+	cleanup remove_left "$name"
+	DEV=/dev/mapper/$name
+}
+
+# attach_quietly IMAGE: by descriptor; fails instead of failing the test, and leaves nothing.
+attach_quietly()
+{
+	(exec {fd}<>"$1" && dmsetup create "$NAME-quiet" --table "0 $(image_sectors "$1") qcow2 $fd") &&
+		dmsetup remove --retry "$NAME-quiet"
+}
+
+# qemu_holds IMAGE: a QEMU has it open for writing until qemu_lets_go.
+qemu_holds()
+{
+	mkfifo "$TMP/qemu-io.in"
+	qemu-io -f qcow2 "$1" <"$TMP/qemu-io.in" >"$TMP/qemu-io.out" &
+	qemu_holder=$!
+	exec {qemu_holder_in}>"$TMP/qemu-io.in"
+	echo 'write -q 0 0' >&"$qemu_holder_in"
+	wait_until 30 grep -q qemu-io "$TMP/qemu-io.out"
+}
+
+qemu_lets_go()
+{
+	exec {qemu_holder_in}>&-
+	wait "$qemu_holder"
+	rm "$TMP/qemu-io.in"
+}
+
+# sync_device: FLUSH; its exit status is the device's answer.
+sync_device()
+{
+	dd of="$DEV" if=/dev/null count=0 oflag=direct conv=notrunc,fsync status=none
+}
+
+# put_quietly OFFSET: one block of noise; its exit status is the device's answer.
+put_quietly()
+{
+	dd if="$NOISE" of="$DEV" bs=4096 count=1 seek="$1" oflag=direct,seek_bytes conv=notrunc status=none
+}
