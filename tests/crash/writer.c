@@ -30,6 +30,7 @@
 static struct {
 	const char *device;
 	const char *journal;
+	const char *mirror; /* raw file that gets the same writes, or NULL */
 	const char *log; /* name of the dm-log-writes device that takes the marks, or NULL */
 	uint64_t seed;
 	uint64_t ops;
@@ -47,6 +48,7 @@ static struct {
 };
 
 static const struct option_slot options[] = {
+	{ .name = "mirror", .text = &opt.mirror },
 	{ .name = "log", .text = &opt.log },
 	{ .name = "seed", .number = &opt.seed },
 	{ .name = "ops", .number = &opt.ops },
@@ -58,6 +60,7 @@ static const struct option_slot options[] = {
 };
 
 static int fd;
+static int mirror_fd = -1;
 static unsigned int align_sectors; /* every write is a multiple of this */
 static uint64_t max_sectors;
 static struct journal done;
@@ -176,6 +179,8 @@ static void do_write(char *buf, bool fua)
 		err(1, "%s: write of %zu bytes at sector %" PRIu64, opt.device, iov.iov_len, w->sector);
 	if ((size_t)n != iov.iov_len)
 		errx(1, "%s: short write at sector %" PRIu64, opt.device, w->sector);
+	if (mirror_fd >= 0 && pwrite(mirror_fd, buf, n, w->sector * SECTOR_BYTES) != n)
+		err(1, "%s", opt.mirror);
 	event = end_write(version);
 	if (fua)
 		put_mark(event);
@@ -244,6 +249,10 @@ static void open_device(void)
 	bytes = st.st_size;
 	if (S_ISBLK(st.st_mode) && (ioctl(fd, BLKGETSIZE64, &bytes) || ioctl(fd, BLKSSZGET, &block)))
 		err(1, "%s", opt.device);
+	if (opt.mirror)
+		mirror_fd = open(opt.mirror, O_WRONLY);
+	if (opt.mirror && mirror_fd < 0)
+		err(1, "%s", opt.mirror);
 	align_sectors = block / SECTOR_BYTES;
 	done.nr_sectors = bytes / block * align_sectors;
 	max_sectors = opt.max_bytes / SECTOR_BYTES;
@@ -271,8 +280,8 @@ static void parse(int argc, char **argv)
 	int i = options_parse(argc, argv, options);
 
 	if (i < 0 || argc - i != 2 || opt.max_bytes < SECTOR_BYTES) {
-		fputs("usage: crash-writer [--log NAME] [--seed N] [--ops N] [--threads N] [--max-bytes N]\n"
-		      "                    [--flush-percent N] [--fua-percent N] DEVICE JOURNAL\n",
+		fputs("usage: crash-writer [--log NAME] [--mirror FILE] [--seed N] [--ops N] [--threads N]\n"
+		      "                    [--max-bytes N] [--flush-percent N] [--fua-percent N] DEVICE JOURNAL\n",
 		      stderr);
 		exit(2);
 	}

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# A power cut at many points of one workload. Sourced after tests/lib/test.sh and tests/dm-qcow2/lib.sh.
+#
+#	crash-writer ──► /dev/mapper/X (dm-qcow2) ──► [file system ──►] dm-log-writes ──► DATA
+#	                                                                     └──► LOG
+#	LOG + copies of DATA ──► crash-replay: a state for each cut and each subset of what was not flushed;
+#	                         QEMU and the journal of crash-writer judge it
+
+# ram_disk NAME MIB: sets RAM_DISK to a disk in memory that no flush reaches: every write completes at once, and
+# what is left out by the module's flushes is seen in the log alone.
+ram_disk()
+{
+	local dir=/sys/kernel/config/nullb/$NAME-$1
+
+	if [ ! -d /sys/module/null_blk ]; then
+		run modprobe null_blk nr_devices=0
+	fi
+	if ! mountpoint -q /sys/kernel/config; then
+		run mount -t configfs configfs /sys/kernel/config
+	fi
+	run mkdir "$dir"
+	cleanup rmdir "$dir"
+	echo "$2" >"$dir/size"
+	echo 1 >"$dir/memory_backed"
+	echo 0 >"$dir/irqmode"
+	echo 1 >"$dir/power"
+	RAM_DISK=/dev/$NAME-$1
+	wait_until 10 test -b "$RAM_DISK"
+}
+
+# crash_disks MIB: sets DATA and LOG.
+crash_disks()
+{
+	requires crash-writer crash-replay qemu-img qemu-io
+	requires_module dm-log-writes
+	ram_disk log 2048
+	LOG=$RAM_DISK
+	ram_disk data "$1"
+	DATA=$RAM_DISK
+}
+
+# crash_old_contents: the disk is full of a pattern that nobody may ever see.
+crash_old_contents()
+{
+	tr "\\0" "\\252" </dev/zero |
+		dd of="$DATA" bs=1M count=$(($(blockdev --getsize64 "$DATA") >> 20)) iflag=fullblock oflag=direct status=none
+}
+
+# crash_record: from here on everything written to LOGGED is in the log. The replay starts from what is there now.
+crash_record()
+{
+	sync
+	run dd if="$DATA" of="$TMP/start" bs=1M iflag=direct conv=sparse status=none
+	run dmsetup create "$NAME-log" --table "0 $(blockdev --getsz "$DATA") log-writes $DATA $LOG"
+	cleanup remove_left "$NAME-log"
+	LOGGED=/dev/mapper/$NAME-log
+	crash_mark start
+}
+
+# crash_write ARG...: the workload on $DEV; arguments as for crash-writer.
+crash_write()
+{
+	run crash-writer --log "$NAME-log" "$@" "$DEV" "$TMP/journal"
+}
+
+# crash_recorded: nothing more is written to LOGGED.
+crash_recorded()
+{
+	run dmsetup remove --retry "$NAME-log"
+	crash-replay list "$LOG" | awk '{ count[$2]++ } END { for (kind in count) print "log:", count[kind], kind }'
+}
+
+# crash_replay ARG...: as for crash-replay verify; exit status 0 when no state is wrong.
+crash_replay()
+{
+	local targets=("$TMP/target0" "$TMP/target1")
+
+	run cp --sparse=always "$TMP/start" "${targets[0]}"
+	run cp --sparse=always "$TMP/start" "${targets[1]}"
+	crash-replay --warm "$VBLK_BUILD/tests/crash-warm.so" "$@" verify "$LOG" "$TMP/journal" "${targets[@]}"
+}
+
+# crash_replay_fs TYPE IMAGE-NAME ARG...: the same where the image is a file; recovery needs devices to work on.
+crash_replay_fs()
+{
+	local targets=() n
+
+	for n in 0 1; do
+		ram_disk "target$n" $(($(blockdev --getsize64 "$DATA") >> 20))
+		run dd if="$TMP/start" of="$RAM_DISK" bs=1M oflag=direct conv=sparse status=none
+		targets+=("$RAM_DISK")
+		ram_disk "cow$n" 256
+		targets[n]+=,$RAM_DISK
+	done
+	requires_module dm-snapshot
+	crash-replay --warm "$VBLK_BUILD/tests/crash-warm.so" --fs "$1" --image "$2" "${@:3}" \
+		verify "$LOG" "$TMP/journal" "${targets[@]}"
+}
+
+# crash_on_device SIZE OPTIONS QEMU-IO-COMMAND...: begin the recording of an image on the bare device.
+crash_on_device()
+{
+	local commands=() command
+
+	crash_old_contents
+	new_image "$DATA" "$1" "$2"
+	for command in "${@:3}"; do
+		commands+=(-c "$command")
+	done
+	[ $# = 2 ] || run qemu-io -f qcow2 "${commands[@]}" "$DATA"
+	crash_record
+	attach "$LOGGED"
+}
+
+# crash_on_fs TYPE SIZE OPTIONS: the same for an image in a file; the log has the file system's own writes, too.
+crash_on_fs()
+{
+	run "mkfs.$1" -q "$DATA"
+	mkdir "$TMP/fs"
+	run mount -t "$1" "$DATA" "$TMP/fs"
+	new_image "$TMP/fs/image.qcow2" "$2" "$3"
+	run umount "$TMP/fs"
+	crash_record
+	run mount -t "$1" "$LOGGED" "$TMP/fs"
+	cleanup umount_left "$TMP/fs"
+	attach "$TMP/fs/image.qcow2"
+}
+
+umount_left()
+{
+	! mountpoint -q "$1" || umount "$1"
+}
+
+# crash_state MARK FILE: what was durable at that mark and no more.
+crash_state()
+{
+	local end
+
+	end=$(crash-replay list "$LOG" | awk -v mark="$1" "\$2 == \"mark\" && \$NF == mark { print \$1 }")
+	run cp --sparse=always "$TMP/start" "$2"
+	run crash-replay apply "$LOG" "$2" "$end"
+}
+
+# crash_mark TEXT
+crash_mark()
+{
+	run dmsetup message "$NAME-log" 0 mark "$1"
+}
+
+# crash_end: detach, and the recording is complete.
+crash_end()
+{
+	detach
+	crash_recorded
+}
+
+# The workloads on the bare device that are known to need every barrier of the module.
+
+# Fresh clusters on a disk full of old data.
+record_fresh_clusters()
+{
+	crash_on_device 24M cluster_size=65536
+	crash_write --ops 800 --max-bytes 131072 "$@"
+	crash_end
+}
+
+# A refcount block counts 32 KiB, and the refcount table has to grow every 2 MiB.
+record_growing_tables()
+{
+	crash_on_device 8M cluster_size=512,refcount_bits=64
+	crash_write --ops 800 --max-bytes 32768 "$@"
+	crash_end
+}
+
+# Every cluster is full of old data in the image itself: half of them are free, the others belong to zero clusters.
+record_reused_clusters()
+{
+	crash_on_device 16M cluster_size=16384 'write -q -P 0xee 0 16M' 'discard -q 0 8M' 'write -q -z 8M 8M'
+	crash_write --ops 600 --max-bytes 65536 "$@"
+	crash_end
+}
+
+# keeps_autoclear: whether a bit that was cleared by attach comes back when the power is cut after it.
+keeps_autoclear()
+{
+	crash_old_contents
+	new_image "$DATA" 8M
+	put_be64 "$DATA" 88 $((1 << 40))
+	crash_record
+	attach "$LOGGED"
+	crash_mark attached
+	crash_end
+	crash_state attached "$TMP/state"
+	[ "$(be64 "$TMP/state" 88)" != 0 ]
+}
+
+# loses_detach: whether an image that was detached cleanly has leaks or errors when the power is cut after it.
+loses_detach()
+{
+	crash_on_device 24M cluster_size=65536
+	crash_write --ops 50
+	detach
+	crash_mark detached
+	crash_recorded
+	crash_state detached "$TMP/state"
+	! qemu-img check -f qcow2 "$TMP/state"
+}
