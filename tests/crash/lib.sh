@@ -168,8 +168,8 @@ record_fresh_clusters()
 # A refcount block counts 32 KiB, and the refcount table has to grow every 2 MiB.
 record_growing_tables()
 {
-	crash_on_device 8M cluster_size=512,refcount_bits=64
-	crash_write --ops 800 --max-bytes 32768 "$@"
+	crash_on_device 4M cluster_size=512,refcount_bits=64
+	crash_write --ops 500 --max-bytes 16384 "$@"
 	crash_end
 }
 

@@ -60,6 +60,16 @@ void view_close(struct view *v)
 	dm_do(v, DM_DEVICE_REMOVE, NULL, 0, NULL);
 }
 
+/* udev looks at the device when it appears: what it read of the state before must not be the file system's. */
+static void forget_pages(const struct view *v)
+{
+	int fd = open(v->node, O_RDONLY);
+
+	if (fd < 0 || ioctl(fd, BLKFLSBUF))
+		err(1, "%s", v->node);
+	close(fd);
+}
+
 const char *view_show(struct view *v)
 {
 	const char *options = v->fs && !strcmp(v->fs, "xfs") ? "nouuid" : "";
@@ -70,6 +80,7 @@ const char *view_show(struct view *v)
 	snprintf(params, sizeof(params), "%s %s N 8", v->target, v->cow);
 	dm_do(v, DM_DEVICE_RELOAD, params, sectors_of(v->target), NULL);
 	dm_do(v, DM_DEVICE_RESUME, NULL, 0, NULL);
+	forget_pages(v);
 	return mount(v->node, v->mount, v->fs, 0, options) ? strerror(errno) : NULL;
 }
 
