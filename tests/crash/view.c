@@ -17,14 +17,16 @@
 #include "view.h"
 
 /* Run one dm ioctl on the snapshot, without udev: nobody but us may look at it. */
-static void dm_do(const struct view *v, int type, const char *params, uint64_t sectors, struct dm_info *info)
+static void dm_run(const struct view *v, struct dm_task *task, struct dm_info *info)
 {
-	struct dm_task *task = dm_task_create(type);
-
-	if (!task || !dm_task_set_name(task, v->name) || (params && !dm_task_add_target(task, 0, sectors, "snapshot", params)) ||
-	    !dm_task_run(task) || (info && !dm_task_get_info(task, info)))
-		errx(1, "%s: device-mapper task %d", v->name, type);
+	if (!task || !dm_task_set_name(task, v->name) || !dm_task_run(task) || (info && !dm_task_get_info(task, info)))
+		errx(1, "%s: device-mapper task", v->name);
 	dm_task_destroy(task);
+}
+
+static void dm_do(const struct view *v, int type)
+{
+	dm_run(v, dm_task_create(type), NULL);
 }
 
 static uint64_t sectors_of(const char *path)
@@ -38,6 +40,17 @@ static uint64_t sectors_of(const char *path)
 	return bytes / 512;
 }
 
+/* Let the device have this table and no other. */
+static void dm_switch(const struct view *v, const char *target, const char *params)
+{
+	struct dm_task *task = dm_task_create(DM_DEVICE_RELOAD);
+
+	if (!task || !dm_task_add_target(task, 0, sectors_of(v->target), target, params))
+		errx(1, "%s: no table", v->name);
+	dm_run(v, task, NULL);
+	dm_do(v, DM_DEVICE_RESUME);
+}
+
 void view_open(struct view *v)
 {
 	struct dm_info info;
@@ -45,7 +58,7 @@ void view_open(struct view *v)
 	if (!v->fs)
 		return;
 	dm_udev_set_sync_support(0);
-	dm_do(v, DM_DEVICE_CREATE, NULL, 0, &info);
+	dm_run(v, dm_task_create(DM_DEVICE_CREATE), &info);
 	snprintf(v->node, sizeof(v->node), "/dev/shm/%s", v->name);
 	unlink(v->node);
 	if (mknod(v->node, S_IFBLK | 0600, makedev(info.major, info.minor)))
@@ -57,7 +70,7 @@ void view_close(struct view *v)
 	if (!v->fs)
 		return;
 	unlink(v->node);
-	dm_do(v, DM_DEVICE_REMOVE, NULL, 0, NULL);
+	dm_do(v, DM_DEVICE_REMOVE);
 }
 
 /* udev looks at the device when it appears: what it read of the state before must not be the file system's. */
@@ -78,14 +91,17 @@ const char *view_show(struct view *v)
 	if (!v->fs)
 		return NULL;
 	snprintf(params, sizeof(params), "%s %s N 8", v->target, v->cow);
-	dm_do(v, DM_DEVICE_RELOAD, params, sectors_of(v->target), NULL);
-	dm_do(v, DM_DEVICE_RESUME, NULL, 0, NULL);
+	dm_switch(v, "snapshot", params);
 	forget_pages(v);
 	return mount(v->node, v->mount, v->fs, 0, options) ? strerror(errno) : NULL;
 }
 
+/* A snapshot that is loaded over another one on the same device takes over what was written to it: let it go first. */
 void view_hide(struct view *v)
 {
-	if (v->fs && umount2(v->mount, 0) && errno != EINVAL)
+	if (!v->fs)
+		return;
+	if (umount2(v->mount, 0) && errno != EINVAL)
 		err(1, "%s: unmount", v->mount);
+	dm_switch(v, "error", "");
 }
