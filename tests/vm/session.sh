@@ -10,7 +10,7 @@ if [[ $KVER == *-dbg ]]; then
 	: "${VBLK_TIMEOUT_SCALE:=5}"
 fi
 export VBLK_TIMEOUT_SCALE=${VBLK_TIMEOUT_SCALE:-1}
-export VM_TIMEOUT=${VM_TIMEOUT:-$((3600 * VBLK_TIMEOUT_SCALE * (${VBLK_FULL:+3} + 1)))}
+export VM_TIMEOUT=${VM_TIMEOUT:-$((4500 * VBLK_TIMEOUT_SCALE * (${VBLK_FULL:+3} + 1)))}
 
 # session_end: whatever happened, no VM and no bulk stay behind.
 session_end()
