@@ -8,9 +8,9 @@
  * which takes the whole batch and starts it under one plug. The threads serve
  * all images and never sleep in a file system (see run.c).
  *
- * A thread is made before its CPU comes up for the first time, and starts with
- * the first run. It stays when the CPU goes away, unbound by the scheduler, so
- * nothing queued is ever lost.
+ * A thread is made before its CPU comes up for the first time, and starts when the
+ * CPU is up. It stays when the CPU goes away, unbound by the scheduler, so nothing
+ * queued is ever lost.
  */
 #include <linux/blkdev.h>
 #include <linux/cpuhotplug.h>
@@ -27,7 +27,8 @@ struct cpu_queue {
 };
 
 static DEFINE_PER_CPU(struct cpu_queue, cpu_queues);
-static enum cpuhp_state hotplug_state;
+static enum cpuhp_state prepare_state;
+static enum cpuhp_state online_state;
 
 static void start_runs(struct llist_node *runs)
 {
@@ -85,6 +86,12 @@ static int make_thread(unsigned int cpu)
 	return 0;
 }
 
+static int wake_thread(unsigned int cpu)
+{
+	wake_up_process(per_cpu_ptr(&cpu_queues, cpu)->thread);
+	return 0;
+}
+
 static void stop_threads(void)
 {
 	unsigned int cpu;
@@ -100,18 +107,28 @@ static void stop_threads(void)
 
 int qcow2_cpu_queues_init(void)
 {
-	int ret = cpuhp_setup_state(CPUHP_BP_PREPARE_DYN, "dm/qcow2:prepare", make_thread, NULL);
+	int ret;
 
-	if (ret < 0) {
-		stop_threads();
-		return ret;
-	}
-	hotplug_state = ret;
+	ret = cpuhp_setup_state(CPUHP_BP_PREPARE_DYN, "dm/qcow2:prepare", make_thread, NULL);
+	if (ret < 0)
+		goto err_stop;
+	prepare_state = ret;
+	ret = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "dm/qcow2:online", wake_thread, NULL);
+	if (ret < 0)
+		goto err_remove;
+	online_state = ret;
 	return 0;
+
+err_remove:
+	cpuhp_remove_state_nocalls(prepare_state);
+err_stop:
+	stop_threads();
+	return ret;
 }
 
 void qcow2_cpu_queues_exit(void)
 {
-	cpuhp_remove_state_nocalls(hotplug_state);
+	cpuhp_remove_state_nocalls(online_state);
+	cpuhp_remove_state_nocalls(prepare_state);
 	stop_threads();
 }
