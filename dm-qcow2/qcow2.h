@@ -141,6 +141,33 @@ static inline bool qcow2_failed(const struct qcow2 *q)
 }
 
 /**
+ * qcow2_inflight_enter - I/O on a host cluster begins: before it is looked up
+ * @q: the image
+ *
+ * Any context. Return: to be handed to qcow2_inflight_leave().
+ */
+static inline int qcow2_inflight_enter(struct qcow2 *q)
+{
+	int idx = srcu_down_read(&q->inflight);
+
+	__release(&q->inflight); /* left in another context: not for sparse to follow */
+	return idx;
+}
+
+/**
+ * qcow2_inflight_leave - the I/O is done, or was not started
+ * @q: the image
+ * @idx: from qcow2_inflight_enter()
+ *
+ * Any context.
+ */
+static inline void qcow2_inflight_leave(struct qcow2 *q, int idx)
+{
+	__acquire(&q->inflight);
+	srcu_up_read(&q->inflight, idx);
+}
+
+/**
  * qcow2_fail - stop writing after an error that metadata cannot recover from
  * @q: the image
  * @what: what went wrong, for the log

@@ -58,7 +58,7 @@ static void child_endio(struct bio *bio)
 	struct qcow2_request *rq = child->rq;
 	blk_status_t status = bio->bi_status;
 
-	srcu_up_read(&child->run.q->inflight, child->run.srcu_idx);
+	qcow2_inflight_leave(child->run.q, child->run.srcu_idx);
 	bio_put(bio);
 	request_put(rq, status);
 }
@@ -111,7 +111,7 @@ static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 	struct qcow2_mapping m;
 	int result, srcu_idx;
 
-	srcu_idx = srcu_down_read(&q->inflight);
+	srcu_idx = qcow2_inflight_enter(q);
 	result = qcow2_map_page(q, p, guest_off, rq->iter.bi_size,
 				op_is_write(bio_op(request_bio(rq))), &m);
 	if (result == QCOW2_MAP_ALLOCATE && READ_ONCE(p->host_off))
@@ -120,7 +120,7 @@ static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 		start_run(rq, &m, srcu_idx);
 		return 0;
 	}
-	srcu_up_read(&q->inflight, srcu_idx);
+	qcow2_inflight_leave(q, srcu_idx);
 	switch (result) {
 	case QCOW2_MAP_ZERO:
 		read_zeroes(rq, &m);

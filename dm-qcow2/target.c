@@ -60,7 +60,7 @@ static int map_rw(struct qcow2 *q, struct bio *bio, struct qcow2_run *run)
 	struct qcow2_mapping m;
 	int result, srcu_idx;
 
-	srcu_idx = srcu_down_read(&q->inflight);
+	srcu_idx = qcow2_inflight_enter(q);
 	result = qcow2_map(q, guest_off, bio->bi_iter.bi_size, is_write, &m);
 	if (likely(result == QCOW2_MAP_DATA && !needs_commit(q, bio, &m))) {
 		if (m.bytes < bio->bi_iter.bi_size)
@@ -68,7 +68,7 @@ static int map_rw(struct qcow2 *q, struct bio *bio, struct qcow2_run *run)
 		run->srcu_idx = srcu_idx;
 		return map_data(q, bio, run, m.host_off);
 	}
-	srcu_up_read(&q->inflight, srcu_idx);
+	qcow2_inflight_leave(q, srcu_idx);
 	if (result == QCOW2_MAP_ZERO) {
 		if (m.bytes < bio->bi_iter.bi_size)
 			dm_accept_partial_bio(bio, m.bytes >> SECTOR_SHIFT);
@@ -99,7 +99,7 @@ static int qcow2_target_end_io(struct dm_target *ti, struct bio *bio, blk_status
 	struct qcow2 *q = ti->private;
 
 	if (rq->run.srcu_idx >= 0)
-		srcu_up_read(&q->inflight, rq->run.srcu_idx);
+		qcow2_inflight_leave(q, rq->run.srcu_idx);
 	return DM_ENDIO_DONE;
 }
 
