@@ -2,6 +2,7 @@
 /*
  * Free space of the image: handing it out, waiting for it, giving it back.
  */
+#include <linux/moduleparam.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
@@ -12,9 +13,13 @@
 #define MIN_STEP	8
 #define MAX_STEP	16384
 
-/* While the host is full: how often to look again, and when to give up. */
+/* While the host is full: how often to look again. */
 #define RETRY_DELAY	HZ
-#define NO_SPACE_TIMEOUT (60 * HZ)
+
+static unsigned int no_space_timeout_secs = 60;
+module_param(no_space_timeout_secs, uint, 0644);
+MODULE_PARM_DESC(no_space_timeout_secs,
+		 "How long writes wait for space in the host before they fail (0: for ever)");
 
 static void kick(struct qcow2 *q)
 {
@@ -99,6 +104,13 @@ void qcow2_space_release_waiters(struct qcow2 *q)
 		qcow2_slow_queue(q, work);
 }
 
+static bool has_waited_enough(const struct qcow2_space *s)
+{
+	unsigned int secs = READ_ONCE(no_space_timeout_secs);
+
+	return secs && time_after(jiffies, s->full_since + (unsigned long)secs * HZ);
+}
+
 /* The host is full: queue or fail writes, and tell user space once. */
 static void enter_out_of_space(struct qcow2 *q)
 {
@@ -109,8 +121,7 @@ static void enter_out_of_space(struct qcow2 *q)
 		       test_bit(QCOW2_NO_SPACE_ERROR, &q->state) ? "failing" : "queueing");
 		s->full_since = jiffies;
 		dm_table_event(q->ti->table);
-	} else if (!test_bit(QCOW2_NO_SPACE_ERROR, &q->state) &&
-		   time_after(jiffies, s->full_since + NO_SPACE_TIMEOUT)) {
+	} else if (!test_bit(QCOW2_NO_SPACE_ERROR, &q->state) && has_waited_enough(s)) {
 		DMWARN("%s: still no space for the image: failing writes", qcow2_name(q));
 		set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
 		dm_table_event(q->ti->table);
