@@ -25,6 +25,12 @@ static int header_sector(struct qcow2 *q, enum req_op op, void *buf)
 	return qcow2_layer_rw(&q->layer, op, &vec, 1);
 }
 
+/* A failed image is only read from then on, even if it is marked corrupt. */
+static bool may_write(const struct qcow2 *q)
+{
+	return q->layer.is_writable && !qcow2_failed(q);
+}
+
 int qcow2_read_header(struct qcow2 *q, struct qcow2_header *h, const char **why)
 {
 	u64 bytes = qcow2_layer_bytes(&q->layer);
@@ -39,7 +45,7 @@ int qcow2_read_header(struct qcow2 *q, struct qcow2_header *h, const char **why)
 	if (!err)
 		err = qcow2_header_parse(buf, min_t(u64, bytes, q->layer.io_align), h, why);
 	if (!err)
-		err = qcow2_header_supported(h, q->layer.is_writable, why);
+		err = qcow2_header_supported(h, may_write(q), why);
 	if (!err)
 		err = qcow2_header_verify(h, round_up(bytes, BIT_ULL(h->cluster_bits)), why);
 	kfree(buf);
@@ -56,6 +62,7 @@ int qcow2_write_header(struct qcow2 *q,
 	buf = kmalloc(q->layer.io_align, GFP_NOIO);
 	if (!buf)
 		return -ENOMEM;
+	mutex_lock(&q->header_lock);
 	err = header_sector(q, REQ_OP_READ, buf);
 	if (!err) {
 		change(buf, arg);
@@ -63,6 +70,7 @@ int qcow2_write_header(struct qcow2 *q,
 	}
 	if (!err)
 		err = qcow2_barrier(q, QCOW2_BARRIER_HEADER);
+	mutex_unlock(&q->header_lock);
 	kfree(buf);
 	return err;
 }
@@ -122,7 +130,7 @@ static int start(struct qcow2 *q)
 		return err;
 	}
 	err = check_unchanged(q, &h);
-	if (!err && q->layer.is_writable)
+	if (!err && may_write(q))
 		err = prepare_write(q, &h);
 	if (err)
 		return err;
@@ -175,8 +183,9 @@ void qcow2_deactivate(struct qcow2 *q)
 	drain(q);
 	err = qcow2_commit_wait(q);
 	qcow2_space_stop(q);
-	if (!err && q->layer.is_writable)
+	if (!err && may_write(q))
 		err = qcow2_space_return(q);
+	qcow2_corrupt_wait(q);
 	if (err)
 		DMERR("%s: image is not clean: error %d", qcow2_name(q), err);
 	qcow2_metacache_drop(q);

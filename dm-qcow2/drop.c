@@ -46,8 +46,8 @@ static int decrease(struct qcow2 *q, struct qcow2_dropped *d, bool *is_free)
 	if (err)
 		return err;
 	if (!refcount)
-		return qcow2_corrupt(q, "refcount of a cluster in use is zero",
-				     d->cluster << q->geo.cluster_bits);
+		return qcow2_bad_metadata(q, "refcount of a cluster in use is zero",
+					  d->cluster << q->geo.cluster_bits);
 	*is_free = refcount == 1;
 	return qcow2_refcount_fill(q, d->cluster, 1, refcount - 1);
 }

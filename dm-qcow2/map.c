@@ -19,7 +19,7 @@ static int check_data(struct qcow2 *q, u64 host_off, u64 bytes, bool is_write)
 	u64 limit = READ_ONCE(q->host_bytes);
 
 	if (bytes > limit || host_off > limit - bytes)
-		return qcow2_corrupt(q, "data cluster outside of the image", host_off);
+		return qcow2_bad_metadata(q, "data cluster outside of the image", host_off);
 	if (!is_write)
 		return 0;
 	for (u64 off = host_off - qcow2_in_cluster(&q->geo, host_off);
@@ -99,10 +99,12 @@ int qcow2_map_page(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 by
 	m->host_off = qcow2_entry_offset(entry) + qcow2_in_cluster(&q->geo, guest_off);
 	m->is_durable = qcow2_mpage_is_durable(p);
 	if (unlikely(is_write && test_bit(QCOW2_MPAGE_SHARED, &p->flags)))
-		return qcow2_corrupt(q, "L2 table is shared", p->host_off);
+		return qcow2_bad_metadata(q, "L2 table is shared", p->host_off);
 	if (result == QCOW2_MAP_ZERO || result == QCOW2_MAP_ALLOCATE)
 		return result;
 	err = check_data(q, m->host_off, m->bytes, is_write);
+	if (unlikely(!err && is_write && !test_bit(QCOW2_MPAGE_VERIFIED, &p->flags)))
+		return result == QCOW2_MAP_DATA ? QCOW2_MAP_VERIFY : result;
 	return err ?: result;
 }
 

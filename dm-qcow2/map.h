@@ -16,6 +16,7 @@ struct qcow2_mpage;
  * @QCOW2_MAP_ZERO: a read of zeroes
  * @QCOW2_MAP_ALLOCATE: a write that needs clusters
  * @QCOW2_MAP_COPY: a write to a cluster that must be replaced first
+ * @QCOW2_MAP_VERIFY: a write in place, through an L2 page that is not verified yet
  * @QCOW2_MAP_MISS: the metadata page is not in the cache
  *
  * Negative values are errors.
@@ -25,6 +26,7 @@ enum qcow2_map_result {
 	QCOW2_MAP_ZERO,
 	QCOW2_MAP_ALLOCATE,
 	QCOW2_MAP_COPY,
+	QCOW2_MAP_VERIFY,
 	QCOW2_MAP_MISS,
 };
 

@@ -174,7 +174,7 @@ int qcow2_metacache_claim(struct qcow2 *q, enum qcow2_meta_kind kind, u64 table,
 	if (xa_is_err(old))
 		return xa_err(old);
 	if (old && old != value)
-		return qcow2_corrupt(q, "table used twice", host_off);
+		return qcow2_bad_metadata(q, "table used twice", host_off);
 	return 0;
 }
 
@@ -271,6 +271,7 @@ int qcow2_metacache_init(struct qcow2 *q, u32 cache_mb)
 		mutex_init(&c->table_mutex[0][i]);
 		mutex_init(&c->table_mutex[1][i]);
 	}
+	mutex_init(&c->walk_lock);
 	spin_lock_init(&c->lru_lock);
 	spin_lock_init(&c->dirty_lock);
 	INIT_LIST_HEAD(&c->lru);

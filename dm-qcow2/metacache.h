@@ -20,7 +20,7 @@
  * changes an entry holds a reference, so that the page is not evicted under it,
  * and the page's lock.
  *
- * Lock order: table mutex of an L2 or refcount-block page -> table mutex of an
+ * Lock order: walk lock -> table mutex of an L2 or refcount-block page -> table mutex of an
  * L1 or refcount-table page -> page lock -> ready-space lock or dirty lock; the
  * LRU lock nests in a table mutex and in nothing else.
  */
@@ -69,6 +69,7 @@ enum {
 	QCOW2_MPAGE_DIRTY,	/* differs from the disk; changed under @lock */
 	QCOW2_MPAGE_WRITEBACK,	/* a snapshot is written but not yet durable */
 	QCOW2_MPAGE_SHARED,	/* L2 table without COPIED: must not be changed */
+	QCOW2_MPAGE_VERIFIED,	/* L2 page of which no entry points at metadata */
 };
 
 /**
@@ -116,6 +117,7 @@ struct qcow2_mpage {
  * @lru: all pages, oldest first
  * @nr_pages: number of pages
  * @limit: number of pages that the cache may hold
+ * @walk_lock: held while all tables are walked, and while the refcount table moves
  * @dirty_lock: protects @dirty and @nr_dirty
  * @dirty: dirty pages by kind
  * @nr_dirty: number of dirty L1 and L2 pages
@@ -132,6 +134,7 @@ struct qcow2_metacache {
 	struct list_head lru;
 	unsigned long nr_pages;
 	unsigned long limit;
+	struct mutex walk_lock;
 	spinlock_t dirty_lock;
 	struct list_head dirty[QCOW2_NR_META_KINDS];
 	unsigned long nr_dirty;
@@ -263,7 +266,8 @@ struct mutex *qcow2_table_mutex(struct qcow2 *q, enum qcow2_meta_kind kind,
  * @host_off: host offset in the cluster
  *
  * Constant time: the header, the L1 table, the refcount table, and every L2
- * table and refcount block that is in the cache. Lockless.
+ * table and refcount block that is in the cache. Lockless. All other tables have
+ * been compared when the L2 page was verified: see qcow2_verify_page().
  */
 bool qcow2_is_metadata(struct qcow2 *q, u64 host_off);
 

@@ -34,9 +34,10 @@ static int check_table_offset(struct qcow2 *q, u64 host_off)
 {
 	u64 cluster_bytes = qcow2_cluster_bytes(&q->geo);
 
-	if (qcow2_in_cluster(&q->geo, host_off) || host_off < cluster_bytes ||
-	    host_off > q->host_bytes - cluster_bytes)
-		return qcow2_corrupt(q, "table outside of the image", host_off);
+	if (qcow2_in_cluster(&q->geo, host_off) || host_off < cluster_bytes)
+		return qcow2_corrupt(q, "misplaced table", host_off);
+	if (host_off > q->host_bytes - cluster_bytes)
+		return qcow2_bad_metadata(q, "table outside of the image", host_off);
 	return 0;
 }
 
@@ -146,6 +147,9 @@ static struct qcow2_mpage *load(struct qcow2 *q, enum qcow2_meta_kind kind, u64 
 		};
 		err = qcow2_layer_rw(&q->layer, REQ_OP_READ, &vec, 1);
 	}
+	/* Entries that are filled in later point at prepared clusters. */
+	if (!memchr_inv(p->data, 0, qcow2_page_bytes(&q->geo)))
+		set_bit(QCOW2_MPAGE_VERIFIED, &p->flags);
 	if (!err)
 		err = qcow2_metacache_insert(q, p);
 	if (err) {

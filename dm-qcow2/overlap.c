@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Where the tables are, all of them: before clusters are zeroed, or given back
- * to the host, on the word of an image that may be damaged.
+ * Where the tables are, all of them: before clusters are written to, zeroed, or
+ * given back to the host, on the word of an image that may be damaged.
  *
- * This reads the whole L1 and refcount table, once for what is prepared or freed
- * at a time; qcow2_is_metadata() is the check of the hot path.
+ * This reads the whole L1 and refcount table: once for the entries of an L2 page,
+ * when the first of its clusters is written to in place, and once for what is
+ * prepared or freed at a time. Tables that come later lie in clusters that were
+ * prepared; qcow2_is_metadata() knows them as long as they are cached.
  */
+#include <linux/bsearch.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+
 #include "qcow2.h"
 #include "refcount.h"
 
@@ -67,11 +73,69 @@ int qcow2_check_tables(struct qcow2 *q, bool (*is_bad)(u64 cluster, const void *
 		       const void *arg)
 {
 	const struct overlap_check c = { is_bad, arg };
+	int err;
 
-	return check_cluster(q, &c, 0) ?:
-	       check_range(q, &c, q->geo.l1_offset, (u64)q->geo.l1_size * QCOW2_ENTRY_BYTES) ?:
-	       check_range(q, &c, q->reftable_offset,
-			   (u64)q->reftable_clusters << q->geo.cluster_bits) ?:
-	       check_entries(q, &c, QCOW2_META_L1, q->geo.l1_size) ?:
-	       check_entries(q, &c, QCOW2_META_REFTABLE, qcow2_reftable_entries(q));
+	mutex_lock(&q->cache.walk_lock);
+	err = check_cluster(q, &c, 0) ?:
+	      check_range(q, &c, q->geo.l1_offset, (u64)q->geo.l1_size * QCOW2_ENTRY_BYTES) ?:
+	      check_range(q, &c, q->reftable_offset,
+			  (u64)q->reftable_clusters << q->geo.cluster_bits) ?:
+	      check_entries(q, &c, QCOW2_META_L1, q->geo.l1_size) ?:
+	      check_entries(q, &c, QCOW2_META_REFTABLE, qcow2_reftable_entries(q));
+	mutex_unlock(&q->cache.walk_lock);
+	return err;
+}
+
+/**
+ * struct targets - what the entries of a page point at
+ * @count: number of clusters
+ * @clusters: sorted
+ */
+struct targets {
+	u32 count;
+	u64 clusters[];
+};
+
+static int compare_clusters(const void *a, const void *b)
+{
+	u64 x = *(const u64 *)a;
+	u64 y = *(const u64 *)b;
+
+	return (x > y) - (x < y);
+}
+
+static bool is_target(u64 cluster, const void *arg)
+{
+	const struct targets *t = arg;
+
+	return bsearch(&cluster, t->clusters, t->count, sizeof(cluster), compare_clusters);
+}
+
+static void collect_targets(struct qcow2 *q, const struct qcow2_mpage *p, struct targets *t)
+{
+	u64 host_off;
+
+	t->count = 0;
+	for (u32 slot = 0; slot < BIT(q->geo.entry_bits); slot++) {
+		host_off = qcow2_entry_offset(qcow2_mpage_entry(p, slot));
+		if (host_off)
+			t->clusters[t->count++] = host_off >> q->geo.cluster_bits;
+	}
+	sort(t->clusters, t->count, sizeof(*t->clusters), compare_clusters, NULL);
+}
+
+int qcow2_verify_page(struct qcow2 *q, struct qcow2_mpage *p)
+{
+	struct targets *t;
+	int err;
+
+	t = kmalloc(struct_size(t, clusters, BIT(q->geo.entry_bits)), GFP_NOIO);
+	if (!t)
+		return -ENOMEM;
+	collect_targets(q, p, t);
+	err = qcow2_check_tables(q, is_target, t);
+	if (!err)
+		set_bit(QCOW2_MPAGE_VERIFIED, &p->flags);
+	kfree(t);
+	return err;
 }

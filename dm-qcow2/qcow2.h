@@ -100,6 +100,8 @@ struct qcow2_commit {
  * @space: see there
  * @slow: see there
  * @bios: pieces of requests that the slow pool splits
+ * @corrupt_work: marks the header; runs in the commit's thread
+ * @header_lock: serialises changes of the header
  * @sync_lock: serialises barriers, so that an error is seen by all behind it
  */
 struct qcow2 {
@@ -119,6 +121,8 @@ struct qcow2 {
 	struct qcow2_space space;
 	struct qcow2_slow_pool slow;
 	struct bio_set bios;
+	struct kthread_work corrupt_work;
+	struct mutex header_lock;
 	struct mutex sync_lock;
 };
 
@@ -178,15 +182,40 @@ static inline void qcow2_inflight_leave(struct qcow2 *q, int idx)
  */
 void qcow2_fail(struct qcow2 *q, const char *what, int err);
 
+/* corrupt.c */
+
 /**
- * qcow2_corrupt - report bad metadata
+ * qcow2_bad_metadata - report metadata that cannot be used
  * @q: the image
  * @what: the structure
  * @host_off: the offset that is wrong
  *
- * Rate-limited. Return: -EUCLEAN, for the caller to return.
+ * Only the request that needs it fails. Any context; rate-limited.
+ *
+ * Return: -EUCLEAN, for the caller to return.
  */
-int qcow2_corrupt(const struct qcow2 *q, const char *what, u64 host_off);
+int qcow2_bad_metadata(struct qcow2 *q, const char *what, u64 host_off);
+
+/**
+ * qcow2_corrupt - report metadata that makes it unsafe to write to the image
+ * @q: the image
+ * @what: the structure
+ * @host_off: the offset that is wrong
+ *
+ * Soon the corrupt bit is set in the header and writes fail, if the image is
+ * writable. Any context; rate-limited.
+ *
+ * Return: -EUCLEAN, for the caller to return.
+ */
+int qcow2_corrupt(struct qcow2 *q, const char *what, u64 host_off);
+
+void qcow2_corrupt_init(struct qcow2 *q);
+
+/**
+ * qcow2_corrupt_wait - wait until what was reported is marked
+ * @q: the image
+ */
+void qcow2_corrupt_wait(struct qcow2 *q);
 
 /* activate.c */
 

@@ -129,10 +129,12 @@ static int switch_table(struct qcow2 *q, const struct growth *gr)
 {
 	WRITE_ONCE(q->host_bytes, max(q->host_bytes, (gr->first + gr->nr_blocks +
 						      gr->nr_table) << q->geo.cluster_bits));
+	mutex_lock(&q->cache.walk_lock);
 	qcow2_metacache_forget(q, QCOW2_META_REFTABLE);
 	qcow2_metacache_forget(q, QCOW2_META_REFBLOCK);
 	WRITE_ONCE(q->reftable_offset, (gr->first + gr->nr_blocks) << q->geo.cluster_bits);
 	WRITE_ONCE(q->reftable_clusters, gr->nr_table);
+	mutex_unlock(&q->cache.walk_lock);
 	return qcow2_write_header(q, set_reftable, q);
 }
 

@@ -127,6 +127,8 @@ static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 		return 0;
 	case QCOW2_MAP_ALLOCATE:
 		return qcow2_table_allocate(q, p) ?: -EAGAIN;
+	case QCOW2_MAP_VERIFY:
+		return qcow2_verify_page(q, p) ?: -EAGAIN;
 	case QCOW2_MAP_COPY:
 		return qcow2_copy_cluster(q, p, guest_off) ?: -EAGAIN;
 	default:

@@ -171,6 +171,7 @@ static void space_work(struct kthread_work *work)
 		if (!READ_ONCE(q->space.nr_ready))
 			enter_out_of_space(q);
 	} else {
+		qcow2_corrupt_wait(q); /* a failed image is not marked any more */
 		qcow2_fail(q, "preparing free space", err);
 	}
 	if (READ_ONCE(q->space.nr_waiting) &&

@@ -186,14 +186,24 @@ void qcow2_space_add_ready(struct qcow2 *q, struct qcow2_extent *e);
  * @arg: handed to @is_bad
  *
  * Looks at the header, the L1 table, the refcount table, and every L2 table and
- * refcount block that they point at. The space thread, or a suspend that has
- * stopped it; sleeps for I/O.
+ * refcount block that they point at. Our own threads; sleeps for I/O.
  *
  * Return: 0, -EUCLEAN when there is one, or another negative errno.
  */
 int __must_check qcow2_check_tables(struct qcow2 *q,
 				    bool (*is_bad)(u64 cluster, const void *arg),
 				    const void *arg);
+
+/**
+ * qcow2_verify_page - make sure that no entry of an L2 page points at metadata
+ * @q: the image
+ * @p: the page, with a reference
+ *
+ * The slow pool; sleeps for I/O. A verified page is marked so.
+ *
+ * Return: 0, -EUCLEAN when one does, or another negative errno.
+ */
+int __must_check qcow2_verify_page(struct qcow2 *q, struct qcow2_mpage *p);
 
 /* reftable.c */
 

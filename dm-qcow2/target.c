@@ -12,13 +12,6 @@
 #include "status.h"
 #include "table.h"
 
-int qcow2_corrupt(const struct qcow2 *q, const char *what, u64 host_off)
-{
-	DMERR_LIMIT("%s: image is damaged: %s at offset %#llx", qcow2_name(q), what,
-		    host_off);
-	return -EUCLEAN;
-}
-
 /* The empty flush that dm sends: nothing to commit on a block device, pass it on. */
 static int map_flush(struct qcow2 *q, struct bio *bio)
 {
@@ -196,7 +189,9 @@ static struct qcow2 *alloc_image(struct dm_target *ti, const struct qcow2_table 
 	q->no_space_error = table->no_space_error;
 	if (table->no_space_error)
 		set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
+	mutex_init(&q->header_lock);
 	mutex_init(&q->sync_lock);
+	qcow2_corrupt_init(q);
 	for (int i = 0; i < QCOW2_COPY_MUTEXES; i++)
 		mutex_init(&q->copy_mutex[i]);
 	return q;
