@@ -78,6 +78,9 @@ check-full: deps debug-kernel
 demo: deps
 	$(Q)demo/run
 
+bench: deps
+	$(Q)tests/bench/run $(BENCHFLAGS) $(ROWS)
+
 run-tests:
 	$(Q)tests/run $(RUNFLAGS) $(T)
 
@@ -98,10 +101,11 @@ help:
 	@echo 'make install       install both, the modules for KVER'
 	@echo 'make check         run the tests in a virtual machine (T=GROUP/NAME, a glob or a GROUP: only these)'
 	@echo 'make demo          run a guest on a qcow2 image through vhost-blk, all inside a virtual machine'
+	@echo 'make bench         what an I/O costs, against dm-linear, loop and others (ROWS=GLOB...: only these)'
 	@echo 'make check-full    the longest tests too, and all of them on a debug kernel'
 	@echo 'make lint          check the source without running it'
 	@echo 'make clean         remove what was built, but keep downloaded kernels (distclean: all)'
 	@echo 'KERNEL=debug       use the kernel of "make debug-kernel"'
 	@echo 'KVER=RELEASE or KDIR=DIR: another kernel.  V=1: show the commands.'
 
-.PHONY: all lint debug-kernel kernel modules tools tests guest-image install deps check check-full demo run-tests farm $(MODULES) clean distclean help
+.PHONY: all lint debug-kernel kernel modules tools tests guest-image install deps check check-full demo bench run-tests farm $(MODULES) clean distclean help

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# Which cells there are, a cell being a row and a workload. Needs tests/bench/workloads.sh.
+
+ROWS=(ram linear raw-xfs raw-ext4 loop-xfs qcow2-bdev qcow2-xfs qcow2-ext4)
+
+# has_cell ROW WORKLOAD: a device without an image has nothing to allocate.
+has_cell()
+{
+	case $1/$2 in
+	ram/allocate-*|linear/allocate-*) return 1 ;;
+	esac
+}
+
+# select_cells [GLOB...]: print those whose row, or ROW/WORKLOAD, matches one.
+select_cells()
+{
+	local row workload glob
+
+	[ $# != 0 ] || set -- '*'
+	for row in "${ROWS[@]}"; do
+		for workload in "${WORKLOADS[@]}"; do
+			has_cell "$row" "$workload" || continue
+			for glob; do
+				# shellcheck disable=SC2053 # it is a glob
+				if [[ $row == $glob || $row/$workload == $glob ]]; then
+					echo "$row/$workload"
+					break
+				fi
+			done
+		done
+	done
+}

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# The rows: what a disk of $BENCH_MIB is made of, on a RAM disk. A row is named [vhost-]KIND[-PLACE].
+#
+#     KIND   linear  dm-linear              raw    a raw file      loop  a loop device on a raw file
+#            qcow2   dm-qcow2               nbd    qemu-nbd        ram   the RAM disk itself
+#     PLACE  bdev    the RAM disk           xfs, ext4   a file on it
+#
+# Sourced after tests/lib/test.sh. row_make sets DEV, the path to do I/O on, and DETACH, what io-cost needs to end
+# its use; row_remove takes away what is left. There is no udev: it would run when it pleases.
+
+BENCH_MIB=256
+RAM_MIB=768
+IMAGE_MNT=$TMP/mnt
+TEMPLATE=$TMP/template.qcow2
+DEV=
+DETACH=
+
+# rows_prepare: stop what would disturb, make the RAM disk and fill it, so that its memory is there.
+rows_prepare()
+{
+	udevadm control --exit
+	rm -f /run/udev/control
+	export DM_DISABLE_UDEV=1
+	requires_module dm-mod loop xfs ext4 dm-qcow2 vhost_blk
+	run modprobe brd rd_nr=1 rd_size=$((RAM_MIB * 1024)) max_part=0
+	run modprobe nbd nbds_max=1 max_part=0
+	run qemu-img create -q -f qcow2 "$TEMPLATE" ${BENCH_MIB}M
+	mkdir -p "$IMAGE_MNT"
+	dd if=/dev/zero of=/dev/ram0 bs=1M oflag=direct status=none 2>/dev/null
+}
+
+# kind_of ROW, place_of ROW: the parts of its name.
+kind_of()
+{
+	local row=${1#vhost-}
+
+	echo "${row%%-*}"
+}
+
+place_of()
+{
+	case $1 in
+	*-xfs) echo xfs ;;
+	*-ext4) echo ext4 ;;
+	*) echo bdev ;;
+	esac
+}
+
+# place_make PLACE: sets IMAGE to where the image goes. LOWER is the RAM disk, or something that counts above it.
+# Nothing may be discarded: the RAM disk would give its memory back.
+place_make()
+{
+	LOWER=${LOWER:-/dev/ram0}
+	IMAGE=$IMAGE_MNT/image
+	case $1 in
+	bdev) IMAGE=$LOWER ;;
+	xfs) run mkfs.xfs -q -f -K "$LOWER" ;;
+	ext4) run mkfs.ext4 -q -F -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 "$LOWER" ;;
+	esac
+	[ "$1" = bdev ] || run mount -t "$1" "$LOWER" "$IMAGE_MNT"
+}
+
+# image_make KIND PLACE: a fresh image; no guest block of it has been written.
+image_make()
+{
+	case $1 in
+	qcow2|nbd) run dd if="$TEMPLATE" of="$IMAGE" bs=64K conv=notrunc,fsync status=none ;;
+	raw|loop) run fallocate -l ${BENCH_MIB}M "$IMAGE" ;;
+	esac
+}
+
+# attach KIND
+attach()
+{
+	DETACH=
+	case $1 in
+	ram|raw) DEV=$IMAGE ;;
+	linear) attach_dm linear "$IMAGE" 0 ;;
+	qcow2) attach_dm qcow2 "$IMAGE" ;;
+	loop) DEV=$(losetup --find --show --direct-io=on "$IMAGE") || fail 'no loop device' ;;
+	nbd) attach_nbd ;;
+	esac
+}
+
+attach_dm()
+{
+	run dmsetup create bench --table "0 $((BENCH_MIB * 2048)) $*"
+	DEV=/dev/mapper/bench
+	DETACH=dm:bench
+}
+
+# The device is there once the kernel knows who serves it.
+attach_nbd()
+{
+	run qemu-nbd -c /dev/nbd0 --fork --pid-file="$TMP/nbd.pid" -f qcow2 --cache=none --aio="${NBD_AIO:-native}" "$IMAGE"
+	DEV=/dev/nbd0
+	wait_until 60 [ -e /sys/block/nbd0/pid ]
+	wait_until 60 [ "$(blockdev --getsize64 /dev/nbd0)" != 0 ]
+	DETACH=nbd:$(cat "$TMP/nbd.pid")
+}
+
+# detach_left: end the use of what io-cost was not told to detach.
+detach_left()
+{
+	case $DETACH in
+	dm:*) [ ! -e "$DEV" ] || run dmsetup remove --retry bench ;;
+	nbd:*)
+		[ ! -e /sys/block/nbd0/pid ] || run qemu-nbd -d /dev/nbd0
+		timeout 60 tail --pid="${DETACH#nbd:}" -s 0.1 -f /dev/null
+		;;
+	esac
+	[[ $DEV != /dev/loop* ]] || run losetup -d "$DEV"
+	DETACH=
+	DEV=
+}
+
+# fill: write every block once, so that all of them are mapped, and attach anew.
+fill()
+{
+	run dd if=/dev/zero of="$DEV" bs=1M count=$BENCH_MIB oflag=direct conv=notrunc,fsync status=none
+	detach_left
+	attach "$1"
+}
+
+# row_make ROW mapped|fresh
+row_make()
+{
+	local kind place
+
+	kind=$(kind_of "$1")
+	place=$(place_of "$1")
+	place_make "$place"
+	image_make "$kind"
+	attach "$kind"
+	[ "$2" = fresh ] || fill "$kind"
+}
+
+row_remove()
+{
+	detach_left
+	! mountpoint -q "$IMAGE_MNT" || run umount "$IMAGE_MNT"
+}
