@@ -3,8 +3,6 @@
 # What a run of the VM needs around it: the build, a directory for its output, a copy of the tree, and a clean
 # end. Used by tests/run and by the demo. Needs $VBLK_TOP and $KVER; sets $VBLK_OUT.
 
-vm=
-
 # A debug kernel is slow: every time limit is a multiple.
 if [[ $KVER == *-dbg ]]; then
 	: "${VBLK_TIMEOUT_SCALE:=5}"
@@ -12,12 +10,18 @@ fi
 export VBLK_TIMEOUT_SCALE=${VBLK_TIMEOUT_SCALE:-1}
 export VM_TIMEOUT=${VM_TIMEOUT:-$((4500 * VBLK_TIMEOUT_SCALE * (${VBLK_FULL:+3} + 1)))}
 
+session_stop()
+{
+	# shellcheck disable=SC2046 # a list of processes
+	kill $(jobs -p) 2>/dev/null
+	wait
+}
+
 # session_end: whatever happened, no VM and no bulk stay behind.
 session_end()
 {
-	[ -z "$vm" ] || kill "$vm" 2>/dev/null
-	wait
-	[ -z "${VBLK_OUT:-}" ] || rm -rf "$VBLK_OUT"/{tree,scratch?}
+	session_stop
+	[ -z "${VBLK_OUT:-}" ] || rm -rf "$VBLK_OUT"/{tree,scratch?,vm?/scratch?}
 }
 trap session_end EXIT
 trap 'exit 130' INT TERM
@@ -62,11 +66,28 @@ session_snapshot()
 	EOF
 }
 
+# session_vm N: one of several VMs, with a directory of its own for what is not shared.
+session_vm()
+{
+	VM_SHARE=$VBLK_OUT
+	VBLK_OUT=$VBLK_OUT/vm$1
+	export VM_SHARE VBLK_OUT
+	mkdir "$VBLK_OUT"
+	ln -s ../tree ../logs ../claims ../env "$VBLK_OUT"
+}
+
+# session_own: a subshell is in charge of the VM that it starts.
+session_own()
+{
+	trap session_stop EXIT
+	trap 'exit 130' INT TERM
+}
+
 # session_boot COMMAND [FILE]: boot, and run COMMAND in the VM; show what it prints, and a FILE of the output
 # directory, as they grow. Fails when the VM died.
 session_boot()
 {
-	local shown=("$VBLK_OUT/report")
+	local shown=("$VBLK_OUT/report") vm
 
 	echo "$1" >"$VBLK_OUT/command"
 	[ $# = 1 ] || shown+=("$VBLK_OUT/$2")
