@@ -65,12 +65,18 @@ void view_open(struct view *v)
 		err(1, "%s", v->node);
 }
 
+/* udev may be looking at the device still. */
 void view_close(struct view *v)
 {
+	struct dm_task *task;
+
 	if (!v->fs)
 		return;
 	unlink(v->node);
-	dm_do(v, DM_DEVICE_REMOVE);
+	task = dm_task_create(DM_DEVICE_REMOVE);
+	if (task && !dm_task_retry_remove(task))
+		errx(1, "%s: no retry", v->name);
+	dm_run(v, task, NULL);
 }
 
 /* udev looks at the device when it appears: what it read of the state before must not be the file system's. */
