@@ -181,6 +181,36 @@ record_reused_clusters()
 	crash_end
 }
 
+# Every cluster is called shared, by a refcount of 2 and an entry without COPIED, as an internal snapshot would leave it
+# but for the snapshot: each write copies. What the guest's disk holds is 0xee.
+record_copied_clusters()
+{
+	crash_old_contents
+	new_image "$DATA" 16M cluster_size=16384
+	run qemu-io -f qcow2 -c 'write -q -P 0xee 0 16M' "$DATA"
+	share_clusters 1024 14
+	crash_record
+	attach "$LOGGED"
+	crash_write --ops 600 --max-bytes 65536 "$@"
+	crash_end
+}
+
+# share_clusters COUNT CLUSTER-BITS: those that the first COUNT entries of the first L2 table point at, which lie behind
+# each other.
+share_clusters()
+{
+	local count=$1 bits=$2 l2 refblock first
+
+	l2=$(($(be64 "$DATA" "$(be64 "$DATA" 40)") & ~(1 << 63)))
+	refblock=$(be64 "$DATA" "$(be64 "$DATA" 48)")
+	first=$((($(be64 "$DATA" $l2) & ~(1 << 63)) >> bits))
+	[ $(((first + count - 1) << bits | 1 << 63)) = "$(od -An -td8 --endian=big -j $((l2 + 8 * (count - 1))) -N 8 "$DATA" | tr -d ' ')" ] ||
+		fail "clusters in pieces"
+	put_bytes "$DATA" $l2 "$(seq "$first" $((first + count - 1)) | while read -r n; do printf %016x $((n << bits)); done)"
+	put_bytes "$DATA" $((refblock + 2 * first)) "$(for ((n = 0; n < count; n++)); do printf 0002; done)"
+	expect_rc 3 qemu-img check -q -f qcow2 "$DATA"
+}
+
 # keeps_autoclear: whether a bit that was cleared by attach comes back when the power is cut after it.
 keeps_autoclear()
 {

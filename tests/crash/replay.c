@@ -30,6 +30,7 @@ static struct {
 	const char *start; /* mark from which on to cut */
 	uint64_t seed;
 	uint64_t at_sector;
+	uint64_t old; /* byte that the guest's disk was full of */
 	uint64_t max_leak; /* clusters */
 	uint64_t subsets;
 	uint64_t cuts;
@@ -51,6 +52,7 @@ static const struct option_slot options[] = {
 	{ .name = "subsets", .number = &opt.subsets },
 	{ .name = "seed", .number = &opt.seed },
 	{ .name = "at-sector", .number = &opt.at_sector },
+	{ .name = "old", .number = &opt.old },
 	{ .name = "max-leak", .number = &opt.max_leak },
 	{ .name = NULL },
 };
@@ -174,7 +176,7 @@ static void open_worker(struct worker *w, const char *log, const char *journal, 
 	open_view(w, target, index);
 	log_open(&w->log, log);
 	journal_load(&w->journal, journal);
-	w->promise = (struct promise){ .journal = &w->journal, .at_sector = opt.at_sector };
+	w->promise = (struct promise){ .journal = &w->journal, .at_sector = opt.at_sector, .old = opt.old };
 	w->promise.floor = calloc(w->journal.nr_sectors, sizeof(*w->promise.floor));
 	if (!w->promise.floor)
 		err(1, "memory");

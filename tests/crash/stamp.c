@@ -45,13 +45,9 @@ bool stamp_read(const void *buf, struct stamp *who)
 	return true;
 }
 
-bool sector_is_zero(const void *buf)
+bool sector_is_filled(const void *buf, uint8_t byte)
 {
-	const uint64_t *word = buf;
-	unsigned int i;
+	const uint8_t *bytes = buf;
 
-	for (i = 0; i < WORDS; i++)
-		if (word[i])
-			return false;
-	return true;
+	return bytes[0] == byte && !memcmp(bytes, bytes + 1, SECTOR_BYTES - 1);
 }

@@ -20,6 +20,7 @@ void stamp_make(void *buf, uint64_t sector, uint64_t version);
 /* Return true, and who it is, if @buf is an intact stamped sector. */
 bool stamp_read(const void *buf, struct stamp *who);
 
-bool sector_is_zero(const void *buf);
+/* Is every byte of the sector @byte? */
+bool sector_is_filled(const void *buf, uint8_t byte);
 
 #endif

@@ -35,9 +35,9 @@ static void verify_sector(const struct promise *p, uint64_t sector, const uint8_
 	uint32_t floor = p->floor[sector];
 	struct stamp who;
 
-	if (sector_is_zero(data)) {
+	if (sector_is_filled(data, p->old)) {
 		if (floor)
-			complain(wrong, sector, floor, "reads as zeros", NULL);
+			complain(wrong, sector, floor, "reads as if never written", NULL);
 	} else if (!stamp_read(data, &who)) {
 		complain(wrong, sector, floor, "holds what was never written through the device", NULL);
 	} else if (!journal_covers(p->journal, who.version, who.sector)) {
@@ -53,7 +53,7 @@ static void verify_sector(const struct promise *p, uint64_t sector, const uint8_
 static void verify_hole(const struct promise *p, uint64_t from, uint64_t to, unsigned int *wrong)
 {
 	for (; from < to; from++)
-		if (p->floor[from])
+		if (p->floor[from] || p->old)
 			complain(wrong, from, p->floor[from], "reads as a hole", NULL);
 }
 

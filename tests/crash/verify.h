@@ -11,6 +11,7 @@ struct promise {
 	const struct journal *journal;
 	uint32_t *floor;   /* by sector: oldest version allowed (journal_floor()) */
 	uint64_t at_sector; /* where the journal's sector 0 is in the image */
+	uint8_t old;        /* what every byte was before the first write */
 };
 
 /*
