@@ -20,6 +20,8 @@
 #include "idle.h"
 #include "ring.h"
 
+void profile_mark(void);
+
 static const char help[] =
 "usage: io-cost [OPTION]... FILE\n"
 "\n"
@@ -34,7 +36,7 @@ static const char help[] =
 "  --flush-every=N   wait for N writes, then flush (never)\n"
 "  --to-the-end      one round, which is counted; it ends when all is flushed ...\n"
 "  --detach=HOW      ... and detached: dm:NAME or nbd:PID\n"
-"  --mark            call getsid() before and after the last round, for a profiler\n";
+"  --mark            call profile_mark() before and after the last round\n";
 
 enum { BLOCK = 4096 };
 
@@ -131,10 +133,16 @@ static uint64_t now_ns(void)
 	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
+/* A profiler looks for the first instruction of this. */
+void __attribute__((noinline)) profile_mark(void)
+{
+	__asm__ volatile("");
+}
+
 static void mark(bool is_last)
 {
 	if (options.has_marks && is_last)
-		getsid(0);
+		profile_mark();
 }
 
 static void measure_round(int fd, struct ring *ring, const uint64_t *offsets, unsigned int round)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# The VM that costs are measured in. Sets $VBLK_TOP and $KVER, and has tests/vm/session.sh.
+
+VBLK_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+KVER=${KVER:-$("$VBLK_TOP/scripts/kernel" newest)} || exit 2
+export VBLK_TOP KVER
+. "$VBLK_TOP/tests/vm/session.sh"
+
+# cost_open CELL...: build, and make the directory of a run that will measure these.
+cost_open()
+{
+	session_build modules tools tests guest-image || exit
+	session_open
+	session_snapshot
+	printf '%s\n' "$@" >"$VBLK_OUT/todo"
+	: >"$VBLK_OUT/cost"
+}
+
+# cost_boot COMMAND [QEMU-OPTION...]: run the command in a VM in which one instruction is one nanosecond, and a CPU
+# that idles skips to its next timer.
+cost_boot()
+{
+	local command=$1
+	shift
+
+	export VM_ACCEL="-accel tcg,thread=single -icount shift=0,sleep=off $*"
+	export VM_SMP=1 VM_APPEND='nokaslr norandmaps'
+	session_boot "$command" || { echo 'bench: the virtual machine died' >&2; exit 1; }
+	[ "$(cat "$VBLK_OUT/status")" = 0 ] || { tail -n 20 "$VBLK_OUT/log" >&2; exit 1; }
+}
