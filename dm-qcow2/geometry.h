@@ -19,7 +19,7 @@
 
 #include "header.h"
 
-#define QCOW2_MAX_PAGE_BITS	12
+#define QCOW2_MAX_PAGE_BITS	12U
 
 /**
  * struct qcow2_geometry - the shifts and bounds that a header implies
@@ -57,7 +57,7 @@ static inline void qcow2_geometry_init(struct qcow2_geometry *g,
 	g->l1_offset = h->l1_offset;
 	g->l1_size = h->l1_size;
 	g->cluster_bits = h->cluster_bits;
-	g->page_bits = min(h->cluster_bits, (u32)QCOW2_MAX_PAGE_BITS);
+	g->page_bits = min(h->cluster_bits, QCOW2_MAX_PAGE_BITS);
 	g->l2_bits = h->cluster_bits - QCOW2_ENTRY_BITS;
 	g->refcount_order = h->refcount_order;
 	g->refblock_bits = h->cluster_bits + 3 - h->refcount_order;

@@ -68,8 +68,8 @@ static int probe_byte(struct file *file, loff_t byte)
 	return err;
 }
 
-static int for_each_perm(struct file *file, unsigned long perms, loff_t base,
-			 int (*fn)(struct file *file, loff_t byte))
+static int walk_perms(struct file *file, unsigned long perms, loff_t base,
+		      int (*fn)(struct file *file, loff_t byte))
 {
 	unsigned int bit;
 	int err;
@@ -86,8 +86,8 @@ int qcow2_image_lock(struct file *file, bool writable)
 {
 	unsigned long uses = writable ? WRITER_USES : READER_USES;
 
-	return for_each_perm(file, uses, LOCK_BASE_USED, lock_byte) ?:
-	       for_each_perm(file, NOT_SHARED, LOCK_BASE_UNSHARED, lock_byte) ?:
-	       for_each_perm(file, uses, LOCK_BASE_UNSHARED, probe_byte) ?:
-	       for_each_perm(file, NOT_SHARED, LOCK_BASE_USED, probe_byte);
+	return walk_perms(file, uses, LOCK_BASE_USED, lock_byte) ?:
+	       walk_perms(file, NOT_SHARED, LOCK_BASE_UNSHARED, lock_byte) ?:
+	       walk_perms(file, uses, LOCK_BASE_UNSHARED, probe_byte) ?:
+	       walk_perms(file, NOT_SHARED, LOCK_BASE_USED, probe_byte);
 }

@@ -377,7 +377,7 @@ static void run_child(const struct dmdev *d, const struct serving *serving,
 	if (ready < 0)
 		exit(err_errno(errno, d->name, "cannot start the server"));
 	ret = server_open(d, serving, &s);
-	if (ret)
+	if (!s)
 		exit(ret);
 	leave_terminal();
 	if (write(ready, "", 1) != 1)
