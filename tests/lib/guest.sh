@@ -5,13 +5,21 @@
 
 declare -A guest_pid guest_port guest_partial
 
-# guest_start NAME DISK [OPTION...] [QEMU-ARG...]: start a guest, and return when it is up.
+# guest_start NAME DISK [OPTION...] [QEMU-ARG...]: start a guest, and return when it is up. Nested in an emulated VM, a
+# guest now and then panics in its first instructions in user mode: one that has said nothing yet is started again, once.
 # DISK is the socket of a vhost-user-blk server, a file or device for QEMU's own virtio-blk, or "-".
 # Options, before QEMU's: --queues N, --smp N, --mem MIB.
 guest_start()
 {
 	guest_launch "$@"
-	guest_up "$1"
+	if ! guest_read "$1" && [ "$guest_trouble" = "$guest_panicked" ]; then
+		echo "guest $1: $guest_trouble while booting; starting it once more"
+		tail -n 30 "$TMP/$1.console"
+		guest_kill "$1"
+		guest_launch "$@"
+		guest_read "$1"
+	fi
+	guest_expect_up "$1"
 }
 
 # guest_launch NAME DISK ...: the same, but do not wait for it.
@@ -94,15 +102,24 @@ guest_alive()
 	kill -0 "${guest_pid[$1]}" 2>/dev/null
 }
 
-# guest_read NAME: the agent's next line, in $guest_line. A guest that is gone or has panicked has failed.
+guest_panicked='its kernel has panicked'
+
+# guest_read NAME: the agent's next line, in $guest_line. Fails when the guest is gone or has panicked; $guest_trouble.
 guest_read()
 {
 	local name=$1 part
 
+	guest_line=
+	guest_trouble=
 	until IFS= read -r -t 2 -u "${guest_port[$name]}" part; do
 		guest_partial[$name]+=$part
-		guest_alive "$name" || fail "guest $name: QEMU is gone"
-		! grep -q -s -a 'Kernel panic' "$TMP/$name.console" || fail "guest $name: its kernel has panicked"
+		if ! guest_alive "$name"; then
+			guest_trouble='QEMU is gone'
+			return 1
+		elif grep -q -s -a 'Kernel panic' "$TMP/$name.console"; then
+			guest_trouble=$guest_panicked
+			return 1
+		fi
 	done
 	guest_line=${guest_partial[$name]}$part
 	guest_partial[$name]=
@@ -112,7 +129,12 @@ guest_read()
 guest_up()
 {
 	guest_read "$1"
-	[ "$guest_line" = +up ] || fail "guest $1: said $guest_line while booting"
+	guest_expect_up "$1"
+}
+
+guest_expect_up()
+{
+	[ "$guest_line" = +up ] || fail "guest $1: ${guest_trouble:-said $guest_line} while booting"
 }
 
 guest_send()
@@ -134,6 +156,7 @@ guest_run()
 		*) fail "guest $1: has rebooted, says $guest_line" ;;
 		esac
 	done
+	fail "guest $1: $guest_trouble"
 }
 
 # guest_monitor NAME COMMAND...: give QEMU's monitor a command; what it answers is not looked at.
