@@ -79,7 +79,11 @@ demo: deps
 	$(Q)demo/run
 
 bench: deps
-	$(Q)tests/bench/run $(BENCHFLAGS) $(ROWS)
+	$(Q)tests/bench/run $(if $(ROWS),,--plot) $(BENCHFLAGS) $(ROWS)
+
+# The rows that the modules answer for, against the figures in the tree.
+bench-check: deps
+	$(Q)tests/bench/run --check $(ROWS)
 
 run-tests:
 	$(Q)tests/run $(RUNFLAGS) $(T)
@@ -102,10 +106,11 @@ help:
 	@echo 'make check         run the tests in a virtual machine (T=GROUP/NAME, a glob or a GROUP: only these)'
 	@echo 'make demo          run a guest on a qcow2 image through vhost-blk, all inside a virtual machine'
 	@echo 'make bench         what an I/O costs, against dm-linear, loop and others (ROWS=GLOB...: only these)'
+	@echo 'make bench-check   fail if an I/O has become dearer by more than 2 %, by the record in tests/bench'
 	@echo 'make check-full    the longest tests too, and all of them on a debug kernel'
 	@echo 'make lint          check the source without running it'
 	@echo 'make clean         remove what was built, but keep downloaded kernels (distclean: all)'
 	@echo 'KERNEL=debug       use the kernel of "make debug-kernel"'
 	@echo 'KVER=RELEASE or KDIR=DIR: another kernel.  V=1: show the commands.'
 
-.PHONY: all lint debug-kernel kernel modules tools tests guest-image install deps check check-full demo bench run-tests farm $(MODULES) clean distclean help
+.PHONY: all lint debug-kernel kernel modules tools tests guest-image install deps check check-full demo bench bench-check run-tests farm $(MODULES) clean distclean help

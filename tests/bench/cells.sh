@@ -2,13 +2,16 @@
 # shellcheck shell=bash
 # Which cells there are, a cell being a row and a workload. Needs tests/bench/workloads.sh.
 
-ROWS=(ram linear raw-xfs raw-ext4 loop-xfs qcow2-bdev qcow2-xfs qcow2-ext4)
+ROWS=(
+	ram linear raw-xfs raw-ext4 loop-xfs loop-ext4 qcow2-bdev qcow2-xfs qcow2-ext4 nbd-xfs
+	vhost-ram vhost-qcow2-bdev vhost-qcow2-xfs
+)
 
 # has_cell ROW WORKLOAD: a device without an image has nothing to allocate.
 has_cell()
 {
 	case $1/$2 in
-	ram/allocate-*|linear/allocate-*) return 1 ;;
+	ram/allocate-*|linear/allocate-*|vhost-*/allocate-*) return 1 ;;
 	esac
 }
 

@@ -10,9 +10,10 @@
 # its use; row_remove takes away what is left. There is no udev: it would run when it pleases.
 
 BENCH_MIB=256
-RAM_MIB=768
+RAM_MIB=448
 IMAGE_MNT=$TMP/mnt
 TEMPLATE=$TMP/template.qcow2
+LOWER=/dev/ram0
 DEV=
 DETACH=
 
@@ -51,7 +52,6 @@ place_of()
 # Nothing may be discarded: the RAM disk would give its memory back.
 place_make()
 {
-	LOWER=${LOWER:-/dev/ram0}
 	IMAGE=$IMAGE_MNT/image
 	case $1 in
 	bdev) IMAGE=$LOWER ;;
@@ -104,9 +104,12 @@ attach_nbd()
 detach_left()
 {
 	case $DETACH in
-	dm:*) [ ! -e "$DEV" ] || run dmsetup remove --retry bench ;;
+	dm:*)
+		! dmsetup info bench >/dev/null 2>&1 || run dmsetup remove --retry bench
+		rm -f "$DEV"
+		;;
 	nbd:*)
-		[ ! -e /sys/block/nbd0/pid ] || run qemu-nbd -d /dev/nbd0
+		[ ! -e /sys/block/nbd0/pid ] || run qemu-nbd -d /dev/nbd0 >&2
 		timeout 60 tail --pid="${DETACH#nbd:}" -s 0.1 -f /dev/null
 		;;
 	esac

@@ -24,9 +24,32 @@ workload_options()
 # workload_run ROW WORKLOAD [OPTION...]: print what a round costs per I/O, one round a line.
 workload_run()
 {
-	local workload=$2
+	local row=$1 workload=$2
 	shift 2
 
-	# shellcheck disable=SC2046 # a list of words
-	io-cost $(workload_options "$workload") "$@" "$DEV"
+	if [[ $row == vhost-* ]]; then
+		vhost_run "$workload"
+	else
+		# shellcheck disable=SC2046 # a list of words
+		io-cost $(workload_options "$workload") $(row_options "$row") "$@" "$DEV"
+	fi
+}
+
+# row_options ROW: a peer that is so slow does less.
+row_options()
+{
+	[[ $1 != nbd-* ]] || echo --count=1024
+}
+
+# vhost_run WORKLOAD: the same by the virtio-blk driver in user space, through /dev/vhost-blk.
+vhost_run()
+{
+	local round percent=0
+
+	[[ $1 != overwrite-* ]] || percent=100
+	for round in 0 1 2 3; do
+		virtio-front --device="$DEV" --depth="${1##*-qd}" --max-bytes=4096 --operations=4096 \
+			--span=$((BENCH_MIB << 20)) --write-percent=$percent --json bench >"$TMP/vhost" || return
+		[ $round = 0 ] || sed -E 's/.*"ns_per_io": ([0-9.]+).*/\1/' "$TMP/vhost"
+	done
 }

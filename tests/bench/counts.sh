@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# What is counted and not timed, in a round of its own: bytes written below the image for each byte that the
+# guest writes, and fsync calls on the image for each flush of the guest. Sourced after tests/bench/rows.sh.
+
+TRACING=/sys/kernel/tracing
+
+# counts_of ROW WORKLOAD: print lines "NAME VALUE".
+counts_of()
+{
+	local written fsyncs blocks
+
+	count_begin
+	row_make "$1" fresh
+	count_fsyncs_begin
+	written=$(sectors_written)
+	workload_run "$1" "$2" --to-the-end >"$TMP/ns" || fail "$1: $2"
+	fsyncs=$(count_fsyncs_end)
+	detach_left
+	written=$(($(sectors_written) - written))
+	row_remove
+	count_end
+	blocks=$(blocks_of "$1")
+	awk -v written="$written" -v blocks="$blocks" 'BEGIN { printf "bytes %.3f\n", written / 8 / blocks }'
+	! has_fsyncs "$1" "$2" || awk -v fsyncs="$fsyncs" -v flushes=$((blocks / 16)) \
+		'BEGIN { printf "fsyncs %.3f\n", fsyncs / flushes }'
+}
+
+# has_fsyncs ROW WORKLOAD: the guest flushes an image in a file, which is not flushed by the guest itself.
+has_fsyncs()
+{
+	case $1/$2 in
+	qcow2-xfs/*-flush-*|qcow2-ext4/*-flush-*|nbd-xfs/*-flush-*) ;;
+	*) return 1 ;;
+	esac
+}
+
+blocks_of()
+{
+	local options
+
+	options=$(row_options "$1")
+	echo "${options:-4096}" | sed 's/--count=//'
+}
+
+# The RAM disk keeps no statistics, a mapped device on it does.
+count_begin()
+{
+	run dmsetup create lower --table "0 $((RAM_MIB * 2048)) linear /dev/ram0 0"
+	LOWER=/dev/mapper/lower
+}
+
+count_end()
+{
+	run dmsetup remove --retry lower
+	LOWER=/dev/ram0
+}
+
+sectors_written()
+{
+	awk '{ print $7 }' "/sys/dev/block/$(dmsetup info -c --noheadings -o major,minor --separator : lower)/stat"
+}
+
+count_fsyncs_begin()
+{
+	echo 'p:bench/fsync vfs_fsync_range' >"$TRACING/kprobe_events"
+	echo 'hist:keys=common_pid.execname' >"$TRACING/events/bench/fsync/trigger"
+}
+
+# count_fsyncs_end: all but those by which the guest flushes.
+count_fsyncs_end()
+{
+	awk '/common_pid:/ && !/io-cost/ { sum += $NF } END { print sum + 0 }' "$TRACING/events/bench/fsync/hist"
+	echo '!hist:keys=common_pid.execname' >"$TRACING/events/bench/fsync/trigger"
+	echo >"$TRACING/kprobe_events"
+}
