@@ -47,14 +47,23 @@ execute()
 	return 124
 }
 
-# judge STATUS: print what a test's exit status and the marks that it left mean, and why.
+# shell_error LOG: what bash had to say of the test itself. It goes on after some of these errors, so a test that
+# did nothing could pass.
+shell_error()
+{
+	sed -n -E "s,^$VBLK_TOP/tests/[^ ]*: (line [0-9]+: .*(unbound variable|syntax error|command not found|bad substitution|/dev/fd/).*),\1,p" "$1" |
+		head -n 1
+}
+
+# judge STATUS LOG: print what a test's exit status, its log and the marks that it left mean, and why.
 judge()
 {
-	local reason=
+	local reason= error
 
 	[ ! -s "$VBLK_REASON" ] || reason=": $(head -n 1 "$VBLK_REASON")"
+	error=$(shell_error "$2")
 	case $1 in
-	0) echo passed ;;
+	0) echo "${error:+failed: }${error:-passed}" ;;
 	77) echo "skipped$reason" ;;
 	124) echo 'failed: ran out of time' ;;
 	*) echo "failed${reason:-: exit status $1}" ;;
@@ -88,7 +97,7 @@ run_test()
 	echo "start $test" >>"$VBLK_OUT/results"
 	contain_begin "$test"
 	execute "$test" "$log"
-	verdict=$(judge $?)
+	verdict=$(judge $? "$log")
 	trouble=$(contain_end "$log")
 	[ -z "$trouble" ] || verdict="failed: $trouble"
 	report "$test" $((SECONDS - start)) "$verdict"
