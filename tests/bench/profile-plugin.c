@@ -2,11 +2,12 @@
 /*
  * A plugin for QEMU's emulator that counts executed instructions by address.
  *
- *     -plugin file=profile-plugin.so,mark=ADDRESS,out=FILE
+ *     -plugin file=profile-plugin.so,begin=ADDRESS,end=ADDRESS,out=FILE
  *
- * The first time that the instruction at ADDRESS is executed, counting begins; the second time it ends, and
- * FILE gets lines "address instructions executions", one for each block of instructions that are executed as
- * a whole. A block that begins a function is executed once for each call.
+ * Counting begins when the instruction at the one address is executed for the first time, and ends when the
+ * one at the other is executed after that; the two may be the same. Then FILE gets lines
+ * "address instructions executions", one for each block of instructions that are executed as a whole. A
+ * block that begins a function is executed once for each call.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -51,9 +52,9 @@ struct counter {
 enum { NR_BUCKETS = 1 << 16 };
 
 static struct counter *buckets[NR_BUCKETS];
-static uint64_t mark_address;
+static uint64_t begin_address, end_address;
 static const char *out_path;
-static unsigned int nr_marks;
+static enum { BEFORE, DURING, AFTER } phase;
 
 static struct counter *counter_of(uint64_t address)
 {
@@ -102,13 +103,16 @@ static void write_counters(void)
 
 static void pass_mark(unsigned int cpu, void *data)
 {
+	uint64_t address = (uintptr_t)data;
+
 	(void)cpu;
-	(void)data;
-	nr_marks++;
-	if (nr_marks == 1)
+	if (phase == BEFORE && address == begin_address) {
 		zero_counters();
-	else if (nr_marks == 2)
+		phase = DURING;
+	} else if (phase == DURING && address == end_address) {
 		write_counters();
+		phase = AFTER;
+	}
 }
 
 /* A block that holds the mark in its middle counts on the side where it begins; that is an error of one. */
@@ -123,8 +127,11 @@ static void count_block(qemu_plugin_id id, struct qemu_plugin_tb *tb)
 	for (i = 0; i < nr_insns; i++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
 
-		if (qemu_plugin_insn_vaddr(insn) == mark_address)
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, pass_mark, QEMU_PLUGIN_CB_NO_REGS, NULL);
+		uint64_t address = qemu_plugin_insn_vaddr(insn);
+
+		if (address == begin_address || address == end_address)
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, pass_mark, QEMU_PLUGIN_CB_NO_REGS,
+							       (void *)(uintptr_t)address);
 	}
 }
 
@@ -134,12 +141,14 @@ int qemu_plugin_install(qemu_plugin_id id, const void *info, int argc, char **ar
 
 	(void)info;
 	for (i = 0; i < argc; i++) {
-		if (!strncmp(argv[i], "mark=", 5))
-			mark_address = strtoull(argv[i] + 5, NULL, 16);
+		if (!strncmp(argv[i], "begin=", 6))
+			begin_address = strtoull(argv[i] + 6, NULL, 16);
+		else if (!strncmp(argv[i], "end=", 4))
+			end_address = strtoull(argv[i] + 4, NULL, 16);
 		else if (!strncmp(argv[i], "out=", 4))
 			out_path = strdup(argv[i] + 4);
 	}
-	if (!mark_address || !out_path)
+	if (!begin_address || !end_address || !out_path)
 		return -1;
 	qemu_plugin_register_vcpu_tb_trans_cb(id, count_block);
 	return 0;
