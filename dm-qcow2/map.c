@@ -14,18 +14,28 @@ static int bad_entry(struct qcow2 *q, enum qcow2_entry_type type, u64 host_off)
 	return qcow2_corrupt(q, "L2 entry", host_off);
 }
 
-static int check_data(struct qcow2 *q, u64 host_off, u64 bytes, bool is_write)
+static int check_inside(struct qcow2 *q, u64 host_off, u64 bytes)
 {
 	u64 limit = READ_ONCE(q->host_bytes);
 
 	if (bytes > limit || host_off > limit - bytes)
 		return qcow2_bad_metadata(q, "data cluster outside of the image", host_off);
-	if (!is_write)
-		return 0;
-	for (u64 off = host_off - qcow2_in_cluster(&q->geo, host_off);
-	     off < host_off + bytes; off += qcow2_cluster_bytes(&q->geo))
-		if (qcow2_is_metadata(q, off))
-			return qcow2_corrupt(q, "data cluster overlaps metadata", off);
+	return 0;
+}
+
+/* What was metadata already when the page was verified need not be looked for. */
+static int check_write(struct qcow2 *q, struct qcow2_mpage *p, u64 host_off, u64 bytes)
+{
+	u64 cluster = host_off >> q->geo.cluster_bits;
+	u64 last = (host_off + bytes - 1) >> q->geo.cluster_bits;
+
+	if (unlikely(!test_bit(QCOW2_MPAGE_VERIFIED, &p->flags)))
+		return QCOW2_MAP_VERIFY;
+	for (; cluster <= last; cluster++)
+		if (unlikely(qcow2_may_be_table(&q->cache, cluster)) &&
+		    qcow2_is_cached_table(q, cluster))
+			return qcow2_corrupt(q, "data cluster overlaps metadata",
+					     cluster << q->geo.cluster_bits);
 	return 0;
 }
 
@@ -102,9 +112,9 @@ int qcow2_map_page(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 by
 		return qcow2_bad_metadata(q, "L2 table is shared", p->host_off);
 	if (result == QCOW2_MAP_ZERO || result == QCOW2_MAP_ALLOCATE)
 		return result;
-	err = check_data(q, m->host_off, m->bytes, is_write);
-	if (unlikely(!err && is_write && !test_bit(QCOW2_MPAGE_VERIFIED, &p->flags)))
-		return result == QCOW2_MAP_DATA ? QCOW2_MAP_VERIFY : result;
+	err = check_inside(q, m->host_off, m->bytes);
+	if (!err && is_write && result == QCOW2_MAP_DATA)
+		err = check_write(q, p, m->host_off, m->bytes);
 	return err ?: result;
 }
 

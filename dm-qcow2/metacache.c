@@ -2,6 +2,7 @@
 /*
  * The cache of metadata pages: finding, changing, evicting. metaload.c loads.
  */
+#include <linux/bitmap.h>
 #include <linux/mm.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
@@ -11,11 +12,46 @@
 
 #define MIN_CACHE_PAGES	64
 
+static struct qcow2_mpage __rcu **recent_slot(struct qcow2_metacache *c, u64 index)
+{
+	return &c->recent[index % QCOW2_RECENT_PAGES];
+}
+
+static struct qcow2_mpage *find_recent(struct qcow2_metacache *c,
+				       enum qcow2_meta_kind kind, u64 index)
+{
+	struct qcow2_mpage *p;
+
+	if (kind != QCOW2_META_L2)
+		return NULL;
+	p = rcu_dereference(*recent_slot(c, index));
+	return p && p->index == index ? p : NULL;
+}
+
+/* Make a page that was inserted the one that is found first. */
+static void set_recent(struct qcow2_metacache *c, struct qcow2_mpage *p)
+{
+	lockdep_assert_held(&c->lru_lock);
+	if (p->kind == QCOW2_META_L2)
+		rcu_assign_pointer(*recent_slot(c, p->index), p);
+}
+
+/* A page that leaves the cache is found no more. */
+static void clear_recent(struct qcow2_metacache *c, struct qcow2_mpage *p)
+{
+	struct qcow2_mpage __rcu **slot = recent_slot(c, p->index);
+
+	if (rcu_dereference_protected(*slot, lockdep_is_held(&c->lru_lock)) == p)
+		RCU_INIT_POINTER(*slot, NULL);
+}
+
 struct qcow2_mpage *qcow2_mpage_find(struct qcow2 *q, enum qcow2_meta_kind kind,
 				     u64 index)
 {
-	struct qcow2_mpage *p = xa_load(&q->cache.pages[kind], index);
+	struct qcow2_mpage *p = find_recent(&q->cache, kind, index);
 
+	if (!p)
+		p = xa_load(&q->cache.pages[kind], index);
 	if (!p)
 		return NULL;
 	/* Test before set: a page in use is not written by every reader. */
@@ -78,6 +114,7 @@ static void unlink_page(struct qcow2 *q, struct qcow2_mpage *p)
 
 	lockdep_assert_held(&c->lru_lock);
 	xa_erase(&c->pages[p->kind], p->index);
+	clear_recent(c, p);
 	list_del(&p->lru);
 	c->nr_pages--;
 	if (qcow2_meta_is_fixed(p->kind) || !p->host_off)
@@ -140,6 +177,7 @@ int qcow2_metacache_insert(struct qcow2 *q, struct qcow2_mpage *p)
 	if (!err) {
 		refcount_inc(&p->refs);
 		xa_store(&c->pages[p->kind], p->index, p, GFP_ATOMIC);
+		set_recent(c, p);
 		list_add_tail(&p->lru, &c->lru);
 		c->nr_pages++;
 	}
@@ -164,13 +202,14 @@ int qcow2_metacache_claim(struct qcow2 *q, enum qcow2_meta_kind kind, u64 table,
 {
 	struct qcow2_metacache *c = &q->cache;
 	void *value = xa_mk_value(table * QCOW2_NR_META_KINDS + kind);
+	u64 cluster = host_off >> q->geo.cluster_bits;
 	void *old;
 
 	lockdep_assert_held(&c->lru_lock);
 	if (qcow2_meta_is_fixed(kind) || !host_off)
 		return 0;
-	old = xa_cmpxchg(&c->tables, host_off >> q->geo.cluster_bits, NULL, value,
-			 GFP_ATOMIC);
+	set_bit(cluster % QCOW2_TABLE_FILTER_BITS, c->table_filter);
+	old = xa_cmpxchg(&c->tables, cluster, NULL, value, GFP_ATOMIC);
 	if (xa_is_err(old))
 		return xa_err(old);
 	if (old && old != value)
@@ -178,19 +217,22 @@ int qcow2_metacache_claim(struct qcow2 *q, enum qcow2_meta_kind kind, u64 table,
 	return 0;
 }
 
-bool qcow2_is_metadata(struct qcow2 *q, u64 host_off)
+void qcow2_metacache_unverify(struct qcow2 *q)
 {
-	const struct qcow2_geometry *g = &q->geo;
+	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_mpage *p;
+	unsigned long index;
 
-	if (host_off < qcow2_cluster_bytes(g))
-		return true;
-	if (in_range(host_off, g->l1_offset,
-		     round_up((u64)g->l1_size * QCOW2_ENTRY_BYTES, qcow2_cluster_bytes(g))))
-		return true;
-	if (in_range(host_off, READ_ONCE(q->reftable_offset),
-		     (u64)READ_ONCE(q->reftable_clusters) << g->cluster_bits))
-		return true;
-	return xa_load(&q->cache.tables, host_off >> g->cluster_bits);
+	lockdep_assert_held(&c->walk_lock);
+	spin_lock(&c->lru_lock);
+	xa_for_each(&c->pages[QCOW2_META_L2], index, p)
+		clear_bit(QCOW2_MPAGE_VERIFIED, &p->flags);
+	spin_unlock(&c->lru_lock);
+}
+
+bool qcow2_is_cached_table(struct qcow2 *q, u64 cluster)
+{
+	return xa_load(&q->cache.tables, cluster);
 }
 
 void qcow2_metacache_drop(struct qcow2 *q)
@@ -257,6 +299,24 @@ static int init_shrinker(struct qcow2 *q)
 	return 0;
 }
 
+static void free_arrays(struct qcow2_metacache *c)
+{
+	free_percpu(c->hits);
+	bitmap_free(c->table_filter);
+	kvfree(c->recent);
+}
+
+static int alloc_arrays(struct qcow2_metacache *c)
+{
+	c->recent = kvcalloc(QCOW2_RECENT_PAGES, sizeof(*c->recent), GFP_KERNEL);
+	c->table_filter = bitmap_zalloc(QCOW2_TABLE_FILTER_BITS, GFP_KERNEL);
+	c->hits = alloc_percpu(unsigned long);
+	if (c->recent && c->table_filter && c->hits)
+		return 0;
+	free_arrays(c);
+	return -ENOMEM;
+}
+
 int qcow2_metacache_init(struct qcow2 *q, u32 cache_mb)
 {
 	struct qcow2_metacache *c = &q->cache;
@@ -278,12 +338,12 @@ int qcow2_metacache_init(struct qcow2 *q, u32 cache_mb)
 	init_waitqueue_head(&c->wait);
 	c->limit = max_t(unsigned long, MIN_CACHE_PAGES,
 			 ((u64)cache_mb << 20) >> q->geo.page_bits);
-	c->hits = alloc_percpu(unsigned long);
-	if (!c->hits)
-		return -ENOMEM;
+	err = alloc_arrays(c);
+	if (err)
+		return err;
 	err = init_shrinker(q);
 	if (err)
-		free_percpu(c->hits);
+		free_arrays(c);
 	return err;
 }
 
@@ -296,5 +356,5 @@ void qcow2_metacache_exit(struct qcow2 *q)
 	for (int kind = 0; kind < QCOW2_NR_META_KINDS; kind++)
 		xa_destroy(&c->pages[kind]);
 	xa_destroy(&c->tables);
-	free_percpu(c->hits);
+	free_arrays(c);
 }

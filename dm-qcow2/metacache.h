@@ -106,11 +106,19 @@ struct qcow2_mpage {
 
 #define QCOW2_TABLE_MUTEXES	16
 
+/* Powers of two. */
+#define QCOW2_RECENT_PAGES	1024
+#define QCOW2_TABLE_FILTER_BITS	32768
+
 /**
  * struct qcow2_metacache - all metadata pages of an image
  * @pages: the pages by kind and index; RCU for look-ups, @lru_lock for changes
+ * @recent: L2 pages by the low bits of their index, the latest of each: spares
+ *	most look-ups the way through @pages. RCU for look-ups, @lru_lock for changes.
  * @tables: host clusters that hold cached L2 tables or refcount blocks; the value
  *	tells which table. Changed under @lru_lock.
+ * @table_filter: bit number N is set if a cluster N, modulo the size, was in @tables
+ *	at any time: most clusters of data need no look-up there
  * @table_mutex: serialise loading and allocating of tables, hashed by table; one
  *	set for L1 and refcount table, one for what they point at
  * @lru_lock: protects @lru, @nr_pages, and insertion and removal
@@ -128,7 +136,9 @@ struct qcow2_mpage {
  */
 struct qcow2_metacache {
 	struct xarray pages[QCOW2_NR_META_KINDS];
+	struct qcow2_mpage __rcu **recent;
 	struct xarray tables;
+	unsigned long *table_filter;
 	struct mutex table_mutex[2][QCOW2_TABLE_MUTEXES];
 	spinlock_t lru_lock;
 	struct list_head lru;
@@ -261,15 +271,34 @@ struct mutex *qcow2_table_mutex(struct qcow2 *q, enum qcow2_meta_kind kind,
 				u64 table);
 
 /**
- * qcow2_is_metadata - would a write to this host cluster hit metadata?
- * @q: the image
- * @host_off: host offset in the cluster
+ * qcow2_metacache_unverify - let all L2 pages be verified again
+ * @q: the image; metadata has been put where an entry could have pointed before
  *
- * Constant time: the header, the L1 table, the refcount table, and every L2
- * table and refcount block that is in the cache. Lockless. All other tables have
- * been compared when the L2 page was verified: see qcow2_verify_page().
+ * Context: the walk lock is held.
  */
-bool qcow2_is_metadata(struct qcow2 *q, u64 host_off);
+void qcow2_metacache_unverify(struct qcow2 *q);
+
+/**
+ * qcow2_may_be_table - may a host cluster hold a table that is in the cache?
+ * @c: the cache
+ * @cluster: the host cluster
+ *
+ * Lockless. Return: false when it does not; qcow2_is_cached_table() is sure.
+ */
+static inline bool qcow2_may_be_table(const struct qcow2_metacache *c, u64 cluster)
+{
+	return test_bit(cluster % QCOW2_TABLE_FILTER_BITS, c->table_filter);
+}
+
+/**
+ * qcow2_is_cached_table - does a host cluster hold a table that is in the cache?
+ * @q: the image
+ * @cluster: the host cluster
+ *
+ * Lockless. What else is metadata, tables that were not loaded included, was
+ * compared when the L2 page was verified: see qcow2_verify_page().
+ */
+bool qcow2_is_cached_table(struct qcow2 *q, u64 cluster);
 
 static inline __be64 *qcow2_mpage_entries(const struct qcow2_mpage *p)
 {

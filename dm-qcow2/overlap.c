@@ -6,7 +6,8 @@
  * This reads the whole L1 and refcount table: once for the entries of an L2 page,
  * when the first of its clusters is written to in place, and once for what is
  * prepared or freed at a time. Tables that come later lie in clusters that were
- * prepared; qcow2_is_metadata() knows them as long as they are cached.
+ * prepared; qcow2_is_cached_table() knows them as long as they are cached. When the
+ * refcount table moves, pages are verified again.
  */
 #include <linux/bsearch.h>
 #include <linux/slab.h>
@@ -69,6 +70,17 @@ static int check_entries(struct qcow2 *q, const struct overlap_check *c,
 	return err;
 }
 
+static int walk_tables(struct qcow2 *q, const struct overlap_check *c)
+{
+	lockdep_assert_held(&q->cache.walk_lock);
+	return check_cluster(q, c, 0) ?:
+	       check_range(q, c, q->geo.l1_offset, (u64)q->geo.l1_size * QCOW2_ENTRY_BYTES) ?:
+	       check_range(q, c, q->reftable_offset,
+			   (u64)q->reftable_clusters << q->geo.cluster_bits) ?:
+	       check_entries(q, c, QCOW2_META_L1, q->geo.l1_size) ?:
+	       check_entries(q, c, QCOW2_META_REFTABLE, qcow2_reftable_entries(q));
+}
+
 int qcow2_check_tables(struct qcow2 *q, bool (*is_bad)(u64 cluster, const void *arg),
 		       const void *arg)
 {
@@ -76,12 +88,7 @@ int qcow2_check_tables(struct qcow2 *q, bool (*is_bad)(u64 cluster, const void *
 	int err;
 
 	mutex_lock(&q->cache.walk_lock);
-	err = check_cluster(q, &c, 0) ?:
-	      check_range(q, &c, q->geo.l1_offset, (u64)q->geo.l1_size * QCOW2_ENTRY_BYTES) ?:
-	      check_range(q, &c, q->reftable_offset,
-			  (u64)q->reftable_clusters << q->geo.cluster_bits) ?:
-	      check_entries(q, &c, QCOW2_META_L1, q->geo.l1_size) ?:
-	      check_entries(q, &c, QCOW2_META_REFTABLE, qcow2_reftable_entries(q));
+	err = walk_tables(q, &c);
 	mutex_unlock(&q->cache.walk_lock);
 	return err;
 }
@@ -126,16 +133,20 @@ static void collect_targets(struct qcow2 *q, const struct qcow2_mpage *p, struct
 
 int qcow2_verify_page(struct qcow2 *q, struct qcow2_mpage *p)
 {
+	struct overlap_check c = { is_target };
 	struct targets *t;
 	int err;
 
 	t = kmalloc(struct_size(t, clusters, BIT(q->geo.entry_bits)), GFP_NOIO);
 	if (!t)
 		return -ENOMEM;
+	c.arg = t;
+	mutex_lock(&q->cache.walk_lock);
 	collect_targets(q, p, t);
-	err = qcow2_check_tables(q, is_target, t);
+	err = walk_tables(q, &c);
 	if (!err)
 		set_bit(QCOW2_MPAGE_VERIFIED, &p->flags);
+	mutex_unlock(&q->cache.walk_lock);
 	kfree(t);
 	return err;
 }

@@ -134,6 +134,7 @@ static int switch_table(struct qcow2 *q, const struct growth *gr)
 	qcow2_metacache_forget(q, QCOW2_META_REFBLOCK);
 	WRITE_ONCE(q->reftable_offset, (gr->first + gr->nr_blocks) << q->geo.cluster_bits);
 	WRITE_ONCE(q->reftable_clusters, gr->nr_table);
+	qcow2_metacache_unverify(q);
 	mutex_unlock(&q->cache.walk_lock);
 	return qcow2_write_header(q, set_reftable, q);
 }
