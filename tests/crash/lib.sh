@@ -173,6 +173,13 @@ record_growing_tables()
 	crash_end
 }
 
+# The same with few flushes, each of which would make the refcount table durable, too: clusters are in use soon after
+# their refcount block is.
+record_growing_tables_unflushed()
+{
+	record_growing_tables --flush-percent 1 --fua-percent 0 "$@"
+}
+
 # Every cluster is full of old data in the image itself: half of them are free, the others belong to zero clusters.
 record_reused_clusters()
 {
