@@ -115,18 +115,22 @@ static bool is_target(u64 cluster, const void *arg)
 {
 	const struct targets *t = arg;
 
+	/* Most tables are far away from what one page points at. */
+	if (cluster < t->clusters[0] || cluster > t->clusters[t->count - 1])
+		return false;
 	return bsearch(&cluster, t->clusters, t->count, sizeof(cluster), compare_clusters);
 }
 
+/* Clusters that are written in place; all others are replaced before a write. */
 static void collect_targets(struct qcow2 *q, const struct qcow2_mpage *p, struct targets *t)
 {
-	u64 host_off;
+	u64 entry;
 
 	t->count = 0;
 	for (u32 slot = 0; slot < BIT(q->geo.entry_bits); slot++) {
-		host_off = qcow2_entry_offset(qcow2_mpage_entry(p, slot));
-		if (host_off)
-			t->clusters[t->count++] = host_off >> q->geo.cluster_bits;
+		entry = qcow2_mpage_entry(p, slot);
+		if (qcow2_entry_type(&q->geo, entry) == QCOW2_ENTRY_DATA)
+			t->clusters[t->count++] = qcow2_entry_offset(entry) >> q->geo.cluster_bits;
 	}
 	sort(t->clusters, t->count, sizeof(*t->clusters), compare_clusters, NULL);
 }
@@ -143,7 +147,7 @@ int qcow2_verify_page(struct qcow2 *q, struct qcow2_mpage *p)
 	c.arg = t;
 	mutex_lock(&q->cache.walk_lock);
 	collect_targets(q, p, t);
-	err = walk_tables(q, &c);
+	err = t->count ? walk_tables(q, &c) : 0;
 	if (!err)
 		set_bit(QCOW2_MPAGE_VERIFIED, &p->flags);
 	mutex_unlock(&q->cache.walk_lock);
