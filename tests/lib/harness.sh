@@ -58,7 +58,7 @@ shell_error()
 # judge STATUS LOG: print what a test's exit status, its log and the marks that it left mean, and why.
 judge()
 {
-	local reason= error
+	local reason='' error
 
 	[ ! -s "$VBLK_REASON" ] || reason=": $(head -n 1 "$VBLK_REASON")"
 	error=$(shell_error "$2")
