@@ -12,17 +12,6 @@
 #include "status.h"
 #include "table.h"
 
-/* The empty flush that dm sends: nothing to commit on a block device, pass it on. */
-static int map_flush(struct qcow2 *q, struct bio *bio)
-{
-	if (!qcow2_is_file(q) && qcow2_commit_is_idle(q) && !qcow2_failed(q)) {
-		bio_set_dev(bio, q->layer.dev->bdev);
-		return DM_MAPIO_REMAPPED;
-	}
-	qcow2_commit_bio(q, bio);
-	return DM_MAPIO_SUBMITTED;
-}
-
 /* A run of host clusters; from here on the end of the bio leaves the read section. */
 static int map_data(struct qcow2 *q, struct bio *bio, struct qcow2_run *run, u64 host_off)
 {
@@ -35,7 +24,8 @@ static int map_data(struct qcow2 *q, struct bio *bio, struct qcow2_run *run, u64
 	run->bio = bio;
 	run->host_off = host_off;
 	run->done = 0;
-	qcow2_cpu_queue_add(run);
+	if (!qcow2_plug_add(run))
+		qcow2_cpu_queue_add(run);
 	return DM_MAPIO_SUBMITTED;
 }
 
@@ -79,8 +69,10 @@ static int qcow2_target_map(struct dm_target *ti, struct bio *bio)
 	struct qcow2 *q = ti->private;
 
 	rq->run.srcu_idx = -1;
-	if (unlikely(bio->bi_opf & REQ_PREFLUSH))
-		return map_flush(q, bio);
+	if (unlikely(bio->bi_opf & REQ_PREFLUSH)) { /* the empty flush that dm sends */
+		qcow2_commit_bio(q, bio);
+		return DM_MAPIO_SUBMITTED;
+	}
 	if (unlikely(op_is_write(bio_op(bio)) && (qcow2_failed(q) || !q->layer.is_writable)))
 		return DM_MAPIO_KILL;
 	return map_rw(q, bio, &rq->run);
