@@ -27,7 +27,7 @@ struct qcow2;
  * @ret: what this attempt came to
  * @refs: one for the submitter, one for the completion: either may come last
  * @iocb: the request to the file system
- * @node: in a per-CPU list
+ * @node: in a per-CPU list, or with a plug
  * @work: in the slow pool
  */
 struct qcow2_run {
@@ -79,9 +79,9 @@ void qcow2_request_exit(struct qcow2 *q);
 /**
  * qcow2_run_submit - start a run on a file
  * @run: mapped, in its read section
- * @may_block: whether the file system may sleep; false in a per-CPU thread
+ * @may_block: whether the file system may sleep; false but in the slow pool
  *
- * Never called from the submitter of a bio.
+ * Never called below the submission of a bio.
  */
 void qcow2_run_submit(struct qcow2_run *run, bool may_block);
 
@@ -95,5 +95,15 @@ void qcow2_cpu_queue_add(struct qcow2_run *run);
 
 int __must_check qcow2_cpu_queues_init(void);
 void qcow2_cpu_queues_exit(void);
+
+/* plug.c */
+
+/**
+ * qcow2_plug_add - let the submitter start a run on a file when it unplugs
+ * @run: mapped, in its read section
+ *
+ * For .map. Return: false when this task must not; the run is the caller's still.
+ */
+bool qcow2_plug_add(struct qcow2_run *run);
 
 #endif /* DM_QCOW2_REQUEST_H */
