@@ -113,7 +113,7 @@ int qcow2_map_page(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 by
 	if (result == QCOW2_MAP_ZERO || result == QCOW2_MAP_ALLOCATE)
 		return result;
 	err = check_inside(q, m->host_off, m->bytes);
-	if (!err && is_write && result == QCOW2_MAP_DATA)
+	if (!err && is_write)
 		err = check_write(q, p, m->host_off, m->bytes);
 	return err ?: result;
 }

@@ -121,15 +121,17 @@ static bool is_target(u64 cluster, const void *arg)
 	return bsearch(&cluster, t->clusters, t->count, sizeof(cluster), compare_clusters);
 }
 
-/* Clusters that are written in place; all others are replaced before a write. */
+/* Data that a write goes to, in place or in a copy that lets the old cluster go. */
 static void collect_targets(struct qcow2 *q, const struct qcow2_mpage *p, struct targets *t)
 {
+	enum qcow2_entry_type type;
 	u64 entry;
 
 	t->count = 0;
 	for (u32 slot = 0; slot < BIT(q->geo.entry_bits); slot++) {
 		entry = qcow2_mpage_entry(p, slot);
-		if (qcow2_entry_type(&q->geo, entry) == QCOW2_ENTRY_DATA)
+		type = qcow2_entry_type(&q->geo, entry);
+		if (type == QCOW2_ENTRY_DATA || type == QCOW2_ENTRY_SHARED)
 			t->clusters[t->count++] = qcow2_entry_offset(entry) >> q->geo.cluster_bits;
 	}
 	sort(t->clusters, t->count, sizeof(*t->clusters), compare_clusters, NULL);
