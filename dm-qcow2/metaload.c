@@ -36,8 +36,8 @@ static int check_table_offset(struct qcow2 *q, u64 host_off)
 
 	if (qcow2_in_cluster(&q->geo, host_off) || host_off < cluster_bytes ||
 	    in_range(host_off, q->geo.l1_offset, (u64)q->geo.l1_size * QCOW2_ENTRY_BYTES) ||
-	    in_range(host_off, q->reftable_offset,
-		     (u64)q->reftable_clusters << q->geo.cluster_bits))
+	    in_range(host_off, READ_ONCE(q->reftable_offset),
+		     (u64)READ_ONCE(q->reftable_clusters) << q->geo.cluster_bits))
 		return qcow2_corrupt(q, "misplaced table", host_off);
 	if (host_off > q->host_bytes - cluster_bytes)
 		return qcow2_bad_metadata(q, "table outside of the image", host_off);

@@ -3,8 +3,9 @@
  * A run on a regular file: asynchronous direct I/O.
  *
  * The first attempt must not sleep (IOCB_NOWAIT): it comes from a per-CPU
- * thread that serves all images, or from a guest's vhost worker. What the file system cannot start that way is
- * tried again by the slow pool, as are the rest of a short read or write.
+ * thread that serves all images, or from a guest's vhost worker. What the file
+ * system cannot start that way is tried again by the slow pool, as are the rest of
+ * a short read or write.
  */
 #include <linux/uio.h>
 
