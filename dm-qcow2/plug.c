@@ -23,6 +23,7 @@ struct parked {
 	struct blk_plug_cb cb;
 	struct llist_node *runs;
 };
+
 static_assert(offsetof(struct parked, cb) == 0);
 
 static bool is_vhost_worker(void)

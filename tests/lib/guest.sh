@@ -60,6 +60,18 @@ guest_needs()
 	elif grep -q -w vmx /proc/cpuinfo; then
 		modprobe kvm_intel
 	fi
+	guest_hold_kvm
+}
+
+# Guests that come and go have the kernel patch its scheduler, which an emulated VM may not survive: see hold-kvm.c. The
+# holder is no test's: it outlives this one.
+guest_hold_kvm()
+{
+	[ -w /dev/kvm ] && ! pidof -q hold-kvm || return 0
+	(
+		echo 0 >/sys/fs/cgroup/cgroup.procs
+		exec setsid "$VBLK_BUILD/tests/hold-kvm" </dev/null >/dev/null
+	) &
 }
 
 # guest_disk DISK QUEUES: QEMU's options for the disk; no word of them has a space.
