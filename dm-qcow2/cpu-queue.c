@@ -5,8 +5,15 @@
  * .map must not call the file system: its caller may hold a journal handle, sits
  * under current->bio_list, and has little stack left. So runs are put on a
  * lockless list of this CPU; the first one on an empty list wakes the thread,
- * which takes the whole batch and starts it under one plug. The threads serve
- * all images and never sleep in a file system (see run.c).
+ * which takes the whole batch and starts it under one plug.
+ *
+ * The threads serve all images. They ask the file system not to sleep (see run.c),
+ * and now and then it does: for a block of an extent tree, for the journal. What it
+ * waits for may be I/O on another image, if the file system lies on one, that waits
+ * for this very thread. So nothing ever waits for a thread that sleeps: what finds
+ * it asleep in a file system goes to the slow pools of the images, whose threads
+ * serve one image each, with all that waits for the thread already; and a timer looks
+ * for what was there before it fell asleep.
  *
  * A thread is made before its CPU comes up for the first time, and starts when the
  * CPU is up. It stays when the CPU goes away, unbound by the scheduler, so nothing
@@ -17,28 +24,84 @@
 #include <linux/kthread.h>
 #include <linux/percpu.h>
 #include <linux/sched/mm.h>
+#include <linux/timer.h>
 
 #include "qcow2.h"
 #include "request.h"
 
+#define RESCUE_DELAY	(HZ / 10)
+
+/**
+ * struct cpu_queue - what waits for the thread of a CPU
+ * @runs: the last one first
+ * @batch: taken from @runs and not started yet, the first one first. The thread
+ *	alone adds to it; who wants it takes it as a whole, by xchg()
+ * @starting: the thread may be in a file system
+ * @thread: the thread
+ * @rescue: pending from when the thread goes to work until it is found idle
+ */
 struct cpu_queue {
 	struct llist_head runs;
+	struct llist_node *batch;
+	bool starting;
 	struct task_struct *thread;
+	struct timer_list rescue;
 };
 
 static DEFINE_PER_CPU(struct cpu_queue, cpu_queues);
 static enum cpuhp_state prepare_state;
 static enum cpuhp_state online_state;
 
-static void start_runs(struct llist_node *runs)
+static void give_away(struct llist_node *runs)
 {
 	struct qcow2_run *run, *next;
+
+	llist_for_each_entry_safe(run, next, runs, node)
+		qcow2_run_queue_slow(run);
+}
+
+/* Whatever waits for the thread waits no longer. */
+static void rescue_runs(struct cpu_queue *cq)
+{
+	give_away(xchg(&cq->batch, NULL));
+	give_away(llist_reverse_order(llist_del_all(&cq->runs)));
+}
+
+static void rescue(struct timer_list *timer)
+{
+	struct cpu_queue *cq = container_of(timer, struct cpu_queue, rescue);
+
+	if (!READ_ONCE(cq->starting))
+		return;
+	if (!task_is_running(cq->thread))
+		rescue_runs(cq);
+	mod_timer(&cq->rescue, jiffies + RESCUE_DELAY);
+}
+
+static struct qcow2_run *take_run(struct cpu_queue *cq)
+{
+	struct llist_node *first = xchg(&cq->batch, NULL);
+
+	if (!first)
+		return NULL;
+	WRITE_ONCE(cq->batch, first->next);
+	return llist_entry(first, struct qcow2_run, node);
+}
+
+static void start_runs(struct cpu_queue *cq, struct llist_node *runs)
+{
+	struct qcow2_run *run;
 	struct blk_plug plug;
 
+	WRITE_ONCE(cq->batch, llist_reverse_order(runs));
+	WRITE_ONCE(cq->starting, true);
+	if (!timer_pending(&cq->rescue))
+		mod_timer(&cq->rescue, jiffies + RESCUE_DELAY);
 	blk_start_plug(&plug);
-	llist_for_each_entry_safe(run, next, llist_reverse_order(runs), node)
+	while ((run = take_run(cq)))
 		qcow2_run_submit(run, false);
 	blk_finish_plug(&plug);
+	WRITE_ONCE(cq->starting, false);
 }
 
 static int queue_thread(void *data)
@@ -57,18 +120,29 @@ static int queue_thread(void *data)
 		}
 		__set_current_state(TASK_RUNNING);
 		if (runs)
-			start_runs(runs);
+			start_runs(cq, runs);
 		cond_resched();
 	}
 	return 0;
+}
+
+/* Whether the thread is in a file system, and may wait there for the run that comes now. */
+static bool is_stuck(const struct cpu_queue *cq)
+{
+	return READ_ONCE(cq->starting) &&
+	       (cq->thread == current || !task_is_running(cq->thread));
 }
 
 void qcow2_cpu_queue_add(struct qcow2_run *run)
 {
 	struct cpu_queue *cq = get_cpu_ptr(&cpu_queues);
 
-	if (llist_add(&run->node, &cq->runs))
+	if (unlikely(is_stuck(cq))) {
+		rescue_runs(cq);
+		qcow2_run_queue_slow(run);
+	} else if (llist_add(&run->node, &cq->runs)) {
 		wake_up_process(cq->thread);
+	}
 	put_cpu_ptr(&cpu_queues);
 }
 
@@ -82,6 +156,7 @@ static int make_thread(unsigned int cpu)
 	thread = kthread_create_on_cpu(queue_thread, cq, cpu, "qcow2_io/%u");
 	if (IS_ERR(thread))
 		return PTR_ERR(thread);
+	timer_setup(&cq->rescue, rescue, 0);
 	cq->thread = thread;
 	return 0;
 }
@@ -99,8 +174,10 @@ static void stop_threads(void)
 	for_each_possible_cpu(cpu) {
 		struct cpu_queue *cq = per_cpu_ptr(&cpu_queues, cpu);
 
-		if (cq->thread)
-			kthread_stop(cq->thread);
+		if (!cq->thread)
+			continue;
+		kthread_stop(cq->thread);
+		timer_delete_sync(&cq->rescue);
 		cq->thread = NULL;
 	}
 }

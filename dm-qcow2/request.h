@@ -85,6 +85,14 @@ void qcow2_request_exit(struct qcow2 *q);
  */
 void qcow2_run_submit(struct qcow2_run *run, bool may_block);
 
+/**
+ * qcow2_run_queue_slow - let the slow pool start a run on a file
+ * @run: mapped, in its read section, and not under way
+ *
+ * Any context.
+ */
+void qcow2_run_queue_slow(struct qcow2_run *run);
+
 /* cpu-queue.c */
 
 /**

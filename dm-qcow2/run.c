@@ -23,7 +23,7 @@ static void retry_blocking(struct qcow2_work *work)
 	qcow2_run_submit(container_of(work, struct qcow2_run, work), true);
 }
 
-static void queue_retry(struct qcow2_run *run)
+void qcow2_run_queue_slow(struct qcow2_run *run)
 {
 	run->work.fn = retry_blocking;
 	qcow2_slow_queue(run->q, &run->work);
@@ -43,8 +43,9 @@ static void finish(struct qcow2_run *run)
 	bool is_write = op_is_write(bio_op(run->bio));
 	u32 bytes = run->bio->bi_iter.bi_size;
 
-	if (run->ret == -EAGAIN && !run->may_block) {
-		queue_retry(run);
+	/* Some file systems say so where they would have to wait. */
+	if ((run->ret == -EAGAIN || run->ret == -EOPNOTSUPP) && !run->may_block) {
+		qcow2_run_queue_slow(run);
 		return;
 	}
 	if (run->ret < 0) {
@@ -55,7 +56,7 @@ static void finish(struct qcow2_run *run)
 	if (run->done == bytes) {
 		end_run(run, BLK_STS_OK);
 	} else if (run->ret) {
-		queue_retry(run);
+		qcow2_run_queue_slow(run);
 	} else if (is_write) {
 		end_run(run, BLK_STS_IOERR);
 	} else {
@@ -140,7 +141,7 @@ void qcow2_run_submit(struct qcow2_run *run, bool may_block)
 		refcount_set(&run->refs, 2);
 		ret = file->f_op->write_iter(&run->iocb, &iter);
 	} else {
-		queue_retry(run);
+		qcow2_run_queue_slow(run);
 		return;
 	}
 	if (ret != -EIOCBQUEUED)
