@@ -3,11 +3,12 @@
  * Growing the refcount table.
  *
  * The new table lies behind everything the old one could count, where all is
- * free by definition, together with the refcount blocks that count it:
+ * free unless the image is damaged, together with the refcount blocks that count it:
  *
  *	| block | ... | block | new table ................ |
  *	^ first cluster that the old table has no entry for
  *
+ *	no table lies in the place	-- else the image is corrupt
  *	zero the place			-- not referenced, not counted: free
  *	write the blocks and the table
  *	barrier REFTABLE
@@ -48,7 +49,18 @@ static int plan_growth(struct qcow2 *q, struct growth *gr)
 	/* Blocks and table, counted by the blocks; nr_blocks is never too small. */
 	if (gr->nr_blocks + gr->nr_table > gr->nr_blocks << q->geo.refblock_bits)
 		gr->nr_blocks++;
+	/* Next to the limit the new table may be too short for the blocks that count it. */
+	if (gr->first_block + gr->nr_blocks >
+	    gr->nr_table << (q->geo.cluster_bits - QCOW2_ENTRY_BITS))
+		return -ENOSPC;
 	return 0;
+}
+
+static bool is_in_place(u64 cluster, const void *arg)
+{
+	const struct growth *gr = arg;
+
+	return cluster - gr->first < gr->nr_blocks + gr->nr_table;
 }
 
 /* What a byte of the place holds, one metadata page at a time. */
@@ -133,7 +145,8 @@ static int switch_table(struct qcow2 *q, const struct growth *gr)
 	qcow2_metacache_forget(q, QCOW2_META_REFTABLE);
 	qcow2_metacache_forget(q, QCOW2_META_REFBLOCK);
 	WRITE_ONCE(q->reftable_offset, (gr->first + gr->nr_blocks) << q->geo.cluster_bits);
-	WRITE_ONCE(q->reftable_clusters, gr->nr_table);
+	/* pairs with smp_load_acquire() in in_reftable() */
+	smp_store_release(&q->reftable_clusters, gr->nr_table);
 	qcow2_metacache_unverify(q);
 	mutex_unlock(&q->cache.walk_lock);
 	return qcow2_write_header(q, set_reftable, q);
@@ -166,6 +179,9 @@ int qcow2_reftable_grow(struct qcow2 *q)
 	if (!qcow2_is_file(q) && (gr.first + gr.nr_blocks + gr.nr_table) << bits >
 	    qcow2_layer_bytes(&q->layer))
 		return -ENOSPC;
+	err = qcow2_check_tables(q, is_in_place, &gr);
+	if (err)
+		return err;
 	err = qcow2_layer_zero(&q->layer, gr.first << bits,
 			       (gr.nr_blocks + gr.nr_table) << bits);
 	if (err)
