@@ -11,6 +11,7 @@
 #include "qcow2.h"
 
 #define MIN_CACHE_PAGES	64
+#define EVICT_BATCH	512UL
 
 static struct qcow2_mpage __rcu **recent_slot(struct qcow2_metacache *c, u64 index)
 {
@@ -123,23 +124,14 @@ static void unlink_page(struct qcow2 *q, struct qcow2_mpage *p)
 		xa_erase(&c->tables, p->host_off >> q->geo.cluster_bits);
 }
 
-/**
- * qcow2_metacache_evict - drop a clean page that nobody used of late
- * @q: the image
- *
- * Pages that are dirty or in use have more than the cache's own reference.
- *
- * Return: whether one was found.
- */
-bool qcow2_metacache_evict(struct qcow2 *q)
+/* Look at no more pages than others can wait for the lock. */
+static bool evict_one_of(struct qcow2 *q, unsigned long tries)
 {
 	struct qcow2_metacache *c = &q->cache;
 	struct qcow2_mpage *p, *next;
 	bool found = false;
-	unsigned long tries;
 
 	spin_lock(&c->lru_lock);
-	tries = 2 * c->nr_pages;
 	list_for_each_entry_safe(p, next, &c->lru, lru) {
 		if (!tries--)
 			break;
@@ -157,6 +149,28 @@ bool qcow2_metacache_evict(struct qcow2 *q)
 }
 
 /**
+ * qcow2_metacache_evict - drop a clean page that nobody used of late
+ * @q: the image
+ *
+ * Pages that are dirty or in use have more than the cache's own reference.
+ *
+ * Context: may sleep. Return: whether one was found.
+ */
+bool qcow2_metacache_evict(struct qcow2 *q)
+{
+	unsigned long left = 2 * READ_ONCE(q->cache.nr_pages);
+	unsigned long tries;
+
+	for (; left; left -= tries) {
+		tries = min(left, EVICT_BATCH);
+		if (evict_one_of(q, tries))
+			return true;
+		cond_resched();
+	}
+	return false;
+}
+
+/**
  * qcow2_metacache_insert - make a loaded page visible
  * @q: the image
  * @p: the page; the cache takes over the caller's reference and gets one more
@@ -171,6 +185,9 @@ int qcow2_metacache_insert(struct qcow2 *q, struct qcow2_mpage *p)
 	err = xa_reserve(&c->pages[p->kind], p->index, GFP_NOIO);
 	if (err)
 		return err;
+	err = qcow2_metacache_reserve(q, p->kind, p->host_off);
+	if (err)
+		goto release;
 	spin_lock(&c->lru_lock);
 	err = qcow2_metacache_claim(q, p->kind, p->index >> qcow2_table_page_bits(&q->geo),
 				    p->host_off);
@@ -182,9 +199,28 @@ int qcow2_metacache_insert(struct qcow2 *q, struct qcow2_mpage *p)
 		c->nr_pages++;
 	}
 	spin_unlock(&c->lru_lock);
+release:
 	if (err)
 		xa_release(&c->pages[p->kind], p->index);
 	return err;
+}
+
+/**
+ * qcow2_metacache_reserve - have the memory that qcow2_metacache_claim() needs
+ * @q: the image
+ * @kind: kind of the table's pages
+ * @host_off: in the table's cluster; 0 for a table that is not allocated
+ *
+ * An error of the claim fails the image, so it must not depend on what can be
+ * had without waiting.
+ *
+ * Context: may sleep. Return: 0 or -ENOMEM.
+ */
+int qcow2_metacache_reserve(struct qcow2 *q, enum qcow2_meta_kind kind, u64 host_off)
+{
+	if (qcow2_meta_is_fixed(kind) || !host_off)
+		return 0;
+	return xa_reserve(&q->cache.tables, host_off >> q->geo.cluster_bits, GFP_NOIO);
 }
 
 /**
@@ -194,8 +230,11 @@ int qcow2_metacache_insert(struct qcow2 *q, struct qcow2_mpage *p)
  * @table: index of the table
  * @host_off: in the cluster; 0 for a table that is not allocated
  *
- * Context: the LRU lock is held. Return: 0, -ENOMEM, or -EUCLEAN when the
- * cluster is known as another table.
+ * Context: the LRU lock is held, after qcow2_metacache_reserve().
+ *
+ * Return: 0, or -EUCLEAN when the cluster is known as another table. -ENOMEM
+ * when the last page of the table left the cache in between, and took the
+ * reservation with it.
  */
 int qcow2_metacache_claim(struct qcow2 *q, enum qcow2_meta_kind kind, u64 table,
 			  u64 host_off)
@@ -209,10 +248,11 @@ int qcow2_metacache_claim(struct qcow2 *q, enum qcow2_meta_kind kind, u64 table,
 	if (qcow2_meta_is_fixed(kind) || !host_off)
 		return 0;
 	set_bit(cluster % QCOW2_TABLE_FILTER_BITS, c->table_filter);
-	old = xa_cmpxchg(&c->tables, cluster, NULL, value, GFP_ATOMIC);
-	if (xa_is_err(old))
-		return xa_err(old);
-	if (old && old != value)
+	/* Not xa_cmpxchg(): it takes a reserved entry for another value than NULL. */
+	old = xa_load(&c->tables, cluster);
+	if (!old)
+		return xa_err(xa_store(&c->tables, cluster, value, GFP_ATOMIC));
+	if (old != value)
 		return qcow2_bad_metadata(q, "table used twice", host_off);
 	return 0;
 }

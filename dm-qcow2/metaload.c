@@ -30,14 +30,22 @@ static u64 parent_entries(const struct qcow2 *q, enum qcow2_meta_kind kind)
 	return (u64)q->reftable_clusters << (q->geo.cluster_bits - QCOW2_ENTRY_BITS);
 }
 
+/* The table may move meanwhile: never take its new size with its old place. */
+static bool in_reftable(struct qcow2 *q, u64 host_off)
+{
+	/* pairs with smp_store_release() in switch_table() */
+	u64 clusters = smp_load_acquire(&q->reftable_clusters);
+
+	return in_range(host_off, READ_ONCE(q->reftable_offset), clusters << q->geo.cluster_bits);
+}
+
 static int check_table_offset(struct qcow2 *q, u64 host_off)
 {
 	u64 cluster_bytes = qcow2_cluster_bytes(&q->geo);
 
 	if (qcow2_in_cluster(&q->geo, host_off) || host_off < cluster_bytes ||
 	    in_range(host_off, q->geo.l1_offset, (u64)q->geo.l1_size * QCOW2_ENTRY_BYTES) ||
-	    in_range(host_off, READ_ONCE(q->reftable_offset),
-		     (u64)READ_ONCE(q->reftable_clusters) << q->geo.cluster_bits))
+	    in_reftable(q, host_off))
 		return qcow2_corrupt(q, "misplaced table", host_off);
 	if (host_off > q->host_bytes - cluster_bytes)
 		return qcow2_bad_metadata(q, "table outside of the image", host_off);
@@ -204,6 +212,9 @@ int qcow2_table_attach(struct qcow2 *q, enum qcow2_meta_kind kind, u64 table,
 	int err;
 
 	lockdep_assert_held(qcow2_table_mutex(q, kind, table));
+	err = qcow2_metacache_reserve(q, kind, host_off);
+	if (err)
+		return err;
 	spin_lock(&q->cache.lru_lock);
 	err = qcow2_metacache_claim(q, kind, table, host_off);
 	if (err)

@@ -15,6 +15,8 @@ static inline bool qcow2_meta_is_fixed(enum qcow2_meta_kind kind)
 
 bool qcow2_metacache_evict(struct qcow2 *q);
 int __must_check qcow2_metacache_insert(struct qcow2 *q, struct qcow2_mpage *p);
+int __must_check qcow2_metacache_reserve(struct qcow2 *q, enum qcow2_meta_kind kind,
+					 u64 host_off);
 int __must_check qcow2_metacache_claim(struct qcow2 *q, enum qcow2_meta_kind kind,
 				       u64 table, u64 host_off);
 
