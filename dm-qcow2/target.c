@@ -281,6 +281,15 @@ static int qcow2_target_iterate_devices(struct dm_target *ti, iterate_devices_ca
 	return fn(ti, q->layer.dev, 0, bdev_nr_sectors(q->layer.dev->bdev), data);
 }
 
+/*
+ * A device looks at a buffer as a whole. A file system looks at each page of what we hand on:
+ * its part of the buffer has to begin and end where a block does.
+ */
+static u32 memory_alignment(const struct qcow2_layer *l)
+{
+	return l->dev ? l->mem_align : max(l->mem_align, l->io_align);
+}
+
 static void qcow2_target_io_hints(struct dm_target *ti, struct queue_limits *limits)
 {
 	struct qcow2 *q = ti->private;
@@ -288,7 +297,9 @@ static void qcow2_target_io_hints(struct dm_target *ti, struct queue_limits *lim
 	limits->logical_block_size = max(limits->logical_block_size, q->layer.io_align);
 	limits->physical_block_size = max(limits->physical_block_size, q->layer.io_align);
 	limits->io_min = max(limits->io_min, q->layer.io_align);
-	limits->dma_alignment = max(limits->dma_alignment, q->layer.mem_align - 1);
+	limits->dma_alignment = max(limits->dma_alignment, memory_alignment(&q->layer) - 1);
+	if (qcow2_is_file(q) && file_inode(q->layer.file)->i_sb->s_iflags & SB_I_STABLE_WRITES)
+		limits->features |= BLK_FEAT_STABLE_WRITES;
 	/* Not there yet. */
 	limits->max_hw_discard_sectors = 0;
 	limits->max_write_zeroes_sectors = 0;
