@@ -143,6 +143,7 @@ static int start(struct qcow2 *q)
 
 int qcow2_activate(struct qcow2 *q)
 {
+	unsigned int noio;
 	int err;
 
 	if (test_bit(QCOW2_ACTIVE, &q->state))
@@ -152,7 +153,10 @@ int qcow2_activate(struct qcow2 *q)
 		DMERR("%s: image is active in another table", qcow2_name(q));
 		return err;
 	}
+	/* Writeback to this very device waits until it is resumed. */
+	noio = memalloc_noio_save();
 	err = start(q);
+	memalloc_noio_restore(noio);
 	if (err) {
 		qcow2_layer_deactivate(&q->layer);
 		return err;

@@ -258,9 +258,11 @@ static int prepare(struct qcow2 *q, struct plan *plan, u64 want)
 	err = make_plan(q, plan, want);
 	if (!err && !plan->nr_runs && plan->cursor < max_clusters(q))
 		err = qcow2_reftable_grow(q) ?: make_plan(q, plan, want);
-	if (err)
-		return err;
-	return plan->nr_runs ? execute(q, plan) : -ENOSPC;
+	if (plan->nr_runs)
+		return err ?: execute(q, plan);
+	if (!err || err == -ENOSPC)
+		q->space.cursor = plan->cursor;
+	return err ?: -ENOSPC;
 }
 
 int qcow2_refill(struct qcow2 *q)
@@ -274,11 +276,11 @@ int qcow2_refill(struct qcow2 *q)
 	plan = kvmalloc(sizeof(*plan), GFP_NOIO);
 	if (!plan)
 		return -ENOMEM;
-	/* On a host that is nearly full, take what still fits. */
+	/* On a host that is nearly full, take what still fits, if any cluster is free at all. */
 	do {
 		err = prepare(q, plan, want);
 		want /= 2;
-	} while (err == -ENOSPC && want);
+	} while (err == -ENOSPC && want && plan->nr_runs);
 	kvfree(plan);
 	return err;
 }

@@ -46,8 +46,9 @@ void qcow2_slow_queue(struct qcow2 *q, struct qcow2_work *work)
 
 	spin_lock_irqsave(&pool->lock, flags);
 	list_add_tail(&work->node, &pool->queue);
-	spin_unlock_irqrestore(&pool->lock, flags);
+	/* Under the lock: once a thread has taken the work, the image may go. */
 	wake_up(&pool->wait);
+	spin_unlock_irqrestore(&pool->lock, flags);
 }
 
 void qcow2_slow_done(struct qcow2 *q)
