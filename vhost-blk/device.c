@@ -315,6 +315,8 @@ static long own_ioctl(struct vhost_blk *vdev, unsigned int cmd, void __user *arg
 
 static long locked_ioctl(struct vhost_blk *vdev, unsigned int cmd, void __user *argp)
 {
+	int ret;
+
 	switch (cmd) {
 	case VHOST_SET_FEATURES:
 	case VHOST_RESET_OWNER:
@@ -324,6 +326,14 @@ static long locked_ioctl(struct vhost_blk *vdev, unsigned int cmd, void __user *
 	case VHOST_BLK_SET_WRITE_CACHE:
 	case VHOST_BLK_GET_VRING_STATS:
 		return own_ioctl(vdev, cmd, argp);
+	}
+
+	/* The others go to vhost core, which looks for a backend only. */
+	ret = vhost_blk_drain_stopped(vdev);
+	if (ret)
+		return ret;
+
+	switch (cmd) {
 	case VHOST_NEW_WORKER:
 	case VHOST_FREE_WORKER:
 	case VHOST_ATTACH_VRING_WORKER:

@@ -102,6 +102,35 @@ int vhost_blk_drain(struct vhost_blk *vdev)
 }
 
 /**
+ * vhost_blk_drain_stopped - finish what stops that were killed have left
+ * @vdev: device
+ *
+ * vhost core takes a queue without a backend for idle: it stores ring addresses
+ * unchecked, and any size. Requests in flight write to the used ring through
+ * them, so it may have the device only when there are none.
+ *
+ * Context: dev.mutex held.
+ * Return: 0, or EINTR if the caller is being killed.
+ */
+int vhost_blk_drain_stopped(struct vhost_blk *vdev)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < vdev->dev.nvqs; i++) {
+		struct vhost_blk_vq *q = vdev->queues[i];
+
+		/* With dev.mutex held nobody starts it, so both only fall. */
+		if (q->vq.private_data || (is_drained(q, 0) && is_drained(q, 1)))
+			continue;
+		ret = vhost_blk_drain_vq(q);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/**
  * vhost_blk_drain_for_release - wait for everything, whatever happens
  * @vdev: all queues are stopped
  *

@@ -13,7 +13,9 @@
 #include <linux/fs.h>
 #include <linux/vhost_blk.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -208,6 +210,54 @@ static int get_base(struct server *server, unsigned int index)
 	return ret ?: (int)state.num;
 }
 
+struct stop {
+	struct server *server;
+	unsigned int index;
+};
+
+static int stop_in_clone(void *argument)
+{
+	struct stop *stop = argument;
+
+	return set_state(stop->server, VHOST_BLK_SET_VRING_RUN, stop->index, 0) ? 1 : 0;
+}
+
+/* In an uninterruptible or killable wait. */
+static bool is_waiting(pid_t pid)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	if (file)
+		fclose(file);
+	return state == 'D';
+}
+
+/* Stop a queue in another process that has our memory, and kill that while it waits. */
+static int stop_killed(struct server *server, unsigned int index)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	struct stop stop = { server, index };
+	int status;
+	pid_t pid;
+
+	pid = clone(stop_in_clone, stack + sizeof(stack), CLONE_VM | CLONE_FILES | SIGCHLD,
+		    &stop);
+	if (pid < 0)
+		return -errno;
+	while (!is_waiting(pid))
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return -EALREADY;
+	kill(pid, SIGKILL);
+	if (waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFSIGNALED(status) ? 0 : -EALREADY;
+}
+
 static int obey(struct server *server, const struct command *command)
 {
 	int argument = command->argument;
@@ -235,6 +285,10 @@ static int obey(struct server *server, const struct command *command)
 		return do_ioctl(server->vhost, VHOST_BLK_SET_WRITE_CACHE, &mode);
 	case FRONT_ATTACH_WORKER:
 		return attach_worker(server, argument);
+	case FRONT_STOP_KILLED:
+		return stop_killed(server, argument);
+	case FRONT_SET_RING:
+		return set_ring(server, &server->front->rings[argument]);
 	default:
 		return -EINVAL;
 	}
@@ -343,6 +397,16 @@ void front_vhost_stats(struct front *front, unsigned int index,
 	    read(front->link, stats, sizeof(*stats)) != sizeof(*stats))
 		err(1, "vhost process");
 	receive(front);
+}
+
+/* Until a queue has a request in flight. */
+void front_vhost_wait_popped(struct front *front, unsigned int index)
+{
+	struct vhost_blk_vring_stats stats;
+
+	do
+		front_vhost_stats(front, index, &stats);
+	while (!stats.in_flight);
 }
 
 static void must(struct front *front, int operation, int argument)

@@ -32,6 +32,7 @@ static const char help[] =
 "  log                 check the dirty log\n"
 "  hold                serve the rings until standard input ends\n"
 "  ioctls              wrong calls of /dev/vhost-blk\n"
+"  leftovers           stops that are killed; the device must be slow\n"
 "  bench               measure random I/O of --max-bytes\n"
 "\n"
 "options:\n"
@@ -296,6 +297,8 @@ static int run(struct front *front, const char *verb, int argc, char **argv)
 		return front_hold(front);
 	if (!strcmp(verb, "ioctls"))
 		return front_ioctls(front);
+	if (!strcmp(verb, "leftovers"))
+		return front_leftovers(front);
 	if (!strcmp(verb, "bench"))
 		return front_bench(front);
 	errx(2, "%s: unknown verb, or wrong arguments (--help)", verb);

@@ -225,8 +225,10 @@ uint64_t front_features(const struct front_options *options);
 int front_vhost_call(struct front *front, int operation, int argument);
 void front_vhost_stats(struct front *front, unsigned int index,
 		       struct vhost_blk_vring_stats *stats);
+void front_vhost_wait_popped(struct front *front, unsigned int index);
 enum { FRONT_RUN = 1, FRONT_STOP, FRONT_ATTACH, FRONT_DETACH, FRONT_BASE, FRONT_LOG,
-       FRONT_MEMORY, FRONT_CALL, FRONT_WRITE_CACHE, FRONT_ATTACH_WORKER };
+       FRONT_MEMORY, FRONT_CALL, FRONT_WRITE_CACHE, FRONT_ATTACH_WORKER,
+       FRONT_STOP_KILLED, FRONT_SET_RING };
 
 /* requests: one slot of guest memory each */
 
@@ -272,6 +274,7 @@ int front_log(struct front *front);
 int front_bench(struct front *front);
 int front_hold(struct front *front);
 int front_ioctls(struct front *front);
+int front_leftovers(struct front *front);
 
 /* random numbers: xorshift64* */
 uint64_t front_random(uint64_t *state);
