@@ -265,14 +265,28 @@ static long reset_owner(struct vhost_blk *vdev)
 	return 0;
 }
 
+/* Does any queue that has run stand still? */
+static bool has_stopped(const struct vhost_blk *vdev)
+{
+	unsigned int i;
+
+	for (i = 0; i < vdev->dev.nvqs; i++)
+		if (vdev->queues[i]->pool && !vdev->queues[i]->vq.private_data)
+			return true;
+	return false;
+}
+
 static long worker_ioctl(struct vhost_blk *vdev, unsigned int cmd, void __user *argp)
 {
 	/*
 	 * vhost core warns about work left on a worker that it takes from a
-	 * queue with neither backend nor kick; ours may have some after a stop.
+	 * queue with neither backend nor kick; ours may have some after a stop:
+	 * the grace period waits for those who are just queueing it.
 	 */
-	if (cmd == VHOST_ATTACH_VRING_WORKER)
+	if (cmd == VHOST_ATTACH_VRING_WORKER && has_stopped(vdev)) {
+		synchronize_rcu();
 		vhost_dev_flush(&vdev->dev);
+	}
 	return vhost_worker_ioctl(&vdev->dev, cmd, argp);
 }
 
