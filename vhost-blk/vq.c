@@ -129,7 +129,10 @@ void vhost_blk_break_ring(struct vhost_blk_vq *q, int error)
 	trace_vhost_blk_broken(q->index, error);
 }
 
-/* What a dying worker pops it may not be able to complete. */
+/*
+ * A dying worker leaves requests in the ring, for the next owner. What it pops
+ * all the same, as the signal came a moment later, is put back or goes to the reaper.
+ */
 static bool may_fetch(const struct vhost_blk_vq *q)
 {
 	return READ_ONCE(q->vq.private_data) && !READ_ONCE(q->is_broken) &&
