@@ -219,6 +219,11 @@ static int choose_socket(struct attach *a)
 		return err_report(VBLK_USAGE, path,
 				  "socket path longer than %zu bytes",
 				  sizeof(a->serving.socket) - 1);
+	if (!strncmp(path, STATE_DIR "/", strlen(STATE_DIR "/")) &&
+	    !server_owns_socket(a->name, path))
+		return err_report(VBLK_USAGE, path,
+				  "the only socket of this disk there is %s.sock",
+				  a->name);
 	strcpy(a->serving.socket, path);
 	return VBLK_OK;
 }
@@ -343,14 +348,14 @@ err_remove:
 }
 
 /* Serve a->result.d; in a process of its own unless --foreground. */
-static int start_server(struct attach *a)
+static int start_server(struct attach *a, bool takes_over)
 {
 	struct attached *r = &a->result;
 
 	if (!a->foreground)
-		return server_start(&r->d, &r->serving, &r->server);
+		return server_start(&r->d, &r->serving, takes_over, &r->server);
 	r->server = getpid();
-	return server_open(&r->d, &r->serving, &a->server);
+	return server_open(&r->d, &r->serving, takes_over, &a->server);
 }
 
 static int finish_new(struct attach *a)
@@ -365,7 +370,7 @@ static int finish_new(struct attach *a)
 	r->bytes = a->img.virtual_bytes;
 	r->is_served = !a->no_vhost;
 	r->serving = a->serving;
-	return a->no_vhost ? VBLK_OK : start_server(a);
+	return a->no_vhost ? VBLK_OK : start_server(a, false);
 }
 
 static int attach_new(struct attach *a)
@@ -401,7 +406,7 @@ static int take_over(struct attach *a, const char *name_arg)
 	if (!a->no_vhost && r->is_served && !r->server &&
 	    (!name_arg || !strcmp(name_arg, r->d.name))) {
 		ret = server_check();
-		return ret ? ret : start_server(a);
+		return ret ? ret : start_server(a, true);
 	}
 	ret = err_report(VBLK_BUSY, a->img.arg, "already attached as " DMDEV_DIR
 			 "%s", r->d.name);

@@ -12,6 +12,9 @@
 #include "out.h"
 #include "server.h"
 
+/* From the last request's end to the end of the process that had made it. */
+#define SOCKET_WAIT_MS	2000
+
 static const char help[] =
 "Usage: vblk-detach [--force] NAME|DEVICE|IMAGE...\n"
 "\n"
@@ -65,6 +68,28 @@ static int remove_device(const struct attached *a)
 	return report_busy(a, who);
 }
 
+/*
+ * A server that was killed left its socket. In our directory it goes while the
+ * claim makes the name ours; elsewhere when the device is gone, as until then the
+ * dying server may listen.
+ */
+static int remove_served(const struct attached *a)
+{
+	const char *name = a->d.name, *path = a->serving.socket;
+	bool is_own = server_owns_socket(name, path);
+	int claim, ret;
+
+	claim = state_claim(name);
+	if (is_own && claim >= 0)
+		server_unlink_socket(name, path, 0, -1);
+	ret = remove_device(a);
+	if (!ret && !is_own)
+		server_unlink_socket(name, path, SOCKET_WAIT_MS, -1);
+	if (claim >= 0)
+		close(claim);
+	return ret;
+}
+
 static int detach_locked(const char *arg, bool force)
 {
 	struct attached a;
@@ -77,10 +102,7 @@ static int detach_locked(const char *arg, bool force)
 		ret = server_stop(a.d.name, a.server);
 	if (ret)
 		return ret;
-	/* A server that was killed left its socket. */
-	if (a.is_served)
-		server_unlink_socket(a.serving.socket);
-	return remove_device(&a);
+	return a.is_served ? remove_served(&a) : remove_device(&a);
 }
 
 static int detach(const char *arg, bool force)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,6 +32,10 @@
 #define SOCKET_GROUP	"kvm"
 #define SOCKET_MODE	0660
 #define STOP_WAIT_MS	60000
+
+/* A predecessor that was killed listens until its last request is done. */
+#define SOCKET_WAIT_MS	60000
+#define SOCKET_POLL_MS	20
 
 /**
  * struct server - a disk being served
@@ -82,28 +87,47 @@ static void make_address(const char *path, struct sockaddr_un *sun)
 	       strnlen(path, sizeof(sun->sun_path) - 1));
 }
 
-static bool is_listening(const char *path)
+/* Whatever is not refused, also a socket of another type, is somebody's. */
+static bool is_in_use(const char *path)
 {
 	struct sockaddr_un sun;
 	int fd, err;
 
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return false;
+		return true;
 	make_address(path, &sun);
 	err = connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 ? errno : 0;
 	close(fd);
-	return !err || err == EAGAIN;
+	return err != ECONNREFUSED && err != ENOENT;
+}
+
+/** server_owns_socket() - is this path the disk's alone, as its name is? */
+bool server_owns_socket(const char *name, const char *path)
+{
+	char own[PATH_MAX];
+
+	snprintf(own, sizeof(own), STATE_DIR "/%s.sock", name);
+	return !strcmp(own, path);
 }
 
 /**
  * server_unlink_socket() - remove the socket that a killed server left
+ * @name: the disk; its claim is held by the caller
  * @path: the socket
+ * @wait_ms: how long somebody may go on listening
+ * @stop_fd: readable when the wait is to end, or -1
+ *
+ * A process that dies loses its claim first and its socket last, after the wait
+ * for its requests. Under the disk's own path that is nobody else's socket; for
+ * another path there is nothing but to see whether it goes.
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int server_unlink_socket(const char *path)
+int server_unlink_socket(const char *name, const char *path, int wait_ms,
+			 int stop_fd)
 {
+	struct pollfd stop = { .fd = stop_fd, .events = POLLIN };
 	struct stat st;
 
 	if (lstat(path, &st) < 0)
@@ -112,10 +136,13 @@ int server_unlink_socket(const char *path)
 	if (!S_ISSOCK(st.st_mode))
 		return err_report(VBLK_BUSY, path,
 				  "socket path in use: not a socket");
-	if (is_listening(path))
-		return err_report(VBLK_BUSY, path,
-				  "socket path in use: a process listens on it");
-	if (unlink(path) < 0)
+	while (!server_owns_socket(name, path) && is_in_use(path)) {
+		if (wait_ms <= 0 || poll(&stop, 1, SOCKET_POLL_MS) > 0)
+			return err_report(VBLK_BUSY, path,
+					  "socket path in use: a process listens on it");
+		wait_ms -= SOCKET_POLL_MS;
+	}
+	if (unlink(path) < 0 && errno != ENOENT)
 		return err_errno(errno, path, "cannot remove the old socket");
 	return VBLK_OK;
 }
@@ -150,12 +177,13 @@ static int bind_socket(int fd, const char *path)
 	return err;
 }
 
-static int open_listener(struct server *s)
+static int open_listener(struct server *s, const char *name, bool takes_over)
 {
 	const char *path = s->serving.socket;
 	int err, ret;
 
-	ret = server_unlink_socket(path);
+	ret = server_unlink_socket(name, path, takes_over ? SOCKET_WAIT_MS : 0,
+				   s->signals);
 	if (ret)
 		return ret;
 	s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
@@ -194,12 +222,13 @@ static int claim(struct server *s, const char *name)
  * server_open() - get ready to serve a disk in this process
  * @d: the device
  * @serving: how; copied
+ * @takes_over: the disk had a server before, which may not be quite gone
  * @server: set on success; server_close() is due
  *
  * Return: an exit code; what is wrong has been reported.
  */
 int server_open(const struct dmdev *d, const struct serving *serving,
-		struct server **server)
+		bool takes_over, struct server **server)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	int ret;
@@ -219,7 +248,7 @@ int server_open(const struct dmdev *d, const struct serving *serving,
 		ret = err_errno(errno, d->name, "cannot watch for signals");
 		goto err_disk;
 	}
-	ret = open_listener(s);
+	ret = open_listener(s, d->name, takes_over);
 	if (ret)
 		goto err_signals;
 	*server = s;
@@ -368,7 +397,7 @@ static int keep_only(int fd)
 }
 
 static void run_child(const struct dmdev *d, const struct serving *serving,
-		      int ready)
+		      bool takes_over, int ready)
 {
 	struct server *s = NULL;
 	int ret;
@@ -376,7 +405,7 @@ static void run_child(const struct dmdev *d, const struct serving *serving,
 	ready = keep_only(ready);
 	if (ready < 0)
 		exit(err_errno(errno, d->name, "cannot start the server"));
-	ret = server_open(d, serving, &s);
+	ret = server_open(d, serving, takes_over, &s);
 	if (!s)
 		exit(ret);
 	leave_terminal();
@@ -410,13 +439,14 @@ static int wait_ready(pid_t pid, int ready)
  * server_start() - serve a disk in a new process
  * @d: the device
  * @serving: how
+ * @takes_over: as for server_open()
  * @pid: set to the server's pid
  *
  * Return: an exit code, once the socket can be connected to; what is wrong has
  * been reported.
  */
 int server_start(const struct dmdev *d, const struct serving *serving,
-		 pid_t *pid)
+		 bool takes_over, pid_t *pid)
 {
 	int pipefd[2], ret;
 
@@ -424,7 +454,7 @@ int server_start(const struct dmdev *d, const struct serving *serving,
 		return err_errno(errno, d->name, "cannot start the server");
 	*pid = fork();
 	if (*pid == 0)
-		run_child(d, serving, pipefd[1]);
+		run_child(d, serving, takes_over, pipefd[1]);
 	close(pipefd[1]);
 	if (*pid < 0)
 		ret = err_errno(errno, d->name, "cannot start the server");

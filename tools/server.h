@@ -14,11 +14,13 @@
 struct server;
 
 int server_check(void);
-int server_unlink_socket(const char *path);
+bool server_owns_socket(const char *name, const char *path);
+int server_unlink_socket(const char *name, const char *path, int wait_ms,
+			 int stop_fd);
 int server_start(const struct dmdev *d, const struct serving *serving,
-		 pid_t *pid);
+		 bool takes_over, pid_t *pid);
 int server_open(const struct dmdev *d, const struct serving *serving,
-		struct server **server);
+		bool takes_over, struct server **server);
 int server_run(struct server *server);
 void server_close(struct server *server);
 int server_stop(const char *name, pid_t pid);

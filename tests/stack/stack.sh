@@ -42,12 +42,13 @@ has_no_server()
 	[ -z "$(server_pid)" ]
 }
 
-# start_server: a new server takes the disk over; sets SERVER to its pid. Refused as long as the old one lives.
+# start_server: a new server takes the disk over; sets SERVER to its pid. Refused as long as the old one lives, not
+# while what is left of it waits for requests.
 start_server()
 {
 	local said
 
-	said=$(vblk-attach --json "$IMAGE" "$NAME" 2>"$TMP/attach.err") || return
+	said=$(vblk-attach --json "$IMAGE" "$NAME") || return
 	[[ $said =~ \"server_pid\":\ ([0-9]+) ]] || fail "no server in: $said"
 	SERVER=${BASH_REMATCH[1]}
 }
@@ -56,7 +57,8 @@ start_server()
 kill_server()
 {
 	kill -KILL "$SERVER" || fail "the server is gone"
-	wait_until 60 start_server
+	wait_until 60 has_no_server
+	start_server || fail "no server takes over"
 }
 
 # guest_fio NAME ARG...: fio on the guest's disk; it verifies what it wrote.
