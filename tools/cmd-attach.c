@@ -81,7 +81,7 @@ static const struct option options[] = {
 /**
  * struct attach - one attach on its way
  * @img: the image
- * @name: of the device; the user's, or made from the image's file name
+ * @name: of a new device; the user's, or made from the image's file name
  * @serving: how it is to be served; unused with @no_vhost
  * @socket_arg: the user's socket path, or NULL
  * @cache_mb: 0 for the target's own default
@@ -184,22 +184,27 @@ static int check_name(const char *name)
 	return VBLK_OK;
 }
 
-static int choose_name(struct attach *a, const char *arg)
+static int take_name(struct attach *a, const char *arg)
 {
-	static const char suffix[] = ".qcow2";
-	const char *base = strrchr(a->img.path, '/');
-	size_t len;
-
-	if (!arg)
-		arg = base ? base + 1 : a->img.path;
 	if (strlen(arg) >= sizeof(a->name))
 		return err_report(VBLK_USAGE, arg, "name too long");
 	strcpy(a->name, arg);
-	len = strlen(a->name);
-	if (base && !strcmp(arg, base + 1) && len >= sizeof(suffix) &&
-	    !strcmp(a->name + len - strlen(suffix), suffix))
-		a->name[len - strlen(suffix)] = '\0';
 	return check_name(a->name);
+}
+
+/* The image's file name without .qcow2. */
+static int derive_name(struct attach *a)
+{
+	static const char suffix[] = ".qcow2";
+	const char *base = strrchr(a->img.path, '/');
+	char name[PATH_MAX];
+	size_t len;
+
+	strcpy(name, base ? base + 1 : a->img.path);
+	len = strlen(name);
+	if (len >= sizeof(suffix) && !strcmp(name + len - strlen(suffix), suffix))
+		name[len - strlen(suffix)] = '\0';
+	return take_name(a, name);
 }
 
 static int choose_socket(struct attach *a)
@@ -219,23 +224,26 @@ static int choose_socket(struct attach *a)
 		return err_report(VBLK_USAGE, path,
 				  "socket path longer than %zu bytes",
 				  sizeof(a->serving.socket) - 1);
+	strcpy(a->serving.socket, path);
+	return VBLK_OK;
+}
+
+static int check_socket(const struct attach *a)
+{
+	const char *path = a->serving.socket;
+
 	if (!strncmp(path, STATE_DIR "/", strlen(STATE_DIR "/")) &&
 	    !server_owns_socket(a->name, path))
 		return err_report(VBLK_USAGE, path,
 				  "the only socket of this disk there is %s.sock",
 				  a->name);
-	strcpy(a->serving.socket, path);
 	return VBLK_OK;
 }
 
-static int choose_serving(struct attach *a)
+static void choose_serving(struct attach *a)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	if (a->serial_arg && strlen(a->serial_arg) > SERIAL_BYTES)
-		return err_report(VBLK_USAGE, a->serial_arg,
-				  "serial number longer than %u bytes",
-				  SERIAL_BYTES);
 	snprintf(a->serving.serial, sizeof(a->serving.serial), "%.*s",
 		 SERIAL_BYTES, a->serial_arg ? a->serial_arg : a->name);
 	strcpy(a->serving.image, a->img.path);
@@ -244,7 +252,32 @@ static int choose_serving(struct attach *a)
 			cpus > MAX_DEFAULT_QUEUES ? MAX_DEFAULT_QUEUES : cpus;
 	if (!a->serving.queue_size)
 		a->serving.queue_size = DEFAULT_QUEUE_SIZE;
-	return choose_socket(a);
+}
+
+/* What the user gave; the rest is chosen for a new device only. */
+static int check_args(struct attach *a, const char *name_arg)
+{
+	int ret = name_arg ? take_name(a, name_arg) : VBLK_OK;
+
+	if (!ret && a->serial_arg && strlen(a->serial_arg) > SERIAL_BYTES)
+		ret = err_report(VBLK_USAGE, a->serial_arg,
+				 "serial number longer than %u bytes",
+				 SERIAL_BYTES);
+	if (!ret && a->socket_arg)
+		ret = choose_socket(a);
+	return ret;
+}
+
+static int choose_rest(struct attach *a)
+{
+	int ret = *a->name ? VBLK_OK : derive_name(a);
+
+	if (ret || a->no_vhost)
+		return ret;
+	choose_serving(a);
+	if (!a->socket_arg)
+		ret = choose_socket(a);
+	return ret ? ret : check_socket(a);
 }
 
 /* Everything that can be told without touching the image or the kernel. */
@@ -377,7 +410,9 @@ static int attach_new(struct attach *a)
 {
 	int ret;
 
-	ret = check_host(a);
+	ret = choose_rest(a);
+	if (!ret)
+		ret = check_host(a);
 	if (ret)
 		return ret;
 	ret = image_open(&a->img, a->read_only);
@@ -484,9 +519,7 @@ int cmd_attach(int argc, char **argv)
 
 	ret = image_identify(&a.img, argv[optind]);
 	if (!ret)
-		ret = choose_name(&a, name_arg);
-	if (!ret && !a.no_vhost)
-		ret = choose_serving(&a);
+		ret = check_args(&a, name_arg);
 	if (!ret)
 		ret = dmdev_init();
 	if (!ret)
