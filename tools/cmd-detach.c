@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vblk-detach: who uses it? -> stop the server -> remove the device. */
 #include <getopt.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +15,10 @@
 
 /* From the last request's end to the end of the process that had made it. */
 #define SOCKET_WAIT_MS	2000
+
+/* Others may look at the device for so long before it counts as in use. */
+#define HOLDER_WAIT_MS	3000
+#define HOLDER_POLL_MS	50
 
 static const char help[] =
 "Usage: vblk-detach [--force] NAME|DEVICE|IMAGE...\n"
@@ -35,6 +40,27 @@ static int report_busy(const struct attached *a, const char *what)
 	return err_report(VBLK_BUSY, a->d.name, "in use: %s", what);
 }
 
+/*
+ * Somebody whom holder_of_device() does not see: a mount in another namespace or
+ * by a file system that hides its device, a user in the kernel. The server has
+ * the device open, and the kernel for the guest; udev looks for a moment.
+ */
+static bool has_hidden_holder(const struct attached *a)
+{
+	struct dmdev d = a->d;
+	int expected = (a->server ? 1 : 0) + (a->guest ? 1 : 0);
+	int waited_ms;
+
+	for (waited_ms = 0; d.open_count > expected; waited_ms += HOLDER_POLL_MS) {
+		if (waited_ms >= HOLDER_WAIT_MS)
+			return true;
+		poll(NULL, 0, HOLDER_POLL_MS);
+		if (dmdev_find_uuid(a->d.uuid, &d))
+			return false;
+	}
+	return false;
+}
+
 static int check_unused(const struct attached *a, bool force)
 {
 	char who[512];
@@ -42,6 +68,9 @@ static int check_unused(const struct attached *a, bool force)
 
 	if (holder_of_device(a->d.dev, a->server, who, sizeof(who)))
 		return report_busy(a, who);
+	/* Without a server nothing is lost when the kernel finds it busy. */
+	if (a->server && has_hidden_holder(a))
+		return report_busy(a, "a mount in another namespace, or the kernel, has it open");
 	if (!a->guest || force)
 		return VBLK_OK;
 	snprintf(who, sizeof(who), "a guest is connected, process %d",

@@ -94,6 +94,7 @@ static int run_info(struct dm_task *dmt, struct dmdev *d)
 	copy_string(d->name, sizeof(d->name), dm_task_get_name(dmt));
 	copy_string(d->uuid, sizeof(d->uuid), dm_task_get_uuid(dmt));
 	d->dev = makedev(info.major, info.minor);
+	d->open_count = info.open_count;
 	d->is_live = info.live_table;
 	d->is_read_only = info.read_only;
 	return 0;

@@ -16,6 +16,7 @@
  * @name: name under /dev/mapper
  * @uuid: DMDEV_PREFIX and the identity of the image
  * @dev: device number
+ * @open_count: how many have it open, mounts and the kernel among them
  * @is_live: has an active table
  * @is_read_only: the table is read-only
  */
@@ -23,6 +24,7 @@ struct dmdev {
 	char name[128];
 	char uuid[129];
 	dev_t dev;
+	int open_count;
 	bool is_live;
 	bool is_read_only;
 };
