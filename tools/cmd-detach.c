@@ -119,34 +119,41 @@ static int remove_served(const struct attached *a)
 	return ret;
 }
 
-static int detach_locked(const char *arg, bool force)
+static int detach_locked(struct attached *a, bool force)
 {
-	struct attached a;
 	int ret;
 
-	ret = attached_find(arg, &a);
-	if (!ret)
-		ret = check_unused(&a, force);
-	if (!ret && a.server)
-		ret = server_stop(a.d.name, a.server);
+	ret = check_unused(a, force);
+	if (!ret && a->server)
+		ret = server_stop(a->d.name, a->server);
 	if (ret)
 		return ret;
-	return a.is_served ? remove_served(&a) : remove_device(&a);
+	return a->is_served ? remove_served(a) : remove_device(a);
 }
 
 static int detach(const char *arg, bool force)
 {
+	char uuid[sizeof(((struct dmdev *)0)->uuid)];
 	struct attached a;
 	int lock, ret;
 
-	ret = attached_find(arg, &a);
-	if (ret)
-		return ret;
-	lock = state_lock(a.d.uuid);
-	if (lock < 0)
-		return err_errno(-lock, STATE_DIR, "cannot lock");
-	ret = detach_locked(arg, force);
-	state_unlock(a.d.uuid, lock);
+	for (;;) {
+		ret = attached_find(arg, &a);
+		if (ret)
+			return ret;
+		strcpy(uuid, a.d.uuid);
+		lock = state_lock(uuid);
+		if (lock < 0)
+			return err_errno(-lock, STATE_DIR, "cannot lock");
+		/* While we waited, the name may have become another image's. */
+		ret = attached_find(arg, &a);
+		if (ret || !strcmp(uuid, a.d.uuid))
+			break;
+		state_unlock(uuid, lock);
+	}
+	if (!ret)
+		ret = detach_locked(&a, force);
+	state_unlock(uuid, lock);
 	return ret;
 }
 
