@@ -362,7 +362,10 @@ static int create_device(struct attach *a)
 		return err_errno(-err, a->name, "cannot create the device");
 
 	/* Before the table, so that whoever finds one knows who serves it. */
-	if (!a->no_vhost) {
+	if (a->no_vhost) {
+		/* What the name's last disk may have left. */
+		state_forget(a->name);
+	} else {
 		err = state_save(a->name, &a->serving);
 		if (err) {
 			ret = err_errno(-err, STATE_DIR, "cannot write");
