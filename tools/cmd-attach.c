@@ -85,6 +85,7 @@ static const struct option options[] = {
  * @serving: how it is to be served; unused with @no_vhost
  * @socket_arg: the user's socket path, or NULL
  * @cache_mb: 0 for the target's own default
+ * @is_new: the device is ours, not one of before
  * @server: opened in this process; only with @foreground
  * @result: what is printed in the end
  */
@@ -100,6 +101,7 @@ struct attach {
 	bool foreground;
 	bool help;
 	enum out_format format;
+	bool is_new;
 	struct server *server;
 	struct attached result;
 };
@@ -409,6 +411,12 @@ static int finish_new(struct attach *a)
 	return a->no_vhost ? VBLK_OK : start_server(a, false);
 }
 
+static void remove_new(struct attach *a)
+{
+	state_forget(a->name);
+	dmdev_remove(a->name);
+}
+
 static int attach_new(struct attach *a)
 {
 	int ret;
@@ -426,11 +434,35 @@ static int attach_new(struct attach *a)
 	if (ret)
 		return ret;
 
+	a->is_new = true;
 	ret = finish_new(a);
-	if (ret) {
-		state_forget(a->name);
-		dmdev_remove(a->name);
-	}
+	if (ret)
+		remove_new(a);
+	return ret;
+}
+
+/*
+ * Nobody was told where the disk is. A new process that took a disk over goes
+ * on: a guest may wait for it.
+ */
+static void undo(struct attach *a)
+{
+	if (a->server)
+		server_close(a->server);
+	else if (a->is_new && a->result.server)
+		server_stop(a->name, a->result.server);
+	if (a->is_new)
+		remove_new(a);
+}
+
+static int report_result(struct attach *a)
+{
+	int ret;
+
+	out_attached(&a->result, a->format);
+	ret = out_flush();
+	if (ret)
+		undo(a);
 	return ret;
 }
 
@@ -470,7 +502,7 @@ static int attach_locked(struct attach *a, const char *name_arg)
 	return attach_new(a);
 }
 
-/* Killing an attach half-way by ^C would leave half of it behind. */
+/* Killing an attach half-way by ^C, or by a closed pipe, would leave half of it. */
 static void block_signals(void)
 {
 	sigset_t set;
@@ -480,6 +512,7 @@ static void block_signals(void)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
 }
 
 static int attach(struct attach *a, const char *name_arg)
@@ -491,16 +524,13 @@ static int attach(struct attach *a, const char *name_arg)
 		return err_errno(-lock, STATE_DIR, "cannot lock");
 	block_signals();
 	ret = attach_locked(a, name_arg);
+	if (!ret)
+		ret = report_result(a);
 	state_unlock(a->img.uuid, lock);
-	if (ret)
+	if (ret || !a->server)
 		return ret;
-
-	out_attached(&a->result, a->format);
-	ret = out_flush();
-	if (a->server) {
-		ret = server_run(a->server);
-		server_close(a->server);
-	}
+	ret = server_run(a->server);
+	server_close(a->server);
 	return ret;
 }
 
