@@ -147,33 +147,42 @@ int server_unlink_socket(const char *name, const char *path, int wait_ms,
 	return VBLK_OK;
 }
 
-/* Root and the group of those who may use KVM, before anybody can connect. */
-static int open_to_group(const char *path)
+/*
+ * Bind so that the socket is there for root and the group of those who may use
+ * KVM from its first moment. Nothing is done to it by name afterwards: in
+ * somebody else's directory the name may be another file's by then.
+ */
+static int bind_for_group(int fd, const struct sockaddr_un *sun)
 {
 	struct group *group = getgrnam(SOCKET_GROUP);
+	gid_t own = getegid();
+	mode_t mask;
+	int err;
 
-	if (group && chown(path, -1, group->gr_gid) < 0)
+	if (group && setegid(group->gr_gid) < 0)
 		return -errno;
-	return chmod(path, SOCKET_MODE) < 0 ? -errno : 0;
+	mask = umask(0777 & ~SOCKET_MODE);
+	err = bind(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0 ?
+		-errno : 0;
+	umask(mask);
+	if (group && setegid(own) < 0 && !err)
+		err = -errno;
+	return err;
 }
 
 static int bind_socket(int fd, const char *path)
 {
 	struct sockaddr_un sun;
-	mode_t mask;
 	int err;
 
 	make_address(path, &sun);
-	mask = umask(0177);
-	err = bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 ? -errno : 0;
-	umask(mask);
+	err = bind_for_group(fd, &sun);
 	if (err)
 		return err;
-	err = open_to_group(path);
-	if (!err && listen(fd, 1) < 0)
-		err = -errno;
-	if (err)
-		unlink(path);
+	if (listen(fd, 1) == 0)
+		return 0;
+	err = -errno;
+	unlink(path);
 	return err;
 }
 
