@@ -27,6 +27,7 @@
 #ifndef DM_QCOW2_METACACHE_H
 #define DM_QCOW2_METACACHE_H
 
+#include <linux/cache.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
@@ -98,7 +99,9 @@ struct qcow2_mpage {
 	spinlock_t lock;
 	u64 data_seq;
 	u8 kind;
-	struct list_head lru;
+
+	/* Written on behalf of other pages, so not beside what look-ups read. */
+	struct list_head lru ____cacheline_aligned_in_smp;
 	struct list_head dirty;
 	struct list_head writeback;
 	struct rcu_head rcu;
@@ -112,46 +115,48 @@ struct qcow2_mpage {
 
 /**
  * struct qcow2_metacache - all metadata pages of an image
- * @pages: the pages by kind and index; RCU for look-ups, @lru_lock for changes
  * @recent: L2 pages by the low bits of their index, the latest of each: spares
  *	most look-ups the way through @pages. RCU for look-ups, @lru_lock for changes.
- * @tables: host clusters that hold cached L2 tables or refcount blocks; the value
- *	tells which table. Changed under @lru_lock.
  * @table_filter: bit number N is set if a cluster N, modulo the size, was in @tables
  *	at any time: most clusters of data need no look-up there
+ * @hits: look-ups of the hot path that found their page, per CPU
+ * @limit: number of pages that the cache may hold
+ * @shrinker: gives clean pages back under memory pressure
+ * @pages: the pages by kind and index; RCU for look-ups, @lru_lock for changes
+ * @tables: host clusters that hold cached L2 tables or refcount blocks; the value
+ *	tells which table. Changed under @lru_lock.
  * @table_mutex: serialise loading and allocating of tables, hashed by table; one
  *	set for L1 and refcount table, one for what they point at
  * @lru_lock: protects @lru, @nr_pages, and insertion and removal
  * @lru: all pages, oldest first
  * @nr_pages: number of pages
- * @limit: number of pages that the cache may hold
  * @walk_lock: held while all tables are walked, and while the refcount table moves
  * @dirty_lock: protects @dirty and @nr_dirty
  * @dirty: dirty pages by kind
  * @nr_dirty: number of dirty L1 and L2 pages
  * @wait: woken when pages become clean
- * @hits: look-ups of the hot path that found their page, per CPU
  * @misses: look-ups that had to load a page
- * @shrinker: gives clean pages back under memory pressure
  */
 struct qcow2_metacache {
-	struct xarray pages[QCOW2_NR_META_KINDS];
+	/* Every request reads these on every CPU; none is written while there is I/O. */
 	struct qcow2_mpage __rcu **recent;
-	struct xarray tables;
 	unsigned long *table_filter;
+	unsigned long __percpu *hits;
+	unsigned long limit;
+	struct shrinker *shrinker;
+
+	struct xarray pages[QCOW2_NR_META_KINDS] ____cacheline_aligned_in_smp;
+	struct xarray tables;
 	struct mutex table_mutex[2][QCOW2_TABLE_MUTEXES];
 	spinlock_t lru_lock;
 	struct list_head lru;
 	unsigned long nr_pages;
-	unsigned long limit;
 	struct mutex walk_lock;
 	spinlock_t dirty_lock;
 	struct list_head dirty[QCOW2_NR_META_KINDS];
 	unsigned long nr_dirty;
 	wait_queue_head_t wait;
-	unsigned long __percpu *hits;
 	atomic_long_t misses;
-	struct shrinker *shrinker;
 };
 
 /**

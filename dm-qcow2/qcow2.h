@@ -92,9 +92,9 @@ struct qcow2_commit {
  * @reftable_clusters: its size; the space thread writes it
  * @cache_mb: of the table line
  * @no_space_error: of the table line, or the last message
- * @cache: metadata pages
  * @inflight: read side from the look-up of a host cluster to the end of the I/O
  *	on it; a dropped cluster is not reused before a grace period
+ * @cache: metadata pages
  * @copy_mutex: serialise copies of a cluster before a write, hashed by cluster
  * @commit: see there
  * @space: see there
@@ -105,6 +105,7 @@ struct qcow2_commit {
  * @sync_lock: serialises barriers, so that an error is seen by all behind it
  */
 struct qcow2 {
+	/* Down to the first fields of the cache: read by every request, hardly ever written. */
 	struct qcow2_geometry geo;
 	struct dm_target *ti;
 	struct qcow2_layer layer;
@@ -114,8 +115,8 @@ struct qcow2 {
 	u32 reftable_clusters;
 	u32 cache_mb;
 	bool no_space_error;
-	struct qcow2_metacache cache;
 	struct srcu_struct inflight;
+	struct qcow2_metacache cache;
 	struct mutex copy_mutex[QCOW2_COPY_MUTEXES];
 	struct qcow2_commit commit;
 	struct qcow2_space space;
