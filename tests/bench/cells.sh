@@ -4,14 +4,17 @@
 
 ROWS=(
 	ram linear raw-xfs raw-ext4 loop-xfs loop-ext4 qcow2-bdev qcow2-xfs qcow2-ext4 nbd-xfs
-	vhost-ram vhost-qcow2-bdev vhost-qcow2-xfs
+	qcow2-bdev-1g qcow2-bdev-16t
+	vhost-ram vhost-qcow2-bdev vhost-qcow2-xfs vhost-ram-4q vhost-qcow2-bdev-4q vhost-qcow2-xfs-4q
 )
 
-# has_cell ROW WORKLOAD: a device without an image has nothing to allocate.
+# has_cell ROW WORKLOAD: a device without an image has nothing to allocate; variants are there for what is mapped,
+# and those of size to be attached.
 has_cell()
 {
 	case $1/$2 in
-	ram/allocate-*|linear/allocate-*|vhost-*/allocate-*) return 1 ;;
+	*-1g/attach|*-16t/attach) ;;
+	*/attach|ram/allocate-*|linear/allocate-*|vhost-ram/allocate-*|*-[0-9]*/allocate-*) return 1 ;;
 	esac
 }
 

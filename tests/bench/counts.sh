@@ -30,7 +30,7 @@ counts_of()
 has_fsyncs()
 {
 	case $1/$2 in
-	qcow2-xfs/*-flush-*|qcow2-ext4/*-flush-*|nbd-xfs/*-flush-*) ;;
+	qcow2-xfs/*-flush-*|qcow2-ext4/*-flush-*|nbd-xfs/*-flush-*|vhost-qcow2-xfs/*-flush-*) ;;
 	*) return 1 ;;
 	esac
 }
@@ -40,7 +40,7 @@ blocks_of()
 	local options
 
 	options=$(row_options "$1")
-	echo "${options:-4096}" | sed 's/--count=//'
+	[[ $options =~ --count=([0-9]+) ]] && echo "${BASH_REMATCH[1]}" || echo 4096
 }
 
 # The RAM disk keeps no statistics, a mapped device on it does.
@@ -73,4 +73,23 @@ count_fsyncs_end()
 	awk '/common_pid:/ && !/io-cost/ { sum += $NF } END { print sum + 0 }' "$TRACING/events/bench/fsync/hist"
 	echo '!hist:keys=common_pid.execname' >"$TRACING/events/bench/fsync/trigger"
 	echo >"$TRACING/kprobe_events"
+}
+
+# memory_of: KiB that a detach gives back. The device is in use no more, and gone then; what else there is of the row
+# is not.
+memory_of()
+{
+	local attached
+
+	attached=$(kernel_memory)
+	detach_left
+	# Pages go after a grace period.
+	sleep 2
+	echo $((attached - $(kernel_memory)))
+}
+
+# kernel_memory: in KiB, what the kernel has allocated for itself and not for the contents of files or RAM disks.
+kernel_memory()
+{
+	awk '/^(Slab|VmallocUsed|Percpu):/ { sum += $2 } END { print sum }' /proc/meminfo
 }

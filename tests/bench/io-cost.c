@@ -33,6 +33,7 @@ static const char help[] =
 "  --count=N         I/Os in a round (4096)\n"
 "  --rounds=N        how many, the first one not counted (4)\n"
 "  --spacing=BYTES   one block in each so many bytes (4096)\n"
+"  --last=BYTES      use only the end of the file\n"
 "  --flush-every=N   wait for N writes, then flush (never)\n"
 "  --to-the-end      one round, which is counted; it ends when all is flushed ...\n"
 "  --detach=HOW      ... and detached: dm:NAME or nbd:PID\n"
@@ -47,6 +48,7 @@ static struct {
 	unsigned int count;
 	unsigned int rounds;
 	uint64_t spacing;
+	uint64_t last;
 	unsigned int flush_every;
 	bool is_to_the_end;
 	const char *detach;
@@ -80,9 +82,11 @@ static uint64_t size_of(int fd)
 /* One block in each place, the places in random order; their number in *nr. */
 static uint64_t *choose_offsets(int fd, uint64_t *nr)
 {
-	uint64_t i, *offsets;
+	uint64_t i, *offsets, size = size_of(fd), first = 0;
 
-	*nr = size_of(fd) / options.spacing;
+	if (options.last && options.last < size)
+		first = size - options.last;
+	*nr = (size - first) / options.spacing;
 	if (*nr < options.count)
 		errx(2, "%s: has %llu places only", options.file, (unsigned long long)*nr);
 	offsets = calloc(*nr, sizeof(*offsets));
@@ -92,7 +96,7 @@ static uint64_t *choose_offsets(int fd, uint64_t *nr)
 		uint64_t other = random_below(i + 1);
 
 		offsets[i] = offsets[other];
-		offsets[other] = i * options.spacing + random_below(options.spacing / BLOCK) * BLOCK;
+		offsets[other] = first + i * options.spacing + random_below(options.spacing / BLOCK) * BLOCK;
 	}
 	return offsets;
 }
@@ -195,7 +199,7 @@ static uint64_t number(const char *text)
 	return value;
 }
 
-enum { WRITE = 256, DEPTH, COUNT, ROUNDS, SPACING, FLUSH_EVERY, TO_THE_END, DETACH, MARK, HELP };
+enum { WRITE = 256, DEPTH, COUNT, ROUNDS, SPACING, LAST, FLUSH_EVERY, TO_THE_END, DETACH, MARK, HELP };
 
 static const struct option long_options[] = {
 	{ "write", no_argument, NULL, WRITE },
@@ -203,6 +207,7 @@ static const struct option long_options[] = {
 	{ "count", required_argument, NULL, COUNT },
 	{ "rounds", required_argument, NULL, ROUNDS },
 	{ "spacing", required_argument, NULL, SPACING },
+	{ "last", required_argument, NULL, LAST },
 	{ "flush-every", required_argument, NULL, FLUSH_EVERY },
 	{ "to-the-end", no_argument, NULL, TO_THE_END },
 	{ "detach", required_argument, NULL, DETACH },
@@ -228,6 +233,9 @@ static void set_option(int option)
 		return;
 	case SPACING:
 		options.spacing = number(optarg);
+		return;
+	case LAST:
+		options.last = number(optarg);
 		return;
 	case FLUSH_EVERY:
 		options.flush_every = number(optarg);

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# The rows: what a disk of $BENCH_MIB is made of, on a RAM disk. A row is named [vhost-]KIND[-PLACE].
+# The rows: what a disk of $BENCH_MIB is made of, on a RAM disk. A row is named [vhost-]KIND[-PLACE][-VARIANT].
 #
 #     KIND   linear  dm-linear              raw    a raw file      loop  a loop device on a raw file
 #            qcow2   dm-qcow2               nbd    qemu-nbd        ram   the RAM disk itself
 #     PLACE  bdev    the RAM disk           xfs, ext4   a file on it
+#     VARIANT  1g, 16t   the image is that large; only the end of it, $BENCH_MIB, is used
+#              4q        four queues, each with a worker, instead of one
 #
 # Sourced after tests/lib/test.sh. row_make sets DEV, the path to do I/O on, and DETACH, what io-cost needs to end
 # its use; row_remove takes away what is left. There is no udev: it would run when it pleases.
@@ -12,10 +14,10 @@
 BENCH_MIB=256
 RAM_MIB=448
 IMAGE_MNT=$TMP/mnt
-TEMPLATE=$TMP/template.qcow2
 LOWER=/dev/ram0
 DEV=
 DETACH=
+SIZE_MIB=$BENCH_MIB
 
 # rows_prepare: stop what would disturb, make the RAM disk and fill it, so that its memory is there.
 rows_prepare()
@@ -26,7 +28,6 @@ rows_prepare()
 	requires_module dm-mod loop xfs ext4 dm-qcow2 vhost_blk
 	run modprobe brd rd_nr=1 rd_size=$((RAM_MIB * 1024)) max_part=0
 	run modprobe nbd nbds_max=1 max_part=0
-	run qemu-img create -q -f qcow2 "$TEMPLATE" ${BENCH_MIB}M
 	mkdir -p "$IMAGE_MNT"
 	dd if=/dev/zero of=/dev/ram0 bs=1M oflag=direct status=none 2>/dev/null
 }
@@ -42,9 +43,28 @@ kind_of()
 place_of()
 {
 	case $1 in
-	*-xfs) echo xfs ;;
-	*-ext4) echo ext4 ;;
+	*-xfs|*-xfs-*) echo xfs ;;
+	*-ext4|*-ext4-*) echo ext4 ;;
 	*) echo bdev ;;
+	esac
+}
+
+# size_of ROW: in MiB. What is used of it is the last $BENCH_MIB.
+size_of()
+{
+	case $1 in
+	*-1g) echo 1024 ;;
+	*-16t) echo $((16 << 20)) ;;
+	*) echo $BENCH_MIB ;;
+	esac
+}
+
+# queues_of ROW
+queues_of()
+{
+	case $1 in
+	*-4q) echo 4 ;;
+	*) echo 1 ;;
 	esac
 }
 
@@ -65,7 +85,10 @@ place_make()
 image_make()
 {
 	case $1 in
-	qcow2|nbd) run dd if="$TEMPLATE" of="$IMAGE" bs=64K conv=notrunc,fsync status=none ;;
+	qcow2|nbd)
+		[ -e "$TMP/template$SIZE_MIB" ] || run qemu-img create -q -f qcow2 "$TMP/template$SIZE_MIB" "${SIZE_MIB}M"
+		run dd if="$TMP/template$SIZE_MIB" of="$IMAGE" bs=64K conv=notrunc,fsync status=none
+		;;
 	raw|loop) run fallocate -l ${BENCH_MIB}M "$IMAGE" ;;
 	esac
 }
@@ -85,7 +108,7 @@ attach()
 
 attach_dm()
 {
-	run dmsetup create bench --table "0 $((BENCH_MIB * 2048)) $*"
+	run dmsetup create bench --table "0 $((SIZE_MIB * 2048)) $*"
 	DEV=/dev/mapper/bench
 	DETACH=dm:bench
 }
@@ -121,7 +144,8 @@ detach_left()
 # fill: write every block once, so that all of them are mapped, and attach anew.
 fill()
 {
-	run dd if=/dev/zero of="$DEV" bs=1M count=$BENCH_MIB oflag=direct conv=notrunc,fsync status=none
+	run dd if=/dev/zero of="$DEV" bs=1M count=$BENCH_MIB seek=$((SIZE_MIB - BENCH_MIB)) oflag=direct \
+		conv=notrunc,fsync status=none
 	detach_left
 	attach "$1"
 }
@@ -133,6 +157,7 @@ row_make()
 
 	kind=$(kind_of "$1")
 	place=$(place_of "$1")
+	SIZE_MIB=$(size_of "$1")
 	place_make "$place"
 	image_make "$kind"
 	attach "$kind"

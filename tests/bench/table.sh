@@ -35,7 +35,7 @@ print_block()
 		cell[$1, $2] = sprintf("%.0f (%.2f%%)", $3, $4)
 	}
 	function line(row,    i, text) {
-		printf "%-16s", row
+		printf "%-27s", row
 		for (i = 1; i <= nr; i++) {
 			text = row == title ? name[i] : (row, name[i]) in cell ? cell[row, name[i]] : "-"
 			if (name[i] in has)
@@ -60,8 +60,12 @@ print_counts()
 {
 	awk '
 	NR == 1 { print "\ncounted" }
-	{ what = $3 == "bytes" ? "bytes written below per byte" : "fsyncs of the image per flush" }
-	{ printf "%-16s %-21s %10.3f  %s\n", $1, $2, $4, what }'
+	BEGIN {
+		what["bytes"] = "bytes written below per byte"
+		what["fsyncs"] = "fsyncs of the image per flush"
+		what["memory"] = "KiB that the attached image takes"
+	}
+	{ printf "%-27s %-21s %10.3f  %s\n", $1, $2, $4, what[$3] }'
 }
 
 # compare CELLS COUNTS: the targets of which both sides were measured, as lines "CELL AGAINST RATIO LIMIT ok|missed".
@@ -81,8 +85,8 @@ compare()
 print_targets()
 {
 	awk '
-	NR == 1 { printf "\n%-38s %-28s %7s %7s\n", "target", "against", "ratio", "limit" }
-	{ printf "%-38s %-28s %7.3f %7s  %s\n", $1, $2, $3, $4, $5 }'
+	NR == 1 { printf "\n%-40s %-40s %7s %7s\n", "target", "against", "ratio", "limit" }
+	{ printf "%-40s %-40s %7.3f %7s  %s\n", $1, $2, $3, $4, $5 }'
 }
 
 # print_json CELLS COUNTS TARGETS: all of it for programs.

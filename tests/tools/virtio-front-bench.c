@@ -3,22 +3,29 @@
  * Measure: random reads and writes of one size at a constant depth.
  *
  * Prints nanoseconds and the counts of what the data path did for each request,
- * so that runs under instruction counting give its cost.
+ * so that runs under instruction counting give its cost. What goes on behind the last
+ * request is counted --to-the-end: see tests/bench/io-cost.c, which has it too.
  */
 #define _GNU_SOURCE
 #include <err.h>
+#include <limits.h>
 #include <linux/vhost_blk.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "tests/bench/detach.h"
+#include "tests/bench/idle.h"
 #include "virtio-front.h"
 
 struct worker {
 	struct front *front;
 	struct front_ring *ring;
 	struct front_slot *slots;
+	uint64_t *places;	/* of writes that have one each, or NULL */
+	unsigned long nr_places;
 	uint64_t random;
 	uint64_t deadline_ns;
+	unsigned long nr_sent;
 	unsigned long nr_done;
 	uint32_t *latencies;
 	unsigned long nr_latencies;
@@ -27,18 +34,27 @@ struct worker {
 
 #define MAX_LATENCIES	1000000UL
 
+static uint64_t choose_offset(struct worker *worker)
+{
+	const struct front_options *options = &worker->front->options;
+	uint64_t span = options->span ?: worker->front->capacity * FRONT_SECTOR;
+
+	if (worker->places)
+		return worker->places[worker->nr_sent % worker->nr_places];
+	return front_random(&worker->random) % (span / options->max_bytes) * options->max_bytes;
+}
+
 static void send_one(struct worker *worker, struct front_slot *slot)
 {
 	struct front *front = worker->front;
-	uint32_t bytes = front->options.max_bytes;
-	uint64_t span = front->options.span ?: front->capacity * FRONT_SECTOR;
-	uint64_t block = front_random(&worker->random) % (span / bytes);
+	uint64_t offset = choose_offset(worker);
 	bool is_write = front_random(&worker->random) % 100 <
 			front->options.write_percent;
 
+	worker->nr_sent++;
 	slot->started_ns = front_now_ns();
 	front_submit(front, slot, is_write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
-		     block * (bytes / FRONT_SECTOR), bytes);
+		     offset / FRONT_SECTOR, front->options.max_bytes);
 }
 
 static void take_one(struct worker *worker, struct front_slot *slot, uint64_t now)
@@ -50,36 +66,49 @@ static void take_one(struct worker *worker, struct front_slot *slot, uint64_t no
 	worker->nr_done++;
 }
 
-static bool is_over(const struct worker *worker, uint64_t now, unsigned long limit)
+/* Like a driver under load: take all that is there, refill, kick once. Ends idle. */
+static void do_until(struct worker *worker, unsigned long limit)
 {
-	return limit ? worker->nr_done >= limit : now >= worker->deadline_ns;
-}
+	unsigned int in_flight = 0;
+	uint64_t now = 0;
 
-/* Like a driver under load: take all that is there, refill, kick once. */
-static void *work(void *argument)
-{
-	struct worker *worker = argument;
-	struct front_options *options = &worker->front->options;
-	unsigned long limit = options->operations / options->nr_queues;
-	unsigned int i, in_flight = options->depth;
-
-	for (i = 0; i < options->depth; i++)
-		send_one(worker, &worker->slots[i]);
+	while (in_flight < worker->front->options.depth && worker->nr_sent < limit)
+		send_one(worker, &worker->slots[in_flight++]);
 	front_ring_kick(worker->ring);
 	while (in_flight) {
 		struct front_slot *slot = front_next(worker->ring, NULL);
-		uint64_t now = front_now_ns();
 
+		now = front_now_ns();
 		for (; slot; slot = front_ring_get(worker->ring, NULL)) {
 			take_one(worker, slot, now);
-			if (is_over(worker, now, limit))
+			if (worker->nr_sent >= limit || now >= worker->deadline_ns)
 				in_flight--;
 			else
 				send_one(worker, slot);
 		}
 		front_ring_kick(worker->ring);
 	}
-	return NULL;
+}
+
+static void flush(struct worker *worker)
+{
+	if (front_do(worker->front, &worker->slots[0], VIRTIO_BLK_T_FLUSH, 0, 0, NULL) != VIRTIO_BLK_S_OK)
+		errx(1, "a flush failed");
+}
+
+static void *work(void *argument)
+{
+	struct worker *worker = argument;
+	const struct front_options *options = &worker->front->options;
+	unsigned long limit = options->operations ? options->operations / options->nr_queues : ULONG_MAX;
+	unsigned long step = options->flush_every ?: limit;
+
+	for (;;) {
+		do_until(worker, limit - worker->nr_sent < step ? limit : worker->nr_sent + step);
+		if (worker->nr_sent >= limit || front_now_ns() >= worker->deadline_ns)
+			return NULL;
+		flush(worker);
+	}
 }
 
 static int by_value(const void *a, const void *b)
@@ -100,7 +129,8 @@ static void gather(struct front *front, struct worker *workers,
 		sum->nr_done += workers[i].nr_done;
 		for (j = 0; j < workers[i].nr_latencies; j++)
 			sum->latencies[sum->nr_latencies++] = workers[i].latencies[j];
-		if (front->transport != &front_vhost)
+		/* The server has them, if it is still there. */
+		if (front->transport != &front_vhost || front->link < 0)
 			continue;
 		front_vhost_stats(front, i, &stats);
 		total->kicks += stats.kicks;
@@ -134,38 +164,88 @@ static void prepare(struct front *front, struct worker *workers)
 		workers[i].ring = &front->rings[i];
 		workers[i].slots = front_slots(front, &front->rings[i], options->depth);
 		workers[i].random = (options->seed + i + 1) * 0x9E3779B97F4A7C15ULL;
+		if (options->spacing)
+			workers[i].places = front_places(front, i, &workers[i].random, &workers[i].nr_places);
 		workers[i].latencies = calloc(MAX_LATENCIES, sizeof(uint32_t));
 		if (!workers[i].latencies)
 			err(1, "latencies");
 	}
 }
 
+/* So that the first touch of the guest's memory, by either side, is not measured. */
+static void warm_up(struct front *front, struct worker *workers)
+{
+	unsigned int i;
+
+	for (i = 0; i < front->options.nr_queues; i++) {
+		workers[i].deadline_ns = UINT64_MAX;
+		do_until(&workers[i], front->options.depth);
+		workers[i].nr_sent = 0;
+		workers[i].nr_done = 0;
+		workers[i].nr_latencies = 0;
+	}
+}
+
+static void run(struct front *front, struct worker *workers)
+{
+	const struct front_options *options = &front->options;
+	uint64_t deadline_ns = options->operations ? UINT64_MAX :
+			       front_now_ns() + options->seconds * 1000000000ULL;
+	unsigned int i;
+
+	for (i = 0; i < options->nr_queues; i++) {
+		workers[i].deadline_ns = deadline_ns;
+		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
+			errx(1, "pthread_create");
+	}
+	for (i = 0; i < options->nr_queues; i++)
+		pthread_join(workers[i].thread, NULL);
+}
+
+static void end(struct front *front, struct worker *workers)
+{
+	flush(&workers[0]);
+	front->transport->stop(front);
+	if (front->options.detach)
+		detach(front->options.detach);
+}
+
+/* How long it takes; to the end, that is without the time in which the CPU idles. */
+static uint64_t measure(struct front *front, struct worker *workers)
+{
+	uint64_t begin_ns, idle_begin_ns;
+
+	if (!front->options.is_to_the_end) {
+		warm_up(front, workers);
+		begin_ns = front_now_ns();
+		run(front, workers);
+		return front_now_ns() - begin_ns;
+	}
+	idle_begin_ns = idle_ns();
+	begin_ns = front_now_ns();
+	run(front, workers);
+	end(front, workers);
+	return front_now_ns() - begin_ns - (idle_ns() - idle_begin_ns);
+}
+
 int front_bench(struct front *front)
 {
-	unsigned int i, nr_queues = front->options.nr_queues;
+	unsigned int nr_queues = front->options.nr_queues;
 	struct worker *workers = calloc(nr_queues, sizeof(*workers)), sum = { 0 };
 	struct vhost_blk_vring_stats total = { 0 };
-	uint64_t begin_ns, end_ns;
+	uint64_t ns;
 
 	if (!workers)
 		err(1, "workers");
 	front->transport->start(front);
 	prepare(front, workers);
-	begin_ns = front_now_ns();
-	for (i = 0; i < nr_queues; i++) {
-		workers[i].deadline_ns = begin_ns + front->options.seconds * 1000000000ULL;
-		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
-			errx(1, "pthread_create");
-	}
-	for (i = 0; i < nr_queues; i++)
-		pthread_join(workers[i].thread, NULL);
-	end_ns = front_now_ns();
-
+	ns = measure(front, workers);
 	sum.latencies = calloc(nr_queues * MAX_LATENCIES, sizeof(uint32_t));
 	if (!sum.latencies)
 		err(1, "latencies");
 	gather(front, workers, &sum, &total);
-	print(front, &sum, end_ns - begin_ns, &total);
-	front->transport->stop(front);
+	print(front, &sum, ns, &total);
+	if (!front->options.is_to_the_end)
+		front->transport->stop(front);
 	return 0;
 }

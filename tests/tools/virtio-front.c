@@ -45,6 +45,10 @@ static const char help[] =
 "  --span=BYTES        use only the beginning of the disk\n"
 "  --seed=N            of data and choices (1)\n"
 "  --write-percent=N   of the requests of bench (0)\n"
+"  --spacing=BYTES     one request of bench in each so many bytes, none twice\n"
+"  --flush-every=N     wait for N requests of bench, then flush (never)\n"
+"  --to-the-end        bench ends when all is flushed and the server is gone ...\n"
+"  --detach=HOW        ... and the device: dm:NAME or nbd:PID; idle time is left out\n"
 "  --event-idx, --indirect, --no-flush\n"
 "                      features that are negotiated, and not\n"
 "  --unaligned         data buffers at odd addresses\n"
@@ -72,7 +76,8 @@ enum {
 	OPTION_WRITE_PERCENT, OPTION_EVENT_IDX, OPTION_INDIRECT, OPTION_NO_FLUSH,
 	OPTION_UNALIGNED, OPTION_SCATTERED, OPTION_REGIONS, OPTION_WORKERS,
 	OPTION_BUSYLOOP, OPTION_READ_ONLY, OPTION_SERIAL, OPTION_DISTURB,
-	OPTION_DISTURB_MS, OPTION_DISTURB_COUNT, OPTION_STATE, OPTION_JSON, OPTION_NO_WAIT, OPTION_HELP,
+	OPTION_DISTURB_MS, OPTION_DISTURB_COUNT, OPTION_STATE, OPTION_JSON, OPTION_NO_WAIT,
+	OPTION_SPACING, OPTION_FLUSH_EVERY, OPTION_TO_THE_END, OPTION_DETACH, OPTION_HELP,
 };
 
 static const struct option long_options[] = {
@@ -87,6 +92,10 @@ static const struct option long_options[] = {
 	{ "span", required_argument, NULL, OPTION_SPAN },
 	{ "seed", required_argument, NULL, OPTION_SEED },
 	{ "write-percent", required_argument, NULL, OPTION_WRITE_PERCENT },
+	{ "spacing", required_argument, NULL, OPTION_SPACING },
+	{ "flush-every", required_argument, NULL, OPTION_FLUSH_EVERY },
+	{ "to-the-end", no_argument, NULL, OPTION_TO_THE_END },
+	{ "detach", required_argument, NULL, OPTION_DETACH },
 	{ "event-idx", no_argument, NULL, OPTION_EVENT_IDX },
 	{ "indirect", no_argument, NULL, OPTION_INDIRECT },
 	{ "no-flush", no_argument, NULL, OPTION_NO_FLUSH },
@@ -177,6 +186,33 @@ static bool set_disk_option(struct front_options *options, int option)
 	}
 }
 
+/* Options of bench alone. */
+static bool set_bench_option(struct front_options *options, int option)
+{
+	switch (option) {
+	case OPTION_WRITE_PERCENT:
+		options->write_percent = number(optarg, 0, 100);
+		return true;
+	case OPTION_SPACING:
+		options->spacing = number(optarg, 4096, 1 << 30);
+		return true;
+	case OPTION_FLUSH_EVERY:
+		options->flush_every = number(optarg, 1, UINT32_MAX);
+		return true;
+	case OPTION_TO_THE_END:
+		options->is_to_the_end = true;
+		return true;
+	case OPTION_DETACH:
+		options->detach = optarg;
+		return true;
+	case OPTION_JSON:
+		options->is_json = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Options that say what is done with it. */
 static bool set_work_option(struct front_options *options, int option)
 {
@@ -199,9 +235,6 @@ static bool set_work_option(struct front_options *options, int option)
 	case OPTION_SEED:
 		options->seed = number(optarg, 1, UINT64_MAX);
 		return true;
-	case OPTION_WRITE_PERCENT:
-		options->write_percent = number(optarg, 0, 100);
-		return true;
 	case OPTION_UNALIGNED:
 		options->is_unaligned = true;
 		return true;
@@ -220,9 +253,6 @@ static bool set_work_option(struct front_options *options, int option)
 	case OPTION_STATE:
 		options->state = optarg;
 		return true;
-	case OPTION_JSON:
-		options->is_json = true;
-		return true;
 	default:
 		return false;
 	}
@@ -237,7 +267,8 @@ static void parse(struct front_options *options, int argc, char **argv)
 			fputs(help, stdout);
 			exit(0);
 		}
-		if (!set_disk_option(options, option) && !set_work_option(options, option))
+		if (!set_disk_option(options, option) && !set_work_option(options, option) &&
+		    !set_bench_option(options, option))
 			exit(2);
 	}
 	if (!options->device == !options->socket || optind == argc)

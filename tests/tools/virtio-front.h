@@ -49,6 +49,9 @@
  * @seed: of the random choices and the data
  * @span: bytes of the device that are used; 0: all
  * @write_percent: of the requests measured
+ * @spacing: bytes of which each request measured has its own; 0: anywhere
+ * @flush_every: requests after which a queue is flushed; 0: never
+ * @detach: what to detach at the end of a measurement, see tests/bench/detach.h
  * @serial: for VIRTIO_BLK_T_GET_ID
  * @has_event_idx: VIRTIO_RING_F_EVENT_IDX
  * @has_indirect: VIRTIO_RING_F_INDIRECT_DESC
@@ -57,6 +60,7 @@
  * @is_read_only: pass a read-only descriptor
  * @is_unaligned: data buffers begin at odd addresses
  * @is_scattered: requests are cut into descriptors at random places
+ * @is_to_the_end: measure to the end of the last flush and of the server
  * @is_json: machine-readable output
  */
 struct front_options {
@@ -79,6 +83,9 @@ struct front_options {
 	uint64_t seed;
 	uint64_t span;
 	unsigned int write_percent;
+	uint64_t spacing;
+	unsigned int flush_every;
+	const char *detach;
 	const char *serial;
 	bool has_event_idx;
 	bool has_indirect;
@@ -87,6 +94,7 @@ struct front_options {
 	bool is_read_only;
 	bool is_unaligned;
 	bool is_scattered;
+	bool is_to_the_end;
 	bool is_json;
 };
 
@@ -262,6 +270,9 @@ uint8_t front_status(const struct front_slot *slot);
 struct front_slot *front_next(struct front_ring *ring, uint32_t *used_bytes);
 uint8_t front_do(struct front *front, struct front_slot *slot, uint32_t type,
 		 uint64_t sector, uint32_t bytes, uint32_t *used_bytes);
+
+uint64_t *front_places(struct front *front, unsigned int queue, uint64_t *random,
+		       unsigned long *nr);
 
 /* what it does; each returns an exit status */
 int front_verify(struct front *front);
