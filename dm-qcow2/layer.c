@@ -54,12 +54,23 @@ static int check_registry(const struct qcow2_layer *l)
 	return 0;
 }
 
+/*
+ * A guest's reads are no news of the file, and to look whether its access time is
+ * due would cost each of them. Only the owner may ask for that.
+ */
+static struct file *open_path(const char *path, int flags)
+{
+	struct file *file = filp_open(path, flags | O_NOATIME, 0);
+
+	return file == ERR_PTR(-EPERM) ? filp_open(path, flags, 0) : file;
+}
+
 static int open_file(struct qcow2_layer *l, struct dm_target *ti,
 		     const struct qcow2_table *table)
 {
 	int flags = (l->is_writable ? O_RDWR : O_RDONLY) | O_DIRECT | O_LARGEFILE;
 
-	l->file = table->path ? filp_open(table->path, flags, 0) : fget(table->fd);
+	l->file = table->path ? open_path(table->path, flags) : fget(table->fd);
 	if (IS_ERR(l->file)) {
 		ti->error = "Cannot open the layer";
 		return PTR_ERR(l->file);
