@@ -88,19 +88,28 @@ static struct qcow2_run *take_run(struct cpu_queue *cq)
 	return llist_entry(first, struct qcow2_run, node);
 }
 
-static void start_runs(struct cpu_queue *cq, struct llist_node *runs)
+static void start_batch(struct cpu_queue *cq, struct llist_node *runs)
 {
 	struct qcow2_run *run;
 	struct blk_plug plug;
 
 	WRITE_ONCE(cq->batch, llist_reverse_order(runs));
-	WRITE_ONCE(cq->starting, true);
-	if (!timer_pending(&cq->rescue))
-		mod_timer(&cq->rescue, jiffies + RESCUE_DELAY);
 	blk_start_plug(&plug);
 	while ((run = take_run(cq)))
 		qcow2_run_submit(run, false);
 	blk_finish_plug(&plug);
+}
+
+static void start_runs(struct cpu_queue *cq, struct llist_node *runs)
+{
+	WRITE_ONCE(cq->starting, true);
+	if (!timer_pending(&cq->rescue))
+		mod_timer(&cq->rescue, jiffies + RESCUE_DELAY);
+	/* A single one has nothing to gather: the file system has a plug of its own for it. */
+	if (runs->next)
+		start_batch(cq, runs);
+	else
+		qcow2_run_submit(llist_entry(runs, struct qcow2_run, node), false);
 	WRITE_ONCE(cq->starting, false);
 }
 

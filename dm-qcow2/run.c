@@ -82,19 +82,30 @@ static void run_complete(struct kiocb *iocb, long ret)
 	run_put(run);
 }
 
+static unsigned int count_segments(const struct bio *bio, const struct bvec_iter *iter)
+{
+	unsigned int segments = 0;
+	struct bvec_iter i;
+	struct bio_vec bv;
+
+	/* The shortest requests are the ones that there are most of. */
+	if (iter->bi_size <= mp_bvec_iter_len(bio->bi_io_vec, *iter))
+		return 1;
+	__bio_for_each_bvec(bv, bio, i, *iter)
+		segments++;
+	return segments;
+}
+
 /* The guest's memory, from what is done on, without copying its vectors. */
 static void init_iter(struct qcow2_run *run, struct iov_iter *to)
 {
 	struct bvec_iter iter = run->bio->bi_iter;
-	struct bvec_iter count;
-	unsigned int segments = 0;
-	struct bio_vec bv;
 
-	bio_advance_iter(run->bio, &iter, run->done);
-	__bio_for_each_bvec(bv, run->bio, count, iter)
-		segments++;
+	if (run->done)
+		bio_advance_iter(run->bio, &iter, run->done);
 	iov_iter_bvec(to, op_is_write(bio_op(run->bio)) ? ITER_SOURCE : ITER_DEST,
-		      __bvec_iter_bvec(run->bio->bi_io_vec, iter), segments, iter.bi_size);
+		      __bvec_iter_bvec(run->bio->bi_io_vec, iter),
+		      count_segments(run->bio, &iter), iter.bi_size);
 	to->iov_offset = iter.bi_bvec_done;
 }
 
