@@ -28,6 +28,7 @@
 #define MAX_DEFAULT_QUEUES	8
 #define DEFAULT_QUEUE_SIZE	128
 #define MIN_QUEUE_SIZE		16
+#define MAX_POLL_US		1000000
 
 static const char help[] =
 "Usage: vblk-attach [OPTION...] IMAGE [NAME]\n"
@@ -39,6 +40,8 @@ static const char help[] =
 "      --no-vhost         only map it, for use on this host\n"
 "      --queues N         request queues, 1-64 (one per CPU, at most 8)\n"
 "      --queue-size N     descriptors a queue, 16-1024, a power of 2 (128)\n"
+"      --workers N        kernel threads that serve the queues (one a queue)\n"
+"      --poll-us N        they look for requests so long before they sleep (0)\n"
 "      --socket PATH      vhost-user socket (/run/vblk/NAME.sock)\n"
 "      --serial TEXT      the disk's serial number, up to 20 bytes (NAME)\n"
 "      --cache-mb N       limit of the image's metadata cache\n"
@@ -55,6 +58,8 @@ enum {
 	OPT_NO_VHOST,
 	OPT_QUEUES,
 	OPT_QUEUE_SIZE,
+	OPT_WORKERS,
+	OPT_POLL_US,
 	OPT_SOCKET,
 	OPT_SERIAL,
 	OPT_CACHE_MB,
@@ -68,6 +73,8 @@ static const struct option options[] = {
 	{ "no-vhost", no_argument, NULL, OPT_NO_VHOST },
 	{ "queues", required_argument, NULL, OPT_QUEUES },
 	{ "queue-size", required_argument, NULL, OPT_QUEUE_SIZE },
+	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "poll-us", required_argument, NULL, OPT_POLL_US },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "serial", required_argument, NULL, OPT_SERIAL },
 	{ "cache-mb", required_argument, NULL, OPT_CACHE_MB },
@@ -147,6 +154,12 @@ static int parse_option(struct attach *a, int opt)
 				  &a->serving.queues);
 	case OPT_QUEUE_SIZE:
 		return parse_queue_size(optarg, &a->serving.queue_size);
+	case OPT_WORKERS:
+		return parse_uint("--workers", optarg, 1, SERVER_MAX_QUEUES,
+				  &a->serving.workers);
+	case OPT_POLL_US:
+		return parse_uint("--poll-us", optarg, 0, MAX_POLL_US,
+				  &a->serving.poll_us);
 	case OPT_SOCKET:
 		a->socket_arg = optarg;
 		return VBLK_OK;
@@ -296,6 +309,7 @@ static int parse(struct attach *a, int argc, char **argv)
 		return err_report(VBLK_USAGE, NULL, "needs IMAGE and perhaps NAME");
 	if (a->no_vhost && (a->foreground || a->socket_arg || a->serial_arg ||
 			    a->serving.queues || a->serving.queue_size ||
+			    a->serving.workers || a->serving.poll_us ||
 			    a->format == OUT_LIBVIRT_XML))
 		return err_report(VBLK_USAGE, "--no-vhost",
 				  "goes with none of the options about serving");

@@ -96,6 +96,8 @@ static json_object *serving_to_json(const struct serving *s)
 	json_object_object_add(o, "queues", json_object_new_int(s->queues));
 	json_object_object_add(o, "queue_size",
 			       json_object_new_int(s->queue_size));
+	json_object_object_add(o, "workers", json_object_new_int(s->workers));
+	json_object_object_add(o, "poll_us", json_object_new_int(s->poll_us));
 	return o;
 }
 
@@ -170,6 +172,9 @@ int state_load(const char *name, struct serving *serving)
 			sizeof(serving->serial)) &&
 	     get_uint(o, "queues", &serving->queues) &&
 	     get_uint(o, "queue_size", &serving->queue_size);
+	/* A version that has no such settings does not write them. */
+	get_uint(o, "workers", &serving->workers);
+	get_uint(o, "poll_us", &serving->poll_us);
 	json_object_put(o);
 	return ok ? 0 : -EBADMSG;
 }

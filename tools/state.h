@@ -25,6 +25,8 @@
  * @serial: what the guest sees as the disk's serial number
  * @queues: request queues offered
  * @queue_size: descriptors a queue
+ * @workers: kernel threads that the queues share, or 0 for one each
+ * @poll_us: how long such a thread looks at a ring before it sleeps
  */
 struct serving {
 	char image[PATH_MAX];
@@ -32,6 +34,8 @@ struct serving {
 	char serial[SERIAL_BYTES + 1];
 	unsigned int queues;
 	unsigned int queue_size;
+	unsigned int workers;
+	unsigned int poll_us;
 };
 
 int state_lock(const char *uuid);

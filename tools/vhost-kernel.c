@@ -86,7 +86,8 @@ int vhost_kernel_open(struct vhost_kernel *k, const struct disk *disk,
 {
 	int err;
 
-	k->workers = 0;
+	memset(k, 0, sizeof(*k));
+	k->serving = disk->serving;
 	k->fd = open(DEVICE, O_RDWR | O_CLOEXEC);
 	if (k->fd < 0)
 		return -errno;
@@ -142,23 +143,51 @@ int vhost_kernel_set_memory(struct vhost_kernel *k, const struct vhost_mem *m)
 	return err;
 }
 
-/* The first queue runs on the worker that came with the device. */
-static int give_worker(struct vhost_kernel *k, unsigned int index)
+static int make_worker(struct vhost_kernel *k, unsigned int n)
 {
-	struct vhost_vring_worker vring = { .index = index };
 	struct vhost_worker_state worker = {};
 	int err;
 
-	if (index == 0 || k->workers & (1ULL << index))
+	if (k->made & (1ULL << n))
 		return 0;
 	err = call_ioctl(k, VHOST_NEW_WORKER, &worker);
 	if (err)
 		return err;
-	vring.worker_id = worker.worker_id;
+	k->worker_ids[n] = worker.worker_id;
+	k->made |= 1ULL << n;
+	return 0;
+}
+
+/* Worker 0 came with the device, and serves every queue that has no other. */
+static int give_worker(struct vhost_kernel *k, unsigned int index)
+{
+	unsigned int workers = k->serving->workers;
+	unsigned int n = workers ? index % workers : index;
+	struct vhost_vring_worker vring = { .index = index };
+	int err;
+
+	if (n == 0 || k->has_worker & (1ULL << index))
+		return 0;
+	err = make_worker(k, n);
+	if (err)
+		return err;
+	vring.worker_id = k->worker_ids[n];
 	err = call_ioctl(k, VHOST_ATTACH_VRING_WORKER, &vring);
 	if (!err)
-		k->workers |= 1ULL << index;
+		k->has_worker |= 1ULL << index;
 	return err;
+}
+
+static int set_polling(struct vhost_kernel *k, unsigned int index)
+{
+	struct vhost_vring_state state = {
+		.index = index,
+		.num = k->serving->poll_us,
+	};
+
+	if (!state.num)
+		return 0;
+	return call_ioctl(k, VHOST_SET_VRING_BUSYLOOP_TIMEOUT, &state);
 }
 
 static int set_eventfd(struct vhost_kernel *k, unsigned long request,
@@ -189,6 +218,8 @@ int vhost_kernel_start_ring(struct vhost_kernel *k,
 	int err;
 
 	err = give_worker(k, index);
+	if (!err)
+		err = set_polling(k, index);
 	if (!err)
 		err = call_ioctl(k, VHOST_SET_VRING_NUM, &size);
 	if (!err)

@@ -2,22 +2,29 @@
 #ifndef VBLK_VHOST_KERNEL_H
 #define VBLK_VHOST_KERNEL_H
 
-#include <linux/vhost.h>
+#include <linux/vhost_blk.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "vhost-mem.h"
 
 struct disk;
+struct serving;
 
 /**
  * struct vhost_kernel - one open /dev/vhost-blk
  * @fd: -1 when closed
- * @workers: queues that have a worker of their own, a bit each
+ * @serving: says how many workers there are, and how long they poll
+ * @made: workers made so far, a bit each
+ * @worker_ids: their ids
+ * @has_worker: queues that were given one of them, a bit each
  */
 struct vhost_kernel {
 	int fd;
-	uint64_t workers;
+	const struct serving *serving;
+	uint64_t made;
+	unsigned int worker_ids[VHOST_BLK_MAX_QUEUES];
+	uint64_t has_worker;
 };
 
 /**
