@@ -9,27 +9,42 @@
 #              4q        four queues, each with a worker, instead of one
 #
 # Sourced after tests/lib/test.sh. row_make sets DEV, the path to do I/O on, and DETACH, what io-cost needs to end
-# its use; row_remove takes away what is left. There is no udev: it would run when it pleases.
+# its use; row_remove takes away what is left. There is no udev: it would run when it pleases. Whoever wants several
+# at once calls the parts of row_make, with another LOWER, IMAGE_MNT, IMAGE and DM_NAME for each.
 
 BENCH_MIB=256
 RAM_MIB=448
 IMAGE_MNT=$TMP/mnt
 LOWER=/dev/ram0
+DM_NAME=bench
 DEV=
 DETACH=
 SIZE_MIB=$BENCH_MIB
 
-# rows_prepare: stop what would disturb, make the RAM disk and fill it, so that its memory is there.
+# rows_prepare: begin, make the RAM disk and fill it, so that its memory is there.
 rows_prepare()
+{
+	rows_begin
+	ram_disks 1
+	dd if=/dev/zero of=/dev/ram0 bs=1M oflag=direct status=none 2>/dev/null
+}
+
+# rows_begin: stop what would disturb, and load what rows are made with.
+rows_begin()
 {
 	udevadm control --exit
 	rm -f /run/udev/control
 	export DM_DISABLE_UDEV=1
 	requires_module dm-mod loop xfs ext4 dm-qcow2 vhost_blk
-	run modprobe brd rd_nr=1 rd_size=$((RAM_MIB * 1024)) max_part=0
 	run modprobe nbd nbds_max=1 max_part=0
 	mkdir -p "$IMAGE_MNT"
-	dd if=/dev/zero of=/dev/ram0 bs=1M oflag=direct status=none 2>/dev/null
+}
+
+# ram_disks N: empty ones, instead of those that there are.
+ram_disks()
+{
+	[ ! -d /sys/module/brd ] || run modprobe -r brd
+	run modprobe brd rd_nr="$1" rd_size=$((RAM_MIB * 1024)) max_part=0
 }
 
 # kind_of ROW, place_of ROW: the parts of its name.
@@ -108,9 +123,9 @@ attach()
 
 attach_dm()
 {
-	run dmsetup create bench --table "0 $((SIZE_MIB * 2048)) $*"
-	DEV=/dev/mapper/bench
-	DETACH=dm:bench
+	run dmsetup create "$DM_NAME" --table "0 $((SIZE_MIB * 2048)) $*"
+	DEV=/dev/mapper/$DM_NAME
+	DETACH=dm:$DM_NAME
 }
 
 # The device is there once the kernel knows who serves it.
@@ -128,7 +143,7 @@ detach_left()
 {
 	case $DETACH in
 	dm:*)
-		! dmsetup info bench >/dev/null 2>&1 || run dmsetup remove --retry bench
+		! dmsetup info "$DM_NAME" >/dev/null 2>&1 || run dmsetup remove --retry "$DM_NAME"
 		rm -f "$DEV"
 		;;
 	nbd:*)
