@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "disk.h"
+#include "err.h"
 #include "vhost-compat.h"
 #include "vhost-kernel.h"
 
@@ -158,7 +159,18 @@ static int make_worker(struct vhost_kernel *k, unsigned int n)
 	return 0;
 }
 
-/* Worker 0 came with the device, and serves every queue that has no other. */
+static void say_shared(struct vhost_kernel *k, unsigned int index, int err)
+{
+	if (!k->lacks_workers)
+		err_errno(-err, DEVICE,
+			  "no worker for queue %u, which shares one", index);
+	k->lacks_workers = true;
+}
+
+/*
+ * Worker 0 came with the device, and serves every queue that has no other: also
+ * where a limit of tasks, or the kernel, allows no more.
+ */
 static int give_worker(struct vhost_kernel *k, unsigned int index)
 {
 	unsigned int workers = k->serving->workers;
@@ -169,8 +181,10 @@ static int give_worker(struct vhost_kernel *k, unsigned int index)
 	if (n == 0 || k->has_worker & (1ULL << index))
 		return 0;
 	err = make_worker(k, n);
-	if (err)
-		return err;
+	if (err) {
+		say_shared(k, index, err);
+		return 0;
+	}
 	vring.worker_id = k->worker_ids[n];
 	err = call_ioctl(k, VHOST_ATTACH_VRING_WORKER, &vring);
 	if (!err)

@@ -18,6 +18,7 @@ struct serving;
  * @made: workers made so far, a bit each
  * @worker_ids: their ids
  * @has_worker: queues that were given one of them, a bit each
+ * @lacks_workers: it was said that there can be no more
  */
 struct vhost_kernel {
 	int fd;
@@ -25,6 +26,7 @@ struct vhost_kernel {
 	uint64_t made;
 	unsigned int worker_ids[VHOST_BLK_MAX_QUEUES];
 	uint64_t has_worker;
+	bool lacks_workers;
 };
 
 /**
