@@ -7,10 +7,12 @@
  * translates the front-end's addresses of the rings to its own.
  */
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "vhost-mem.h"
 
@@ -37,6 +39,19 @@ static bool is_same_memory(const struct vhost_mem_region *a,
 	return a->dev == b->dev && a->ino == b->ino &&
 	       a->wire.fd_offset == b->wire.fd_offset &&
 	       a->wire.bytes == b->wire.bytes;
+}
+
+/*
+ * The kernel reads and writes the guest's memory with nobody able to stop it. A
+ * page that a FUSE server or a network has to bring could hold it for ever, and
+ * with it this process, the device and the image. memfds count as tmpfs or hugetlbfs.
+ */
+static bool is_in_memory(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC ||
+					 fs.f_type == HUGETLBFS_MAGIC);
 }
 
 static bool overlaps(const struct vhost_user_region *a,
@@ -88,8 +103,8 @@ static bool share_mapping(struct vhost_mem_region *r,
  * @wire: the region
  * @fd: the file that it is part of; not needed afterwards
  *
- * Return: 0, -EINVAL for a region that cannot be, -ENOSPC when the table is
- * full, another -errno.
+ * Return: 0, -EINVAL for a region that cannot be, -EOPNOTSUPP for a file that is
+ * not in memory, -ENOSPC when the table is full, another -errno.
  */
 int vhost_mem_add(struct vhost_mem *m, const struct vhost_mem *old,
 		  const struct vhost_user_region *wire, int fd)
@@ -103,6 +118,8 @@ int vhost_mem_add(struct vhost_mem *m, const struct vhost_mem *old,
 		return -ENOSPC;
 	if (!is_sane(wire) || fstat(fd, &st) < 0)
 		return -EINVAL;
+	if (!is_in_memory(fd))
+		return -EOPNOTSUPP;
 	for (i = 0; i < m->nr; i++)
 		if (overlaps(wire, &m->regions[i].wire))
 			return -EINVAL;

@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include <err.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +14,14 @@
 #include <unistd.h>
 #include "virtio-front.h"
 
-void front_memory_init(struct front_memory *memory, size_t bytes)
+void front_memory_init(struct front_memory *memory, size_t bytes, const char *dir)
 {
 	memory->bytes = (bytes + FRONT_PAGE - 1) & ~(size_t)(FRONT_PAGE - 1);
 	memory->used = 0;
-	memory->fd = memfd_create("guest", MFD_CLOEXEC);
+	memory->fd = dir ? open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) :
+			   memfd_create("guest", MFD_CLOEXEC);
 	if (memory->fd < 0 || ftruncate(memory->fd, memory->bytes))
-		err(1, "memfd");
+		err(1, "guest memory");
 	memory->base = mmap(NULL, memory->bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
 			    memory->fd, 0);
 	if (memory->base == MAP_FAILED)

@@ -53,6 +53,7 @@ static const char help[] =
 "                      features that are negotiated, and not\n"
 "  --unaligned         data buffers at odd addresses\n"
 "  --scattered         requests cut at random places\n"
+"  --memory=DIR        guest memory is a file in DIR instead of a memfd\n"
 "  --regions=N         pieces of guest memory (1)\n"
 "  --workers=N         vhost workers; 0: one for all queues (0)\n"
 "  --busyloop=US       busy-loop timeout\n"
@@ -77,7 +78,8 @@ enum {
 	OPTION_UNALIGNED, OPTION_SCATTERED, OPTION_REGIONS, OPTION_WORKERS,
 	OPTION_BUSYLOOP, OPTION_READ_ONLY, OPTION_SERIAL, OPTION_DISTURB,
 	OPTION_DISTURB_MS, OPTION_DISTURB_COUNT, OPTION_STATE, OPTION_JSON, OPTION_NO_WAIT,
-	OPTION_SPACING, OPTION_FLUSH_EVERY, OPTION_TO_THE_END, OPTION_DETACH, OPTION_HELP,
+	OPTION_SPACING, OPTION_FLUSH_EVERY, OPTION_TO_THE_END, OPTION_DETACH, OPTION_MEMORY,
+	OPTION_HELP,
 };
 
 static const struct option long_options[] = {
@@ -101,6 +103,7 @@ static const struct option long_options[] = {
 	{ "no-flush", no_argument, NULL, OPTION_NO_FLUSH },
 	{ "unaligned", no_argument, NULL, OPTION_UNALIGNED },
 	{ "scattered", no_argument, NULL, OPTION_SCATTERED },
+	{ "memory", required_argument, NULL, OPTION_MEMORY },
 	{ "regions", required_argument, NULL, OPTION_REGIONS },
 	{ "workers", required_argument, NULL, OPTION_WORKERS },
 	{ "busyloop", required_argument, NULL, OPTION_BUSYLOOP },
@@ -153,6 +156,9 @@ static bool set_disk_option(struct front_options *options, int option)
 		return true;
 	case OPTION_SIZE:
 		options->queue_size = number(optarg, 2, 32768);
+		return true;
+	case OPTION_MEMORY:
+		options->memory = optarg;
 		return true;
 	case OPTION_REGIONS:
 		options->nr_regions = number(optarg, 1, 64);
@@ -296,7 +302,7 @@ static void set_up(struct front *front)
 
 	front_memory_init(&front->memory, options->nr_queues *
 			  (ring_bytes + (options->depth + 2) * slot_bytes) +
-			  16 * FRONT_PAGE);
+			  16 * FRONT_PAGE, options->memory);
 	front->rings = calloc(options->nr_queues, sizeof(*front->rings));
 	if (!front->rings)
 		err(1, "rings");

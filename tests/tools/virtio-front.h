@@ -6,7 +6,7 @@
  *	        |
  *	ring (descriptors, kick, interrupt)	one owner thread
  *	        |
- *	memory (one memfd = the guest's RAM)
+ *	memory (one memfd or file = the guest's RAM)
  *	        |
  *	transport: the process that serves the rings comes and goes, the rings
  *	stay; it goes on from the used ring's index, like QEMU's reconnect.
@@ -53,6 +53,7 @@
  * @flush_every: requests after which a queue is flushed; 0: never
  * @detach: what to detach at the end of a measurement, see tests/bench/detach.h
  * @serial: for VIRTIO_BLK_T_GET_ID
+ * @memory: directory of the file that is guest memory; NULL: a memfd
  * @has_event_idx: VIRTIO_RING_F_EVENT_IDX
  * @has_indirect: VIRTIO_RING_F_INDIRECT_DESC
  * @has_flush: VIRTIO_BLK_F_FLUSH; without it the disk is write-through
@@ -87,6 +88,7 @@ struct front_options {
 	unsigned int flush_every;
 	const char *detach;
 	const char *serial;
+	const char *memory;
 	bool has_event_idx;
 	bool has_indirect;
 	bool has_flush;
@@ -103,7 +105,7 @@ struct front_options {
  * @base: where it is mapped
  * @bytes: its size
  * @used: how much is handed out
- * @fd: memfd
+ * @fd: memfd or file
  */
 struct front_memory {
 	uint8_t *base;
@@ -211,7 +213,7 @@ struct front {
 };
 
 /* memory */
-void front_memory_init(struct front_memory *memory, size_t bytes);
+void front_memory_init(struct front_memory *memory, size_t bytes, const char *dir);
 void *front_memory_get(struct front_memory *memory, size_t bytes, size_t align);
 uint64_t front_gpa(const struct front_memory *memory, const void *address);
 
