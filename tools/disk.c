@@ -186,6 +186,7 @@ int disk_open(struct disk *disk, const struct dmdev *d,
 	int err;
 
 	memset(disk, 0, sizeof(*disk));
+	strcpy(disk->name, d->name);
 	disk->serving = serving;
 	disk->fd = open_device(d);
 	if (disk->fd < 0)

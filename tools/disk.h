@@ -11,6 +11,7 @@
 
 /**
  * struct disk - a block device as a guest is to see it
+ * @name: of the device
  * @fd: the device; read-only descriptor for a read-only disk
  * @serving: queues, sizes, serial number
  * @kernel_features: virtio bits that vhost_blk knows
@@ -21,6 +22,7 @@
  * Nothing here changes when another server takes the disk over.
  */
 struct disk {
+	char name[sizeof(((struct dmdev *)0)->name)];
 	int fd;
 	const struct serving *serving;
 	uint64_t kernel_features;

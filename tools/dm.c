@@ -60,6 +60,16 @@ int dmdev_init(void)
 		     VBLK_OK;
 }
 
+/**
+ * dmdev_release() - forget the library's descriptors
+ *
+ * Before they are closed behind its back; the next call opens them again.
+ */
+void dmdev_release(void)
+{
+	dm_lib_release();
+}
+
 static struct dm_task *new_task(int type, const char *name)
 {
 	struct dm_task *dmt = dm_task_create(type);
@@ -336,6 +346,20 @@ int dmdev_remove(const char *name)
 		return err;
 	if (dm_task_retry_remove(dmt))
 		err = run_with_udev(dmt, 0);
+	dm_task_destroy(dmt);
+	return err;
+}
+
+/** dmdev_message() - send the device's target a message */
+int dmdev_message(const char *name, const char *text)
+{
+	struct dm_task *dmt = new_task(DM_DEVICE_TARGET_MSG, name);
+	int err = -ENOMEM;
+
+	if (!dmt)
+		return err;
+	if (dm_task_set_sector(dmt, 0) && dm_task_set_message(dmt, text))
+		err = run_task(dmt);
 	dm_task_destroy(dmt);
 	return err;
 }

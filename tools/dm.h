@@ -30,6 +30,7 @@ struct dmdev {
 };
 
 int dmdev_init(void);
+void dmdev_release(void);
 int dmdev_find_name(const char *name, struct dmdev *d);
 int dmdev_find_uuid(const char *uuid, struct dmdev *d);
 int dmdev_find_number(dev_t dev, struct dmdev *d);
@@ -42,6 +43,7 @@ int dmdev_load(const char *name, uint64_t sectors, const char *params,
 	       bool read_only);
 int dmdev_resume(const char *name, bool hide_from_udev);
 int dmdev_remove(const char *name);
+int dmdev_message(const char *name, const char *text);
 
 int dmdev_table(const char *name, uint64_t *sectors, char **params);
 int dmdev_status(const char *name, uint64_t *sectors, char **params);

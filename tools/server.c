@@ -26,12 +26,18 @@
 #include "disk.h"
 #include "err.h"
 #include "server.h"
+#include "stall.h"
 #include "vhost-kernel.h"
 #include "vhost-user.h"
 
 #define SOCKET_GROUP	"kvm"
 #define SOCKET_MODE	0660
-#define STOP_WAIT_MS	60000
+
+/*
+ * The server ends requests that wait for space after STALL_SECS. By then others
+ * may have waited for no_space_timeout_secs, a minute unless it was changed.
+ */
+#define STOP_WAIT_MS	120000
 
 /* A predecessor that was killed listens until its last request is done. */
 #define SOCKET_WAIT_MS	60000
@@ -411,6 +417,7 @@ static void run_child(const struct dmdev *d, const struct serving *serving,
 	struct server *s = NULL;
 	int ret;
 
+	dmdev_release();
 	ready = keep_only(ready);
 	if (ready < 0)
 		exit(err_errno(errno, d->name, "cannot start the server"));
@@ -475,15 +482,25 @@ int server_start(const struct dmdev *d, const struct serving *serving,
 	return ret;
 }
 
-static int wait_exit(const char *name, int pidfd)
+static bool has_ended(int pidfd, int wait_ms)
 {
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 	int n;
 
 	do
-		n = poll(&p, 1, STOP_WAIT_MS);
+		n = poll(&p, 1, wait_ms);
 	while (n < 0 && errno == EINTR);
-	if (n > 0)
+	return n > 0;
+}
+
+static int wait_exit(const char *name, int pidfd)
+{
+	const int stall_ms = STALL_SECS * 1000;
+
+	if (has_ended(pidfd, stall_ms))
+		return VBLK_OK;
+	stall_relieve(name);
+	if (has_ended(pidfd, STOP_WAIT_MS - stall_ms))
 		return VBLK_OK;
 	return err_report(VBLK_BUSY, name,
 			  "the server waits for requests of the guest");

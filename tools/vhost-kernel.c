@@ -18,6 +18,7 @@
 
 #include "disk.h"
 #include "err.h"
+#include "stall.h"
 #include "vhost-compat.h"
 #include "vhost-kernel.h"
 
@@ -88,6 +89,7 @@ int vhost_kernel_open(struct vhost_kernel *k, const struct disk *disk,
 	int err;
 
 	memset(k, 0, sizeof(*k));
+	k->disk = disk->name;
 	k->serving = disk->serving;
 	k->fd = open(DEVICE, O_RDWR | O_CLOEXEC);
 	if (k->fd < 0)
@@ -105,8 +107,13 @@ int vhost_kernel_open(struct vhost_kernel *k, const struct disk *disk,
 /** vhost_kernel_close() - release the disk when its last request is done */
 void vhost_kernel_close(struct vhost_kernel *k)
 {
-	if (k->fd >= 0)
-		close(k->fd);
+	struct stall stall;
+
+	if (k->fd < 0)
+		return;
+	stall_begin(&stall, k->disk);
+	close(k->fd);
+	stall_end(&stall);
 	k->fd = -1;
 }
 
@@ -125,6 +132,7 @@ int vhost_kernel_set_features(struct vhost_kernel *k, uint64_t features)
 int vhost_kernel_set_memory(struct vhost_kernel *k, const struct vhost_mem *m)
 {
 	struct vhost_memory *table;
+	struct stall stall;
 	unsigned int i;
 	int err;
 
@@ -139,7 +147,9 @@ int vhost_kernel_set_memory(struct vhost_kernel *k, const struct vhost_mem *m)
 		table->regions[i].userspace_addr =
 			vhost_mem_host_addr(&m->regions[i]);
 	}
+	stall_begin(&stall, k->disk);
 	err = call_ioctl(k, VHOST_SET_MEM_TABLE, table);
+	stall_end(&stall);
 	free(table);
 	return err;
 }
@@ -252,7 +262,13 @@ int vhost_kernel_start_ring(struct vhost_kernel *k,
 /** vhost_kernel_stop_ring() - stop a queue; returns when it is drained */
 int vhost_kernel_stop_ring(struct vhost_kernel *k, unsigned int index)
 {
-	return run(k, index, 0);
+	struct stall stall;
+	int err;
+
+	stall_begin(&stall, k->disk);
+	err = run(k, index, 0);
+	stall_end(&stall);
+	return err;
 }
 
 /** vhost_kernel_set_addr() - move a ring, also one that runs */

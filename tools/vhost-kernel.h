@@ -13,6 +13,7 @@ struct serving;
 
 /**
  * struct vhost_kernel - one open /dev/vhost-blk
+ * @disk: name of the device that it serves
  * @fd: -1 when closed
  * @serving: says how many workers there are, and how long they poll
  * @made: workers made so far, a bit each
@@ -21,6 +22,7 @@ struct serving;
  * @lacks_workers: it was said that there can be no more
  */
 struct vhost_kernel {
+	const char *disk;
 	int fd;
 	const struct serving *serving;
 	uint64_t made;

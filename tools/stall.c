@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Waits for the guest's requests that last too long.
+ *
+ * A ring stops, and a disk goes, when the requests in flight are done. Those that
+ * wait for space on the host may be as far from it as the administrator is, and
+ * QEMU's main loop or vblk-detach waits with us. After half a minute they fail
+ * instead: the target is told no_space=error, and stays so.
+ *
+ * Our own thread is inside an ioctl that no signal ends, so another one looks.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "dm.h"
+#include "err.h"
+#include "stall.h"
+
+/* Documentation/dm-qcow2.rst, Status: the fourth word. */
+static bool waits_for_space(const char *disk)
+{
+	unsigned int waiting = 0;
+	uint64_t sectors;
+	char *params;
+
+	if (dmdev_status(disk, &sectors, &params))
+		return false;
+	if (sscanf(params, "%*s %*s %*s %u", &waiting) != 1)
+		waiting = 0;
+	free(params);
+	return waiting;
+}
+
+/** stall_relieve() - fail a disk's requests if they wait for space */
+void stall_relieve(const char *disk)
+{
+	int err;
+
+	if (!waits_for_space(disk))
+		return;
+	err = dmdev_message(disk, "no_space error");
+	if (err)
+		err_errno(-err, disk, "cannot fail writes that wait for space");
+	else
+		err_report(VBLK_FAILED, disk,
+			   "writes waited %d s for space on the host: they fail from now on",
+			   STALL_SECS);
+}
+
+static struct timespec next_look(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	at.tv_sec += STALL_SECS;
+	return at;
+}
+
+static void *watch(void *arg)
+{
+	struct timespec at = next_look();
+	struct stall *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->is_over) {
+		if (pthread_cond_clockwait(&s->changed, &s->lock,
+					   CLOCK_MONOTONIC, &at) != ETIMEDOUT)
+			continue;
+		stall_relieve(s->disk);
+		at = next_look();
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+/**
+ * stall_begin() - a wait for requests of a disk begins
+ * @s: for stall_end(), which is due
+ * @disk: name of its device
+ *
+ * Without a thread to look the wait lasts as long as it lasts.
+ */
+void stall_begin(struct stall *s, const char *disk)
+{
+	s->disk = disk;
+	s->is_over = false;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->changed, NULL);
+	s->has_watcher = pthread_create(&s->watcher, NULL, watch, s) == 0;
+}
+
+/** stall_end() - the wait has ended */
+void stall_end(struct stall *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->is_over = true;
+	pthread_cond_signal(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+	if (s->has_watcher)
+		pthread_join(s->watcher, NULL);
+	pthread_cond_destroy(&s->changed);
+	pthread_mutex_destroy(&s->lock);
+}
