@@ -3,16 +3,21 @@
  * Device-mapper devices: the only file that knows libdevmapper.
  *
  * Every function returns 0 or -errno of the ioctl that failed. Resume and
- * remove wait for udev, so the node is there, or gone, when they return.
+ * remove wait for udev, so the node is there, or gone, when they return, unless
+ * udev takes longer than it may.
  */
 #include <errno.h>
 #include <libdevmapper.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
 #include "dm.h"
 #include "err.h"
+
+#define UDEV_WAIT_MS	30000
+#define UDEV_POLL_MS	5
 
 static void discard_log(int level, const char *file, int line,
 			int dm_errno_or_class, const char *fmt, ...)
@@ -296,7 +301,27 @@ int dmdev_load(const char *name, uint64_t sectors, const char *params,
 	return err;
 }
 
-static int run_with_udev(struct dm_task *dmt, uint16_t udev_flags)
+/*
+ * Signals are blocked and the image's lock is held meanwhile, so a udev that hangs
+ * or was never started must not hold us: answer in its place, and go on.
+ */
+static void wait_for_udev(const char *name, uint32_t cookie)
+{
+	int waited_ms, ready = 0;
+
+	for (waited_ms = 0; waited_ms < UDEV_WAIT_MS; waited_ms += UDEV_POLL_MS) {
+		if (!dm_udev_wait_immediate(cookie, &ready) || ready)
+			return;
+		poll(NULL, 0, UDEV_POLL_MS);
+	}
+	err_report(VBLK_FAILED, name, "udev has not answered for %d s, going on",
+		   UDEV_WAIT_MS / 1000);
+	dm_udev_complete(cookie);
+	dm_udev_wait(cookie);
+}
+
+static int run_with_udev(struct dm_task *dmt, const char *name,
+			 uint16_t udev_flags)
 {
 	uint32_t cookie = 0;
 	int err;
@@ -304,7 +329,7 @@ static int run_with_udev(struct dm_task *dmt, uint16_t udev_flags)
 	if (!dm_task_set_cookie(dmt, &cookie, udev_flags))
 		return -EIO;
 	err = run_task(dmt);
-	dm_udev_wait(cookie);
+	wait_for_udev(name, cookie);
 	return err;
 }
 
@@ -325,7 +350,7 @@ int dmdev_resume(const char *name, bool hide_from_udev)
 		flags = DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
 			DM_UDEV_DISABLE_DISK_RULES_FLAG |
 			DM_UDEV_DISABLE_OTHER_RULES_FLAG;
-	err = run_with_udev(dmt, flags);
+	err = run_with_udev(dmt, name, flags);
 	dm_task_destroy(dmt);
 	return err;
 }
@@ -345,7 +370,7 @@ int dmdev_remove(const char *name)
 	if (!dmt)
 		return err;
 	if (dm_task_retry_remove(dmt))
-		err = run_with_udev(dmt, 0);
+		err = run_with_udev(dmt, name, 0);
 	dm_task_destroy(dmt);
 	return err;
 }
