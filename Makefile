@@ -78,8 +78,18 @@ check-full: deps debug-kernel
 demo: deps
 	$(Q)demo/run
 
+# What an I/O costs, and how many there are in a second. Rows belong to one kind.
+KIND	?= cost $(if $(ROWS),,throughput)
+
 bench: deps
-	$(Q)tests/bench/run $(if $(ROWS),,--plot) $(BENCHFLAGS) $(ROWS)
+	$(Q)set -e; for kind in $(KIND); do \
+		case $$kind in \
+		cost) run=tests/bench/run ;; \
+		throughput) run=tests/bench/throughput/run ;; \
+		*) echo "make bench: KIND is cost or throughput" >&2; exit 2 ;; \
+		esac; \
+		$$run $(if $(ROWS),,--plot) $(BENCHFLAGS) $(ROWS); \
+	done
 
 # The rows that the modules answer for, against the figures in the tree.
 bench-check: deps
@@ -105,7 +115,8 @@ help:
 	@echo 'make install       install both, the modules for KVER'
 	@echo 'make check         run the tests in a virtual machine (T=GROUP/NAME, a glob or a GROUP: only these)'
 	@echo 'make demo          run a guest on a qcow2 image through vhost-blk, all inside a virtual machine'
-	@echo 'make bench         what an I/O costs, against dm-linear, loop and others (ROWS=GLOB...: only these)'
+	@echo 'make bench         what an I/O costs, and throughput, against dm-linear, loop, QEMU and others'
+	@echo '                   (KIND=cost or KIND=throughput: one of them; and ROWS=GLOB...: only these rows of it)'
 	@echo 'make bench-check   fail if an I/O has become dearer by more than 2 %, by the record in tests/bench'
 	@echo 'make check-full    the longest tests too, and all of them on a debug kernel'
 	@echo 'make lint          check the source without running it'

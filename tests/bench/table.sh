@@ -74,7 +74,7 @@ compare()
 	awk '
 	FILENAME == ARGV[1] { value[$1 "/" $2] = $3; next }
 	FILENAME == ARGV[2] { value[$1 "/" $2 "/" $3] = $4; next }
-	/^#/ || !NF { next }
+	/^#/ || !NF || $3 ~ /^>=/ { next }
 	!($1 in value) || $2 != "-" && !($2 in value) { next }
 	{
 		ratio = value[$1] / ($2 == "-" ? 1 : value[$2])

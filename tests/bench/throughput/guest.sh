@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# Rows in a nested guest "g", which has the disks of all of them. Sourced after backend.sh.
+
+# measure_guest VCPUS
+measure_guest()
+{
+	local table=guest$1 rows
+
+	mapfile -t rows < <(selected "$table")
+	[ ${#rows[@]} != 0 ] || return 0
+	guest_begin "$1" "${rows[@]}"
+	if [ -n "$BENCH_HEAT" ]; then
+		heat "$table" "${rows[@]}"
+		mapfile -t rows < <(winners "$table" "${rows[@]}")
+	fi
+	fio_rounds "$table" "${rows[@]}"
+	guest_finish
+}
+
+# guest_begin VCPUS ROW...: a guest with these disks, each with as many queues; sets file_of.
+guest_begin()
+{
+	local vcpus=$1 row
+	shift
+
+	backends_begin
+	for row; do
+		backend_add "$row" "$vcpus"
+	done
+	guest_boot "$vcpus" "$@"
+}
+
+# guest_boot VCPUS ROW...: the same when all back-ends are there.
+guest_boot()
+{
+	local vcpus=$1
+	shift
+
+	guest_start g - --smp "$vcpus" --mem 512 "${guest_args[@]}"
+	guest_disks "$@"
+	use_fio guest
+	JOBS=$vcpus
+}
+
+guest_finish()
+{
+	guest_stop g
+	backends_end
+}
+
+# guest_disks ROW...: sets file_of to the names by which the guest knows them.
+guest_disks()
+{
+	local row name
+
+	for row; do
+		name=$(guest_run g <<<"cd /sys/bus/pci/devices/0000:00:${slot_of[$row]}.0/virtio*/block && echo *") ||
+			fail "$row: the guest does not see it"
+		# shellcheck disable=SC2004 # the index is a name
+		file_of[$row]=/dev/$name
+	done
+}

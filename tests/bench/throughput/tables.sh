@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# Which tables there are, and the rows of each. Rows that are compared stand beside each other: a round measures
+# them in this order.
+#
+#     host        what tests/bench/rows.sh makes
+#     sequential  the same, large I/Os
+#     guestN      in a nested guest with N virtual CPUs = queues; a row is BACK-END[-SETTING]...-PLACE:
+#                 virtio  QEMU's virtio-blk with an iothread; aio=native or uring (io_uring), nopoll: poll-max-ns=0
+#                 qsd     qemu-storage-daemon, vhost-user-blk
+#                 vhost   vhost_blk with a worker for each queue, w1, w2: so many for all; poll: they poll
+#                 PLACE   ram  a RAM disk;  qcow2-bdev, qcow2-xfs  a qcow2 image on one, in a file on one
+#     noisy       a queue with one I/O in flight, beside one with 32
+#     events      what happens for one I/O of a guest
+#     idle        what a disk costs that nobody uses
+#     ssd         a device that is limited in latency and I/Os per second
+
+TABLES=(guest1 guest2 guest4 host sequential events idle noisy ssd)
+
+# guest_rows VCPUS
+guest_rows()
+{
+	local place
+
+	for place in ram qcow2-xfs qcow2-bdev; do
+		echo "virtio-native-$place" "vhost-$place"
+		echo "virtio-native-nopoll-$place" "vhost-poll-$place"
+		echo "virtio-uring-$place"
+		[ "$1" = 1 ] || echo "vhost-w1-$place"
+		echo "virtio-uring-nopoll-$place"
+		[ "$1/$place" != 4/ram ] || echo "vhost-w2-$place"
+		[ "$place" = ram ] || echo "qsd-$place"
+	done
+}
+
+# rows_of TABLE
+rows_of()
+{
+	case $1 in
+	host) echo ram linear qcow2-bdev raw-xfs loop-xfs qcow2-xfs nbd-xfs raw-ext4 loop-ext4 qcow2-ext4 ;;
+	sequential) echo ram qcow2-bdev raw-xfs qcow2-xfs raw-ext4 qcow2-ext4 ;;
+	guest*) guest_rows "${1#guest}" ;;
+	noisy|events) echo virtio-native-{ram,qcow2-xfs} vhost-{ram,qcow2-xfs} ;;
+	idle) echo virtio-native-ram vhost-ram vhost-poll-ram vhost-qcow2-xfs ;;
+	ssd) echo host virtio-native-ssd vhost-ssd virtio-native-nopoll-ssd vhost-poll-ssd virtio-uring-ssd ;;
+	esac
+}
+
+# workloads_of TABLE: each is a kind of I/O, and how many are in flight in each queue.
+workloads_of()
+{
+	case $1 in
+	host|guest1) echo randread-qd1 randwrite-qd1 randread-qd32 randwrite-qd32 ;;
+	sequential) echo seqread-qd4 seqwrite-qd4 ;;
+	events) echo randread-qd1 randread-qd32 ;;
+	noisy) echo alone-qd1 beside-qd1 ;;
+	idle) ;;
+	*) echo randread-qd32 randwrite-qd32 ;;
+	esac
+}
+
+# select_rows [GLOB...]: print TABLE/ROW of those whose table, or TABLE/ROW, matches one.
+select_rows()
+{
+	local table row glob
+
+	[ $# != 0 ] || set -- '*'
+	for table in "${TABLES[@]}"; do
+		for row in $(rows_of "$table"); do
+			for glob; do
+				# shellcheck disable=SC2053 # it is a glob
+				if [[ $table == $glob || $table/$row == $glob ]]; then
+					echo "$table/$row"
+					break
+				fi
+			done
+		done
+	done
+}
+
+# selected TABLE: the rows of it that are to be measured.
+selected()
+{
+	sed -n "s#^$1/##p" "$VBLK_OUT/todo"
+}
