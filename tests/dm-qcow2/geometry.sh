@@ -26,17 +26,30 @@ geometry_size()
 	echo $((clusters * 11 + 7 * 512))
 }
 
-# An image that QEMU wrote: pieces of noise, and holes. The hole at the end is written through the device.
-geometry_create()
+# geometry_content FILE SIZE: pieces of noise, and holes. The hole at the end is written through the device.
+geometry_content()
 {
-	local image=$1 mirror=$2 size=$3 options=$4 k
-	local step=$((size / 6 / 512 * 512))
+	local step=$(($2 / 6 / 512 * 512)) k
 
-	new_mirror "$mirror" "$size"
+	new_mirror "$1" "$2"
 	for k in 0 2 3; do
-		put_noise "$mirror" $((k * step + 512)) $((step / 3 / 512 * 512 + 512))
+		put_noise "$1" $((k * step + 512)) $((step / 3 / 512 * 512 + 512))
 	done
-	run qemu-img convert -f raw -O qcow2 -o "$options" "$mirror" "$image"
+}
+
+# geometry_pairs FIRST END: each of these clusters with each width and with version 2, which has refcounts of 16 bits
+# only; the place is another one each time, so that it meets each cluster, each width and both versions.
+geometry_pairs()
+{
+	local c w cluster
+
+	for ((c = $1; c < $2; c++)); do
+		cluster=${GEOMETRY_CLUSTERS[c]}
+		for ((w = 0; w < ${#GEOMETRY_WIDTHS[@]}; w++)); do
+			geometry_case "$cluster" "${GEOMETRY_WIDTHS[w]}" 3 "${GEOMETRY_PLACES[(c + w) % 3]}" 60
+		done
+		geometry_case "$cluster" 16 2 "${GEOMETRY_PLACES[c % 3]}" 60
+	done
 }
 
 # geometry_case CLUSTER WIDTH VERSION PLACE OPS
@@ -48,8 +61,9 @@ geometry_case()
 	[ "$3" = 3 ] || compat=0.10
 	echo "== clusters of $1, refcounts of $2 bits, version $3, $4"
 	size=$(geometry_size "$1")
-	[ "$4" = device ] || rm -f "$image"
-	geometry_create "$image" "$mirror" "$size" "$options,compat=$compat"
+	[ -e "$TMP/content$size" ] || geometry_content "$TMP/content$size" "$size"
+	run cp --sparse=always "$TMP/content$size" "$mirror"
+	run qemu-img convert -f raw -O qcow2 -o "$options,compat=$compat" "$mirror" "$image"
 	attach "$image"
 	same_through_device "$mirror"
 	run crash-writer --ops "$5" --max-bytes $(($1 < 8192 ? 16384 : $1 * 2)) --mirror "$mirror" "$DEV" "$TMP/journal"

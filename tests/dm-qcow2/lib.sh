@@ -21,23 +21,40 @@ new_mirror()
 	run truncate -s "$2" "$1"
 }
 
+# Where a machine is emulated, to start a program costs more than most of them do: what is called often leaves to bash
+# what bash can do.
+
 # be64 FILE OFFSET: the big-endian number there.
 be64()
 {
-	od -An -tu8 --endian=big -j "$2" -N 8 "$1" | tr -d ' '
+	big_endian "$1" "$2" 8
 }
 
 # be32 FILE OFFSET
 be32()
 {
-	od -An -tu4 --endian=big -j "$2" -N 4 "$1" | tr -d ' '
+	big_endian "$1" "$2" 4
+}
+
+# big_endian FILE OFFSET BYTES
+big_endian()
+{
+	local number
+
+	read -r number < <(exec od -An "-tu$3" --endian=big -j "$2" -N "$3" "$1")
+	echo "$number"
 }
 
 # put_bytes FILE OFFSET HEX: change an image by hand.
 put_bytes()
 {
+	local bytes='' k
+
+	for ((k = 0; k < ${#3}; k += 2)); do
+		bytes+="\\x${3:k:2}"
+	done
 	# shellcheck disable=SC2059 # the format is the bytes
-	printf "$(sed "s/../\\\\x&/g" <<<"$3")" |
+	printf "$bytes" |
 		dd of="$1" bs=4096 seek="$2" oflag=seek_bytes conv=notrunc status=none || fail "cannot change $1"
 }
 
@@ -110,7 +127,9 @@ refused()
 # detach [DEVICE]: the latest one unless told.
 detach()
 {
-	run dmsetup remove --retry "$(basename "${1:-$DEV}")"
+	local device=${1:-$DEV}
+
+	run dmsetup remove --retry "${device##*/}"
 }
 
 # check_image IMAGE: neither an error nor a leak.
@@ -136,13 +155,14 @@ detach_and_verify()
 # make_noise MIB
 make_noise()
 {
+	noise_bytes=$(($1 << 20))
 	run dd if=/dev/urandom of="$NOISE" bs=1M count="$1" status=none
 }
 
 # put_noise FILE OFFSET BYTES [FLAG]: the noise of that offset; FLAG: an oflag of dd (direct, dsync).
 put_noise()
 {
-	local from=$(($2 % ($(stat -c %s "$NOISE") - $3 + 1) / 512 * 512))
+	local from=$(($2 % (noise_bytes - $3 + 1) / 512 * 512))
 
 	run dd if="$NOISE" of="$1" bs="$3" count=1 skip=$from seek="$2" iflag=skip_bytes,fullblock \
 		oflag="seek_bytes${4:+,$4}" conv=notrunc status=none

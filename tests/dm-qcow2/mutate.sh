@@ -68,7 +68,7 @@ mutate_many()
 	mutate_mapped=0
 	for ((k = 0; k < $1; k++)); do
 		good=${mutate_good[k % ${#mutate_good[@]}]}
-		mutate_said=" $(basename "$good")"
+		mutate_said=" ${good##*/}"
 		cp --sparse=always "$good" "$image"
 		mutate_once "$image" 65536
 		[ $((k % 16)) != 15 ] || truncate -s "$((RANDOM * 8))" "$image"
