@@ -36,7 +36,9 @@ execute()
 	: >"$2"
 	(contain_enter && exec setsid -- "$VBLK_TOP/tests/$1") </dev/null >>"$2" 2>&1 &
 	pid=$!
-	if timeout "$limit" tail --pid=$pid -s 0.1 -f /dev/null; then
+	# In the background, as bash takes no signal while it waits for a foreground command.
+	timeout "$limit" tail --pid=$pid -s 0.1 -f /dev/null &
+	if wait $!; then
 		wait $pid
 		return
 	fi
