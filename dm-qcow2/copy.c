@@ -28,9 +28,12 @@ static int link_table(struct qcow2 *q, u64 table)
 	l1 = qcow2_mpage_get(q, QCOW2_META_L1, table >> q->geo.entry_bits);
 	if (IS_ERR(l1))
 		return PTR_ERR(l1);
-	if (!qcow2_space_take(q, 1, &start)) {
+	err = qcow2_mpage_own_data(q, l1);
+	if (!err && !qcow2_space_take(q, 1, &start))
+		err = -ENOSPC;
+	if (err) {
 		qcow2_mpage_put(l1);
-		return -ENOSPC;
+		return err;
 	}
 	start <<= q->geo.cluster_bits;
 	spin_lock(&l1->lock);

@@ -3,7 +3,6 @@
  * The cache of metadata pages: finding, changing, evicting. metaload.c loads.
  */
 #include <linux/bitmap.h>
-#include <linux/mm.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 
@@ -66,7 +65,8 @@ static void free_page_rcu(struct rcu_head *rcu)
 {
 	struct qcow2_mpage *p = container_of(rcu, struct qcow2_mpage, rcu);
 
-	kfree(p->data);
+	if (p->data != qcow2_zeroes())
+		kfree(p->data);
 	kfree(p);
 }
 

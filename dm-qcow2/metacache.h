@@ -29,6 +29,7 @@
 
 #include <linux/cache.h>
 #include <linux/list.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
@@ -76,7 +77,9 @@ enum {
 /**
  * struct qcow2_mpage - a page of metadata
  * @flags: QCOW2_MPAGE_* bits
- * @data: the page; entries change under @lock, whole words at a time
+ * @data: the page; entries change under @lock, whole words at a time. An L1 page
+ *	that is all zeroes shares qcow2_zeroes() until qcow2_mpage_own_data(), which
+ *	changes this under @lock.
  * @host_off: where it is on disk; 0 while the table is not allocated. Set once,
  *	under the table's mutex.
  * @index: key in the xarray of its kind
@@ -305,9 +308,24 @@ static inline bool qcow2_may_be_table(const struct qcow2_metacache *c, u64 clust
  */
 bool qcow2_is_cached_table(struct qcow2 *q, u64 cluster);
 
+/* A page for all that is zero; never written. */
+static inline void *qcow2_zeroes(void)
+{
+	return page_address(ZERO_PAGE(0));
+}
+
+/**
+ * qcow2_mpage_own_data - make the entries of an L1 page writable
+ * @q: the image
+ * @p: the page, with a reference
+ *
+ * Context: sleeps. Return: 0 or -ENOMEM.
+ */
+int __must_check qcow2_mpage_own_data(struct qcow2 *q, struct qcow2_mpage *p);
+
 static inline __be64 *qcow2_mpage_entries(const struct qcow2_mpage *p)
 {
-	return p->data;
+	return READ_ONCE(p->data);
 }
 
 static inline u64 qcow2_mpage_entry(const struct qcow2_mpage *p, u32 slot)

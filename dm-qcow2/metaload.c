@@ -120,6 +120,36 @@ static struct qcow2_mpage *alloc_page_struct(struct qcow2 *q,
 }
 
 /*
+ * Whoever compares a cluster with all tables reads the whole L1 table, of which most
+ * is zeroes where an image is large.
+ */
+static void share_zeroes(struct qcow2_mpage *p)
+{
+	kfree(p->data);
+	p->data = qcow2_zeroes();
+}
+
+int qcow2_mpage_own_data(struct qcow2 *q, struct qcow2_mpage *p)
+{
+	void *data;
+
+	if (READ_ONCE(p->data) != qcow2_zeroes())
+		return 0;
+	data = kzalloc(qcow2_page_bytes(&q->geo), GFP_NOIO);
+	if (!data)
+		return -ENOMEM;
+	spin_lock(&p->lock);
+	if (p->data == qcow2_zeroes()) {
+		/* A reader sees the same zeroes in either. */
+		smp_store_release(&p->data, data);
+		data = NULL;
+	}
+	spin_unlock(&p->lock);
+	kfree(data);
+	return 0;
+}
+
+/*
  * Make room for one page. Dirty pages become clean by a commit; pages in use
  * are few, so when there is nothing to wait for the limit is stretched.
  */
@@ -159,8 +189,11 @@ static struct qcow2_mpage *load(struct qcow2 *q, enum qcow2_meta_kind kind, u64 
 		err = qcow2_layer_rw(&q->layer, REQ_OP_READ, &vec, 1);
 	}
 	/* Entries that are filled in later point at prepared clusters. */
-	if (!memchr_inv(p->data, 0, qcow2_page_bytes(&q->geo)))
+	if (!memchr_inv(p->data, 0, qcow2_page_bytes(&q->geo))) {
 		set_bit(QCOW2_MPAGE_VERIFIED, &p->flags);
+		if (kind == QCOW2_META_L1)
+			share_zeroes(p);
+	}
 	if (!err)
 		err = qcow2_metacache_insert(q, p);
 	if (err) {
