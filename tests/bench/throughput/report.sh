@@ -141,19 +141,12 @@ ratios()
 # "CELL AGAINST RATIO LIMIT ok|missed".
 judge_targets()
 {
-	local targets
+	local wishes=$VBLK_TOP/tests/bench/targets
 
-	targets=$(awk '!/^#/ && $3 ~ /^>=/' "$VBLK_TOP/tests/bench/targets")
-	echo "$targets" | ratios "$1" | awk -v targets="$targets" '
-	BEGIN {
-		nr = split(targets, line, "\n")
-		for (i = 1; i <= nr; i++) {
-			split(line[i], f, " ")
-			limit[f[1] " " f[2]] = substr(f[3], 3)
-		}
-	}
+	awk '!/^#/ && $3 ~ /^>=/' "$wishes" | ratios "$1" | awk '
+	FILENAME == ARGV[1] { limit[$1 " " $2] = substr($3, 3); next }
 	{
 		least = limit[$1 " " $2]
-		printf "%s %s %.3f >=%s %s\n", $1, $2, $4, least, ($4 >= least) ? "ok" : "missed"
-	}'
+		printf "%s %s %.3f >=%s %s\n", $1, $2, $4, least, ($4 >= least + 0) ? "ok" : "missed"
+	}' "$wishes" -
 }

@@ -50,7 +50,8 @@ rows_of()
 workloads_of()
 {
 	case $1 in
-	host|guest1) echo randread-qd1 randwrite-qd1 randread-qd32 randwrite-qd32 ;;
+	host) echo randread-qd1 randwrite-qd1 randread-qd32 randwrite-qd32 ;;
+	guest1) echo randread-qd1 randread-qd32 randwrite-qd32 ;;
 	sequential) echo seqread-qd4 seqwrite-qd4 ;;
 	events) echo randread-qd1 randread-qd32 ;;
 	noisy) echo alone-qd1 beside-qd1 ;;
