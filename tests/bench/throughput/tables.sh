@@ -15,7 +15,7 @@
 #     idle        what a disk costs that nobody uses
 #     ssd         a device that is limited in latency and I/Os per second
 
-TABLES=(guest1 guest2 guest4 host sequential events idle noisy ssd)
+TABLES=(guest1 guest2 guest4 host sequential ssd events idle noisy)
 
 # guest_rows VCPUS
 guest_rows()
