@@ -20,13 +20,13 @@ cost_open()
 
 # cost_boot COMMAND [QEMU-OPTION...]: run the command in a VM in which one instruction is one nanosecond, and a CPU
 # that idles skips to its next timer. With RDRAND, as without a seed each random number of the kernel's is dear
-# until it has gathered enough entropy, which would be in the middle of a run.
+# until it has gathered enough entropy, which would be in the middle of a run. $COST_CPU: more features of the CPU.
 cost_boot()
 {
 	local command=$1
 	shift
 
-	export VM_ACCEL="-accel tcg,thread=single -icount shift=0,sleep=off -cpu qemu64,+rdrand $*"
+	export VM_ACCEL="-accel tcg,thread=single -icount shift=0,sleep=off -cpu qemu64,+rdrand${COST_CPU:+,$COST_CPU} $*"
 	export VM_SMP=1 VM_APPEND='nokaslr norandmaps'
 	session_boot "$command" || { echo 'bench: the virtual machine died' >&2; exit 1; }
 	[ "$(cat "$VBLK_OUT/status")" = 0 ] || { tail -n 20 "$VBLK_OUT/log" >&2; exit 1; }
