@@ -30,7 +30,7 @@ guest_rows_prepare()
 	vhost-serve ram3 /run/vblk/ram.sock &
 	server=$!
 	cleanup kill $server
-	run vblk-attach --queues 1 --serial d6 "$IMAGE_MNT/d6" qcow2
+	run vblk-attach --queues 1 --serial d6 "$IMAGE_MNT/d6" qcow2 >&2
 	cleanup vblk-detach --force qcow2
 	wait_until 60 [ -S /run/vblk/ram.sock ]
 }
