@@ -61,7 +61,13 @@ guest_needs()
 		modprobe kvm_intel
 	fi
 	guest_hold_kvm
+	mkdir -p $guest_system
+	mountpoint -q $guest_system || mount -o ro $guest_system_disk $guest_system
 }
+
+# What tests/vm/guest-image has made.
+guest_system_disk=/dev/disk/by-id/virtio-vblk-guest
+guest_system=/run/vblk-guest
 
 # Guests that come and go have the kernel patch its scheduler, which an emulated VM may not survive: see hold-kvm.c. The
 # holder is no test's: it outlives this one.
@@ -110,12 +116,12 @@ guest_qemu()
 
 	exec qemu-system-x86_64 -machine "$guest_machine,memory-backend=mem" -accel kvm -accel tcg -cpu max,-xsave -smp "$smp" -m "$mem" \
 		-object "memory-backend-memfd,id=mem,size=${mem}M,share=on" \
-		-kernel "$VBLK_BUILD/guest/vmlinux" -initrd "$VBLK_BUILD/guest/initramfs" \
+		-kernel $guest_system/boot/vmlinux -initrd $guest_system/boot/initramfs \
 		-append "$guest_append" -nodefaults -display none -serial "file:$TMP/$name.console" \
 		-chardev "pipe,id=agent,path=$TMP/$name.agent" -device virtio-serial-pci \
 		-device virtserialport,chardev=agent,name=vblk.agent \
 		-chardev "pipe,id=monitor,path=$TMP/$name.monitor" -mon chardev=monitor \
-		"$@" -drive "file=$VBLK_BUILD/guest/tools,format=raw,if=none,id=tools,readonly=on" \
+		"$@" -drive "file=$guest_system_disk,format=raw,if=none,id=tools,readonly=on" \
 		-device virtio-blk-pci,drive=tools,serial=vblk-tools </dev/null
 }
 
