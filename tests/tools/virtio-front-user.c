@@ -300,11 +300,18 @@ static bool stop_ring(struct front *front, const struct front_ring *ring)
 
 static void user_stop(struct front *front)
 {
-	unsigned int i;
+	unsigned int i = 0;
 
-	for (i = 0; i < front->options.nr_queues; i++)
-		if (!stop_ring(front, &front->rings[i]))
-			errx(1, "the server died while queue %u stops", i);
+	while (i < front->options.nr_queues) {
+		if (stop_ring(front, &front->rings[i])) {
+			i++;
+			continue;
+		}
+		/* The server has died, and the next one lets all of them run again. */
+		user_kill(front);
+		user_start(front);
+		i = 0;
+	}
 	user_kill(front);
 }
 
