@@ -6,21 +6,25 @@
 declare -A guest_pid guest_port guest_partial
 
 # guest_start NAME DISK [OPTION...] [QEMU-ARG...]: start a guest, and return when it is up. Nested in an emulated VM, a
-# guest now and then panics in its first instructions in user mode: one that has said nothing yet is started again, once.
+# guest now and then panics in its first instructions in user mode, or stops for good while it boots: one that has said
+# nothing yet is started again, once, and the log has what it was doing.
 # DISK is the socket of a vhost-user-blk server, a file or device for QEMU's own virtio-blk, or "-".
 # Options, before QEMU's: --queues N, --smp N, --mem MIB.
 guest_start()
 {
 	guest_launch "$@"
-	if ! guest_read "$1" && [ "$guest_trouble" = "$guest_panicked" ]; then
+	if ! guest_read "$1" $guest_boot_limit && guest_alive "$1"; then
 		echo "guest $1: $guest_trouble while booting; starting it once more"
-		tail -n 30 "$TMP/$1.console"
+		guest_examine "$1"
 		guest_kill "$1"
 		guest_launch "$@"
-		guest_read "$1"
+		guest_read "$1" $guest_boot_limit
 	fi
 	guest_expect_up "$1"
 }
+
+# Several times what a boot takes, in seconds.
+guest_boot_limit=240
 
 # guest_launch NAME DISK ...: the same, but do not wait for it.
 guest_launch()
@@ -108,6 +112,9 @@ guest_machine=q35,sata=off,smbus=off,hpet=off,pit=off,vmport=off,i8042=off
 guest_append='console=ttyS0 quiet pci=noearly cryptomgr.notests initcall_blacklist=jent_mod_init 8250.nr_uarts=1'
 guest_append+=' mitigations=off nokaslr no_timer_check'
 
+# And for guest_examine.
+guest_append+=' sysctl.kernel.panic_on_unrecovered_nmi=1'
+
 # The guest's memory is shared: a vhost-user server has to see it. Without KVM, QEMU emulates.
 guest_qemu()
 {
@@ -130,12 +137,11 @@ guest_alive()
 	kill -0 "${guest_pid[$1]}" 2>/dev/null
 }
 
-guest_panicked='its kernel has panicked'
-
-# guest_read NAME: the agent's next line, in $guest_line. Fails when the guest is gone or has panicked; $guest_trouble.
+# guest_read NAME [SECONDS]: the agent's next line, in $guest_line. Fails when the guest is gone or has panicked, or says
+# nothing for so long; $guest_trouble.
 guest_read()
 {
-	local name=$1 part
+	local name=$1 deadline=$((SECONDS + ${2:-100000} * ${VBLK_TIMEOUT_SCALE:-1})) part
 
 	guest_line=
 	guest_trouble=
@@ -143,26 +149,49 @@ guest_read()
 		guest_partial[$name]+=$part
 		if ! guest_alive "$name"; then
 			guest_trouble='QEMU is gone'
-			return 1
-		elif grep -q -s -a 'Kernel panic' "$TMP/$name.console"; then
-			guest_trouble=$guest_panicked
-			return 1
+		elif guest_has_panicked "$name"; then
+			guest_trouble='its kernel has panicked'
+		elif [ $SECONDS -ge $deadline ]; then
+			guest_trouble="silent for $2 seconds"
 		fi
+		[ -z "$guest_trouble" ] || return 1
 	done
 	guest_line=${guest_partial[$name]}$part
 	guest_partial[$name]=
 }
 
+guest_has_panicked()
+{
+	grep -q -s -a 'Kernel panic' "$TMP/$1.console"
+}
+
+# guest_examine NAME: print the end of its console; a guest that hangs is made to panic, with what its processors were doing.
+guest_examine()
+{
+	local tries
+
+	if guest_alive "$1" && ! guest_has_panicked "$1"; then
+		guest_monitor "$1" nmi
+		for ((tries = 0; tries < 100; tries++)); do
+			! guest_has_panicked "$1" || break
+			sleep 0.1
+		done
+	fi
+	echo "guest $1: the end of its console:"
+	tail -n 40 "$TMP/$1.console"
+}
+
 # guest_up NAME: wait until the guest has booted, or booted again.
 guest_up()
 {
-	guest_read "$1"
+	guest_read "$1" $guest_boot_limit
 	guest_expect_up "$1"
 }
 
 guest_expect_up()
 {
 	[ "$guest_line" = +up ] || fail "guest $1: ${guest_trouble:-said $guest_line} while booting"
+	echo "guest $1: up"
 }
 
 guest_send()
@@ -228,7 +257,6 @@ guest_kill()
 
 guest_end()
 {
+	guest_examine "$1"
 	! guest_alive "$1" || guest_kill "$1"
-	echo "guest $1: the end of its console:"
-	tail -n 20 "$TMP/$1.console"
 }
