@@ -59,12 +59,7 @@ guest_needs()
 {
 	requires qemu-system-x86_64
 	echo always >/sys/kernel/mm/transparent_hugepage/shmem_enabled
-	if grep -q -w svm /proc/cpuinfo; then
-		modprobe kvm_amd
-	elif grep -q -w vmx /proc/cpuinfo; then
-		modprobe kvm_intel
-	fi
-	guest_hold_kvm
+	pidof -q hold-kvm || guest_alone guest_start_kvm
 	mkdir -p $guest_system
 	mountpoint -q $guest_system || mount -o ro $guest_system_disk $guest_system
 }
@@ -73,15 +68,34 @@ guest_needs()
 guest_system_disk=/dev/disk/by-id/virtio-vblk-guest
 guest_system=/run/vblk-guest
 
-# Guests that come and go have the kernel patch its scheduler, which an emulated VM may not survive: see hold-kvm.c. The
-# holder is no test's: it outlives this one.
-guest_hold_kvm()
+# Loading KVM, and guests that come and go, have the kernel patch its code, which an emulated VM may not survive: see
+# hold-kvm.c. So it is done once in a boot, and no other processor runs meanwhile. The holder is no test's: it outlives
+# this one.
+guest_start_kvm()
 {
-	[ -w /dev/kvm ] && ! pidof -q hold-kvm || return 0
+	if grep -q -w svm /proc/cpuinfo; then
+		modprobe kvm_amd
+	elif grep -q -w vmx /proc/cpuinfo; then
+		modprobe kvm_intel
+	fi
+	[ -w /dev/kvm ] || return 0
 	(
 		echo 0 >/sys/fs/cgroup/cgroup.procs
-		exec setsid "$VBLK_BUILD/tests/hold-kvm" </dev/null >/dev/null
-	) &
+		exec setsid "$VBLK_BUILD/tests/hold-kvm"
+	)
+}
+
+# guest_alone COMMAND: run it while no other processor is online.
+guest_alone()
+{
+	local others
+
+	others=$(ls /sys/devices/system/cpu/cpu[1-9]*/online 2>/dev/null)
+	# shellcheck disable=SC2086 # a list of files
+	echo 0 | tee $others >/dev/null
+	"$@"
+	# shellcheck disable=SC2086
+	echo 1 | tee $others >/dev/null
 }
 
 # guest_disk DISK QUEUES: QEMU's options for the disk; no word of them has a space.
