@@ -2,16 +2,15 @@
 # shellcheck shell=bash
 # Which tests to run, and where. Needs tests/lib/harness.sh, $VBLK_TOP and $KVER.
 
-# select_tests host|vm SELECTION...: print the tests of that place that were asked for.
+# select_tests SELECTION...: print the tests that were asked for, each after the place that it runs in.
 select_tests()
 {
-	local place=$1 file test
-	shift
+	local file test
 
 	for file in "$VBLK_TOP"/tests/*/*; do
 		test=${file#"$VBLK_TOP/tests/"}
-		if is_test "$test" && [ "$(place_of "$test")" = "$place" ] && is_selected "$test" "$@"; then
-			echo "$test"
+		if is_test "$test" && is_selected "$test" "$@"; then
+			echo "$(place_of "$test") $test"
 		fi
 	done
 }
@@ -26,12 +25,17 @@ is_test()
 		head -n 1 "$VBLK_TOP/tests/$1" | grep -q '^#!/bin/bash$'
 }
 
+# place_of TEST: "host", or the number of processors of the VM.
 place_of()
 {
-	local where
+	local cpus
 
-	where=$(header "$1" where)
-	echo "${where:-vm}"
+	if [ "$(header "$1" where)" = host ]; then
+		echo host
+	else
+		cpus=$(header "$1" cpus)
+		echo "${VM_SMP:-${cpus:-2}}"
+	fi
 }
 
 is_selected()
