@@ -126,16 +126,17 @@ guest_machine=q35,sata=off,smbus=off,hpet=off,pit=off,vmport=off,i8042=off
 guest_append='console=ttyS0 quiet pci=noearly cryptomgr.notests initcall_blacklist=jent_mod_init 8250.nr_uarts=1'
 guest_append+=' mitigations=off nokaslr no_timer_check'
 
-# And for guest_examine.
-guest_append+=' sysctl.kernel.panic_on_unrecovered_nmi=1'
+# And for those who examine a guest that hangs: an NMI is a panic, with the stacks of all tasks.
+guest_append+=' sysctl.kernel.panic_on_unrecovered_nmi=1 panic_print=1'
 
-# The guest's memory is shared: a vhost-user server has to see it. Without KVM, QEMU emulates.
+# The guest's memory is shared: a vhost-user server has to see it. Without KVM, QEMU emulates. A test that is stopped can
+# still examine it: the signal is for the test's process group.
 guest_qemu()
 {
 	local name=$1 smp=$2 mem=$3
 	shift 3
 
-	exec qemu-system-x86_64 -machine "$guest_machine,memory-backend=mem" -accel kvm -accel tcg -cpu max,-xsave -smp "$smp" -m "$mem" \
+	exec setsid qemu-system-x86_64 -machine "$guest_machine,memory-backend=mem" -accel kvm -accel tcg -cpu max,-xsave -smp "$smp" -m "$mem" \
 		-object "memory-backend-memfd,id=mem,size=${mem}M,share=on" \
 		-kernel $guest_system/boot/vmlinux -initrd $guest_system/boot/initramfs \
 		-append "$guest_append" -nodefaults -display none -serial "file:$TMP/$name.console" \
@@ -179,20 +180,20 @@ guest_has_panicked()
 	grep -q -s -a 'Kernel panic' "$TMP/$1.console"
 }
 
-# guest_examine NAME: print the end of its console; a guest that hangs is made to panic, with what its processors were doing.
+# guest_examine NAME: print its console; a guest that hangs is made to panic first, and tells what its tasks were doing.
 guest_examine()
 {
 	local tries
 
 	if guest_alive "$1" && ! guest_has_panicked "$1"; then
 		guest_monitor "$1" nmi
-		for ((tries = 0; tries < 100; tries++)); do
-			! guest_has_panicked "$1" || break
+		for ((tries = 0; tries < 150; tries++)); do
+			! grep -q -s -a 'end Kernel panic' "$TMP/$1.console" || break
 			sleep 0.1
 		done
 	fi
-	echo "guest $1: the end of its console:"
-	tail -n 40 "$TMP/$1.console"
+	echo "guest $1: its console:"
+	cat "$TMP/$1.console"
 }
 
 # guest_up NAME: wait until the guest has booted, or booted again.

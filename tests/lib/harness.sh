@@ -22,7 +22,7 @@ time_limit()
 stop_test()
 {
 	kill -TERM -- "-$1" 2>/dev/null
-	timeout 20 tail --pid="$1" -s 0.1 -f /dev/null
+	timeout 60 tail --pid="$1" -s 0.1 -f /dev/null
 	kill -KILL -- "-$1" 2>/dev/null
 	contain_kill
 }

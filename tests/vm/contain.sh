@@ -17,15 +17,21 @@ contain_enter()
 	echo 0 >$cgroup/cgroup.procs
 }
 
-# What a test that hangs is doing: its processes, and the stacks of all tasks that are blocked.
+# What a test that hangs is doing: its threads, block devices with I/O in flight, and the stacks of all tasks that are
+# blocked.
 contain_examine()
 {
-	local pid
+	local pid task
 
 	while read -r pid; do
 		echo "--- $pid $(tr '\0' ' ' <"/proc/$pid/cmdline")"
-		cat "/proc/$pid/stack"
+		for task in "/proc/$pid/task"/*; do
+			echo "thread $(cat "$task/comm")"
+			cat "$task/stack"
+		done
 	done <$cgroup/cgroup.procs
+	grep -H . /sys/block/*/inflight
+	dmsetup status --noflush
 	echo w >/proc/sysrq-trigger
 }
 
