@@ -6,8 +6,30 @@
 #include "cuts.h"
 #include "random.h"
 
-/* Append to @cuts one entry of each of @want equal parts of the entries of a kind; returns how many. */
-static size_t choose_kind(const struct log *log, size_t first, bool plain, size_t want, uint64_t *random, size_t *cuts)
+static bool is_plain(const struct log *log, size_t i)
+{
+	return log->entries[i].kind == ENTRY_PLAIN;
+}
+
+/* Here all writes of a commit can be lost, or any of them alone. */
+static bool is_last_before_flush(const struct log *log, size_t i)
+{
+	return is_plain(log, i) && i + 1 < log->nr_entries && log->entries[i + 1].kind == ENTRY_FLUSH;
+}
+
+static bool is_further_before(const struct log *log, size_t i)
+{
+	return is_plain(log, i) && !is_last_before_flush(log, i);
+}
+
+static bool is_not_plain(const struct log *log, size_t i)
+{
+	return !is_plain(log, i);
+}
+
+/* Append to @cuts one entry of each of @want equal parts of the entries that are so; returns how many. */
+static size_t choose(const struct log *log, size_t first, bool (*is_so)(const struct log *, size_t), size_t want,
+		     uint64_t *random, size_t *cuts)
 {
 	size_t *all = calloc(log->nr_entries + 1, sizeof(*all));
 	size_t i, n = 0;
@@ -15,7 +37,7 @@ static size_t choose_kind(const struct log *log, size_t first, bool plain, size_
 	if (!all)
 		err(1, "cuts");
 	for (i = first; i < log->nr_entries; i++)
-		if ((log->entries[i].kind == ENTRY_PLAIN) == plain)
+		if (is_so(log, i))
 			all[n++] = i;
 	if (want > n)
 		want = n;
@@ -44,8 +66,9 @@ size_t *cuts_choose(const struct log *log, size_t first, uint64_t seed, size_t *
 	if (!cuts)
 		err(1, "cuts");
 	random_seed(&random, seed);
-	n = choose_kind(log, first, true, *nr, &random, cuts);
-	n += choose_kind(log, first, false, *nr / 4, &random, cuts + n);
+	n = choose(log, first, is_last_before_flush, *nr / 2, &random, cuts);
+	n += choose(log, first, is_further_before, *nr - n, &random, cuts + n);
+	n += choose(log, first, is_not_plain, *nr / 4, &random, cuts + n);
 	qsort(cuts, n, sizeof(*cuts), ascending);
 	*nr = n;
 	return cuts;
@@ -53,7 +76,7 @@ size_t *cuts_choose(const struct log *log, size_t first, uint64_t seed, size_t *
 
 bool cut_has_subsets(const struct log *log, size_t cut)
 {
-	return log->entries[cut].kind == ENTRY_PLAIN;
+	return is_plain(log, cut);
 }
 
 static void add_sectors(struct state *st, const struct entry *e, unsigned int eighths, uint64_t *random)

@@ -11,8 +11,9 @@
 #include "state.h"
 
 /*
- * Choose @nr cuts at plain writes, so that there is something to lose, and a quarter of that at FUA writes, flushes and
- * marks; spread evenly over the entries from @first on. Returns the entries' indices in ascending order, *nr of them.
+ * Choose @nr cuts at plain writes, so that there is something to lose, half of them at the last one before a flush, and a
+ * quarter of that at FUA writes, flushes and marks; spread evenly over the entries from @first on. Returns the entries'
+ * indices in ascending order, *nr of them.
  */
 size_t *cuts_choose(const struct log *log, size_t first, uint64_t seed, size_t *nr);
 
