@@ -6,17 +6,20 @@ BUILD	:= $(TOP)/build
 Q	:= $(if $(V),,@)
 
 # The kernel to build for and to test on.  KDIR= alone names any build tree; KERNEL=debug is the one of
-# "make debug-kernel"; otherwise it is the newest one of at least 6.12 whose headers are here.
+# "make debug-kernel", KERNEL=um that of "make um-kernel"; otherwise it is the newest one of at least 6.12 whose headers are here.
 ifdef KDIR
 KVER	?= $(shell cat $(KDIR)/include/config/kernel.release)
-else ifeq ($(KERNEL),debug)
-KVER	:= $(shell scripts/kernel debug)
+else ifneq ($(filter debug um,$(KERNEL)),)
+KVER	:= $(shell scripts/kernel $(KERNEL))
 else
 KVER	?= $(shell scripts/kernel newest)
 endif
 KDIR	?= $(BUILD)/kernels/$(KVER)/kdir
 FARM	:= $(BUILD)/$(KVER)
 export KVER KDIR
+ifneq ($(filter %-um,$(KVER)),)
+export ARCH := um
+endif
 
 all: modules tools
 
@@ -70,10 +73,12 @@ deps:
 check: deps
 	$(Q)$(MAKE) -s run-tests RUNFLAGS="$(RUNFLAGS)"
 
-# The longest check: every test on the stock kernel, then on the debug kernel.
-check-full: deps debug-kernel
+# The longest check: every test on the stock kernel, those of "make check" on the user-mode debug kernel, and those of
+# them that need several processors on the emulated one, which takes ten times as long.
+check-full: deps um-kernel debug-kernel
 	$(Q)$(MAKE) -s run-tests RUNFLAGS="--full $(RUNFLAGS)"
-	$(Q)$(MAKE) -s run-tests KERNEL=debug
+	$(Q)$(MAKE) -s run-tests KERNEL=um
+	$(Q)$(MAKE) -s run-tests KERNEL=debug RUNFLAGS=--smp
 
 demo: deps
 	$(Q)demo/run
@@ -104,6 +109,9 @@ lint:
 debug-kernel:
 	$(Q)scripts/debug-kernel
 
+um-kernel:
+	$(Q)scripts/debug-kernel um
+
 clean:
 	$(Q)rm -rf $(BUILD)/[0-9]* $(BUILD)/tools $(BUILD)/tests $(BUILD)/guest $(BUILD)/vm $(BUILD)/logs $(BUILD)/run.*
 
@@ -118,10 +126,10 @@ help:
 	@echo 'make bench         what an I/O costs, and throughput, against dm-linear, loop, QEMU and others'
 	@echo '                   (KIND=cost or KIND=throughput: one of them; and ROWS=GLOB...: only these rows of it)'
 	@echo 'make bench-check   fail if an I/O has become dearer by more than 2 %, by the record in tests/bench'
-	@echo 'make check-full    the longest tests too, and all of them on a debug kernel'
+	@echo 'make check-full    the longest tests too, and those of "make check" on kernels that look for mistakes'
 	@echo 'make lint          check the source without running it'
 	@echo 'make clean         remove what was built, but keep downloaded kernels (distclean: all)'
-	@echo 'KERNEL=debug       use the kernel of "make debug-kernel"'
+	@echo 'KERNEL=debug       use the kernel of "make debug-kernel"; KERNEL=um: of "make um-kernel"'
 	@echo 'KVER=RELEASE or KDIR=DIR: another kernel.  V=1: show the commands.'
 
-.PHONY: all lint debug-kernel kernel modules tools tests guest-image install deps check check-full demo bench bench-check run-tests farm $(MODULES) clean distclean help
+.PHONY: all lint debug-kernel um-kernel kernel modules tools tests guest-image install deps check check-full demo bench bench-check run-tests farm $(MODULES) clean distclean help

@@ -58,11 +58,13 @@ guest_launch()
 guest_needs()
 {
 	requires qemu-system-x86_64
-	echo always >/sys/kernel/mm/transparent_hugepage/shmem_enabled
+	[ ! -e $guest_large_pages ] || echo always >$guest_large_pages
 	pidof -q hold-kvm || guest_alone guest_start_kvm
 	mkdir -p $guest_system
 	mountpoint -q $guest_system || mount -o ro $guest_system_disk $guest_system
 }
+
+guest_large_pages=/sys/kernel/mm/transparent_hugepage/shmem_enabled
 
 # What tests/vm/guest-image has made.
 guest_system_disk=/dev/disk/by-id/virtio-vblk-guest

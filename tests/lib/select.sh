@@ -59,10 +59,16 @@ is_selected()
 # is_in_suite TEST: whether it runs without having been named.
 is_in_suite()
 {
+	local kind=stock
+
 	case $(header "$1" suite) in
 	'') ;;
 	full) [ -n "${VBLK_FULL:-}" ] || return 1 ;;
 	*) return 1 ;;
 	esac
-	[ "$(header "$1" kernel)" != debug ] || [[ $KVER == *-dbg ]]
+	case $KVER in
+	*-dbg) kind=debug ;;
+	*-um) kind=um ;;
+	esac
+	[[ $(header "$1" kernel) == @(|"$kind") ]]
 }

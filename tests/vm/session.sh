@@ -3,10 +3,11 @@
 # What a run of the VM needs around it: the build, a directory for its output, a copy of the tree, and a clean
 # end. Used by tests/run and by the demo. Needs $VBLK_TOP and $KVER; sets $VBLK_OUT.
 
-# A debug kernel is slow: every time limit is a multiple.
-if [[ $KVER == *-dbg ]]; then
-	: "${VBLK_TIMEOUT_SCALE:=5}"
-fi
+# A debug kernel is slow: every time limit is a multiple. A user-mode machine has one processor.
+case $KVER in
+*-dbg) : "${VBLK_TIMEOUT_SCALE:=10}" ;;
+*-um) : "${VBLK_TIMEOUT_SCALE:=3}" "${VM_SMP:=1}" ;;
+esac
 export VBLK_TIMEOUT_SCALE=${VBLK_TIMEOUT_SCALE:-1}
 export VM_TIMEOUT=${VM_TIMEOUT:-$((4500 * VBLK_TIMEOUT_SCALE * (${VBLK_FULL:+3} + 1)))}
 
