@@ -6,7 +6,8 @@ BUILD	:= $(TOP)/build
 Q	:= $(if $(V),,@)
 
 # The kernel to build for and to test on.  KDIR= alone names any build tree; KERNEL=debug is the one of
-# "make debug-kernel", KERNEL=um that of "make um-kernel"; otherwise it is the newest one of at least 6.12 whose headers are here.
+# "make debug-kernel", KERNEL=um that of "make um-kernel"; otherwise it is the newest one of at least 6.12
+# whose headers are here.
 ifdef KDIR
 KVER	?= $(shell cat $(KDIR)/include/config/kernel.release)
 else ifneq ($(filter debug um,$(KERNEL)),)
