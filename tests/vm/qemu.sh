@@ -24,14 +24,24 @@ guest_options()
 # start_machine: sets $machine to its process.
 start_machine()
 {
-	local accel=${VM_ACCEL:-$("$top/tests/vm/accel" "$KVER" "$initramfs")}
-
+	rm -f "$dir"/monitor.{in,out}
+	mkfifo "$dir"/monitor.{in,out}
+	accel=${VM_ACCEL:-$("$top/tests/vm/accel" "$KVER" "$initramfs")}
 	# shellcheck disable=SC2046,SC2086 # options are lists of words
 	qemu-system-x86_64 -machine q35 $accel -smp "${VM_SMP:-2}" -m "${VM_MEM:-4G}" \
 		-kernel "$kernel" -initrd "$initramfs" -append "console=ttyS0 $(append)" \
 		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
 		-virtfs local,path="$share",mount_tag=out,security_model=none,multidevs=remap \
-		$(disk_options) $(guest_options) -nodefaults -display none -serial "file:$dir/console" -no-reboot \
+		$(disk_options) $(guest_options) -nodefaults -display none \
+		-chardev "pipe,id=monitor,path=$dir/monitor" -mon chardev=monitor -serial "file:$dir/console" -no-reboot \
 		</dev/null >"$dir/machine.log" 2>&1 &
 	machine=$!
+}
+
+# examine_machine: where its processors are goes into its log; then, as for any of a kernel's faults, the console tells.
+examine_machine()
+{
+	printf 'info registers -a\nnmi\n' 1<>"$dir/monitor.in"
+	timeout 10 cat "$dir/monitor.out" >>"$dir/machine.log" || true
+	[[ $accel != *tcg* ]] || touch "$dir/stood-still"
 }
