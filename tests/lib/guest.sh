@@ -131,8 +131,9 @@ guest_append+=' mitigations=off nokaslr no_timer_check'
 # And for those who examine a guest that hangs: an NMI is a panic, with the stacks of all tasks.
 guest_append+=' sysctl.kernel.panic_on_unrecovered_nmi=1 panic_print=1'
 
-# The guest's memory is shared: a vhost-user server has to see it. Without KVM, QEMU emulates. A test that is stopped can
-# still examine it: the signal is for the test's process group.
+# The guest's memory is shared: a vhost-user server has to see it. Without KVM, QEMU emulates; the buffer of its
+# translations stays small, as each page of a process of a user-mode kernel may be a mapping for the host, which has
+# vm.max_map_count for them. A test that is stopped can still examine the guest: the signal is for the test's process group.
 guest_qemu()
 {
 	local name=$1 smp=$2 mem=$3 timers=off
@@ -140,7 +141,8 @@ guest_qemu()
 
 	# KVM tells a guest how fast its timers are; others measure them.
 	[ -w /dev/kvm ] || timers=on
-	exec setsid qemu-system-x86_64 -machine "$guest_machine,hpet=$timers,pit=$timers,memory-backend=mem" -accel kvm -accel tcg -cpu max,-xsave -smp "$smp" -m "$mem" \
+	exec setsid qemu-system-x86_64 -machine "$guest_machine,hpet=$timers,pit=$timers,memory-backend=mem" \
+		-accel kvm -accel tcg,tb-size=32 -cpu max,-xsave -smp "$smp" -m "$mem" \
 		-object "memory-backend-memfd,id=mem,size=${mem}M,share=on" \
 		-kernel $guest_system/boot/vmlinux -initrd $guest_system/boot/initramfs \
 		-append "$guest_append" -nodefaults -display none -serial "file:$TMP/$name.console" \
