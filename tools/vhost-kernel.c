@@ -251,7 +251,7 @@ int vhost_kernel_start_ring(struct vhost_kernel *k,
 	if (!err)
 		err = vhost_kernel_set_err(k, index, ring->err);
 	if (!err)
-		err = vhost_kernel_set_call(k, index, ring->call);
+		err = set_eventfd(k, VHOST_SET_VRING_CALL, index, ring->call);
 	if (!err)
 		err = set_eventfd(k, VHOST_SET_VRING_KICK, index, ring->kick);
 	if (!err)
@@ -278,12 +278,6 @@ int vhost_kernel_set_addr(struct vhost_kernel *k,
 	struct vhost_vring_addr copy = *addr;
 
 	return call_ioctl(k, VHOST_SET_VRING_ADDR, &copy);
-}
-
-/** vhost_kernel_set_call() - change the eventfd of completions, -1 for none */
-int vhost_kernel_set_call(struct vhost_kernel *k, unsigned int index, int fd)
-{
-	return set_eventfd(k, VHOST_SET_VRING_CALL, index, fd);
 }
 
 /** vhost_kernel_set_err() - change the eventfd of ring errors, -1 for none */

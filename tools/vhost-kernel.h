@@ -58,7 +58,6 @@ int vhost_kernel_start_ring(struct vhost_kernel *k,
 int vhost_kernel_stop_ring(struct vhost_kernel *k, unsigned int index);
 int vhost_kernel_set_addr(struct vhost_kernel *k,
 			  const struct vhost_vring_addr *addr);
-int vhost_kernel_set_call(struct vhost_kernel *k, unsigned int index, int fd);
 int vhost_kernel_set_err(struct vhost_kernel *k, unsigned int index, int fd);
 int vhost_kernel_get_base(struct vhost_kernel *k, unsigned int index,
 			  unsigned int *base);

@@ -381,12 +381,17 @@ static int set_kick(struct vhost_user *vu, struct ring *r)
 	return err ? err : update_ring(vu, r);
 }
 
+/*
+ * Nobody may look at the old eventfd any more. A queue that starts signals the
+ * new one, so nothing that was done before is missed.
+ */
 static int set_call(struct vhost_user *vu, struct ring *r)
 {
-	replace_fd(&r->call, vhost_conn_take_fd(&vu->conn, 0));
-	if (!r->is_running)
-		return 0;
-	return vhost_kernel_set_call(&vu->kernel, r - vu->rings, r->call);
+	int err, fd = vhost_conn_take_fd(&vu->conn, 0);
+
+	err = stop_ring(vu, r);
+	replace_fd(&r->call, fd);
+	return err ? err : update_ring(vu, r);
 }
 
 static int set_err(struct vhost_user *vu, struct ring *r)

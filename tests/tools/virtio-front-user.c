@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -33,6 +34,9 @@ enum {
 #define MAX_REGIONS		8
 /* A server that is started again needs a while. */
 #define CONNECT_SECONDS		60
+#define IDLE_SECONDS		60
+/* In place of an eventfd: bit 8 beside the queue's index. */
+#define NO_FD			(1U << 8)
 
 struct config {
 	uint32_t offset;
@@ -315,6 +319,56 @@ static void user_stop(struct front *front)
 	user_kill(front);
 }
 
+static bool is_idle(const struct front_ring *ring)
+{
+	return *(volatile uint16_t *)&ring->used->idx ==
+	       *(volatile uint16_t *)&ring->avail->idx;
+}
+
+static void wait_idle(const struct front_ring *ring)
+{
+	uint64_t deadline = front_now_ns() + IDLE_SECONDS * 1000000000ULL;
+
+	while (!is_idle(ring)) {
+		if (front_now_ns() > deadline)
+			errx(1, "queue %u: requests are not done", ring->index);
+		usleep(1000);
+	}
+}
+
+/*
+ * Nobody hears of what is done while there is no eventfd, so the queue comes to
+ * rest. The next eventfd has to say that there may be something.
+ */
+static bool give_call(struct front *front, const struct front_ring *ring, int fd)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+
+	if (!set_number(front->link, SET_VRING_CALL, ring->index | NO_FD))
+		return false;
+	wait_idle(ring);
+	if (!set_fd(front->link, SET_VRING_CALL, ring->index, fd))
+		return false;
+	if (poll(&pollfd, 1, IDLE_SECONDS * 1000) != 1)
+		errx(1, "queue %u: its new eventfd is not signalled", ring->index);
+	return true;
+}
+
+static void change_call(struct front *front, const struct front_ring *ring)
+{
+	int old = dup(ring->call_fd), new = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	const uint64_t one = 1;
+
+	if (old < 0 || new < 0)
+		err(1, "eventfd");
+	/* Whoever waits meanwhile waits on the old one. */
+	if (give_call(front, ring, new) &&
+	    (dup2(new, ring->call_fd) < 0 || write(old, &one, sizeof(one)) < 0))
+		err(1, "eventfd");
+	close(old);
+	close(new);
+}
+
 static void user_disturb(struct front *front)
 {
 	unsigned int i;
@@ -335,7 +389,7 @@ static void user_disturb(struct front *front)
 		break;
 	case DISTURB_CALL:
 		for (i = 0; i < front->options.nr_queues; i++)
-			set_fd(front->link, SET_VRING_CALL, i, front->rings[i].call_fd);
+			change_call(front, &front->rings[i]);
 		break;
 	default:
 		errx(2, "this disturbance needs --device");
