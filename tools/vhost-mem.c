@@ -44,14 +44,15 @@ static bool is_same_memory(const struct vhost_mem_region *a,
 /*
  * The kernel reads and writes the guest's memory with nobody able to stop it. A
  * page that a FUSE server or a network has to bring could hold it for ever, and
- * with it this process, the device and the image. memfds count as tmpfs or hugetlbfs.
+ * with it this process, the device and the image. memfds count as tmpfs or
+ * hugetlbfs; a device's node may be on a tmpfs, but its pages are not.
  */
-static bool is_in_memory(int fd)
+static bool is_in_memory(int fd, const struct stat *st)
 {
 	struct statfs fs;
 
-	return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC ||
-					 fs.f_type == HUGETLBFS_MAGIC);
+	return S_ISREG(st->st_mode) && fstatfs(fd, &fs) == 0 &&
+	       (fs.f_type == TMPFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC);
 }
 
 static bool overlaps(const struct vhost_user_region *a,
@@ -118,7 +119,7 @@ int vhost_mem_add(struct vhost_mem *m, const struct vhost_mem *old,
 		return -ENOSPC;
 	if (!is_sane(wire) || fstat(fd, &st) < 0)
 		return -EINVAL;
-	if (!is_in_memory(fd))
+	if (!is_in_memory(fd, &st))
 		return -EOPNOTSUPP;
 	for (i = 0; i < m->nr; i++)
 		if (overlaps(wire, &m->regions[i].wire))

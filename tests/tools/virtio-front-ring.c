@@ -10,17 +10,30 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "virtio-front.h"
 
-void front_memory_init(struct front_memory *memory, size_t bytes, const char *dir)
+/* A device is as large as it is; a file without a name is made as large as needed. */
+static int open_memory(const char *path, size_t bytes)
+{
+	struct stat st;
+	int fd;
+
+	if (path && stat(path, &st) == 0 && S_ISBLK(st.st_mode))
+		return open(path, O_RDWR | O_CLOEXEC);
+	fd = path ? open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) :
+		    memfd_create("guest", MFD_CLOEXEC);
+	return fd < 0 || ftruncate(fd, bytes) ? -1 : fd;
+}
+
+void front_memory_init(struct front_memory *memory, size_t bytes, const char *path)
 {
 	memory->bytes = (bytes + FRONT_PAGE - 1) & ~(size_t)(FRONT_PAGE - 1);
 	memory->used = 0;
-	memory->fd = dir ? open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) :
-			   memfd_create("guest", MFD_CLOEXEC);
-	if (memory->fd < 0 || ftruncate(memory->fd, memory->bytes))
+	memory->fd = open_memory(path, memory->bytes);
+	if (memory->fd < 0)
 		err(1, "guest memory");
 	memory->base = mmap(NULL, memory->bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
 			    memory->fd, 0);

@@ -53,7 +53,7 @@
  * @flush_every: requests after which a queue is flushed; 0: never
  * @detach: what to detach at the end of a measurement, see tests/bench/detach.h
  * @serial: for VIRTIO_BLK_T_GET_ID
- * @memory: directory of the file that is guest memory; NULL: a memfd
+ * @memory: directory of the file, or device, that is guest memory; NULL: a memfd
  * @has_event_idx: VIRTIO_RING_F_EVENT_IDX
  * @has_indirect: VIRTIO_RING_F_INDIRECT_DESC
  * @has_flush: VIRTIO_BLK_F_FLUSH; without it the disk is write-through
@@ -145,7 +145,7 @@ struct front_segment {
  * @tokens: caller's cookie of each head in flight
  * @lengths: descriptors that each head occupies
  * @kick_fd: eventfd to the device
- * @call_fd: eventfd from the device
+ * @call_fd: eventfd from the device; may become another one at any time
  * @err_fd: eventfd from the device, when it gives a ring up
  */
 struct front_ring {
@@ -213,7 +213,7 @@ struct front {
 };
 
 /* memory */
-void front_memory_init(struct front_memory *memory, size_t bytes, const char *dir);
+void front_memory_init(struct front_memory *memory, size_t bytes, const char *path);
 void *front_memory_get(struct front_memory *memory, size_t bytes, size_t align);
 uint64_t front_gpa(const struct front_memory *memory, const void *address);
 
