@@ -122,12 +122,14 @@ static int run_info(struct dm_task *dmt, struct dmdev *d)
  */
 int dmdev_find_name(const char *name, struct dmdev *d)
 {
-	struct dm_task *dmt = new_task(DM_DEVICE_INFO, name);
-	int err;
+	struct dm_task *dmt = new_task(DM_DEVICE_INFO, NULL);
+	int err = -ENXIO;
 
 	if (!dmt)
 		return -ENOMEM;
-	err = run_info(dmt, d);
+	/* It refuses what no device can be called. */
+	if (dm_task_set_name(dmt, name))
+		err = run_info(dmt, d);
 	dm_task_destroy(dmt);
 	return err;
 }
