@@ -464,7 +464,7 @@ static void undo(struct attach *a)
 	if (a->server)
 		server_close(a->server);
 	else if (a->is_new && a->result.server)
-		server_stop(a->name, a->result.server);
+		server_stop(a->name, a->result.server, true);
 	if (a->is_new)
 		remove_new(a);
 }

@@ -61,23 +61,17 @@ static bool has_hidden_holder(const struct attached *a)
 	return false;
 }
 
-static int check_unused(const struct attached *a, bool force)
+/* For a guest, server_stop() looks: the last moment is the one that counts. */
+static int check_unused(const struct attached *a)
 {
 	char who[512];
-	int ret;
 
 	if (holder_of_device(a->d.dev, a->server, who, sizeof(who)))
 		return report_busy(a, who);
 	/* Without a server nothing is lost when the kernel finds it busy. */
 	if (a->server && has_hidden_holder(a))
 		return report_busy(a, "a mount in another namespace, or the kernel, has it open");
-	if (!a->guest || force)
-		return VBLK_OK;
-	snprintf(who, sizeof(who), "a guest is connected, process %d",
-		 a->guest);
-	ret = report_busy(a, who);
-	err_hint("shut the guest down, or vblk-detach --force %s", a->d.name);
-	return ret;
+	return VBLK_OK;
 }
 
 static int remove_device(const struct attached *a)
@@ -123,9 +117,9 @@ static int detach_locked(struct attached *a, bool force)
 {
 	int ret;
 
-	ret = check_unused(a, force);
+	ret = check_unused(a);
 	if (!ret && a->server)
-		ret = server_stop(a->d.name, a->server);
+		ret = server_stop(a->d.name, a->server, force);
 	if (ret)
 		return ret;
 	return a->is_served ? remove_served(a) : remove_device(a);

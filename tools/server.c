@@ -506,14 +506,25 @@ static int wait_exit(const char *name, int pidfd)
 			  "the server waits for requests of the guest");
 }
 
+static int report_guest(const char *name, pid_t guest)
+{
+	int ret = err_report(VBLK_BUSY, name,
+			     "in use: a guest is connected, process %d", guest);
+
+	err_hint("shut the guest down, or vblk-detach --force %s", name);
+	return ret;
+}
+
 /**
  * server_stop() - end a disk's server and wait until it is gone
  * @name: the disk
  * @pid: its server, from state_server()
+ * @force: also when a guest is connected; one that comes while the server stops
+ *         is not waited for
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int server_stop(const char *name, pid_t pid)
+int server_stop(const char *name, pid_t pid, bool force)
 {
 	int pidfd = syscall(SYS_pidfd_open, pid, 0);
 	pid_t guest;
@@ -525,6 +536,8 @@ int server_stop(const char *name, pid_t pid)
 	/* Still the same one, so that a reused pid is not signalled. */
 	if (state_server(name, &guest) != pid)
 		ret = VBLK_OK;
+	else if (guest && !force)
+		ret = report_guest(name, guest);
 	else if (syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0)
 		ret = err_errno(errno, name, "cannot stop the server");
 	else

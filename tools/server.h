@@ -23,6 +23,6 @@ int server_open(const struct dmdev *d, const struct serving *serving,
 		bool takes_over, struct server **server);
 int server_run(struct server *server);
 void server_close(struct server *server);
-int server_stop(const char *name, pid_t pid);
+int server_stop(const char *name, pid_t pid, bool force);
 
 #endif
