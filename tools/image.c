@@ -112,12 +112,16 @@ static int take_lock(struct image *img, bool read_only)
 	return err_report(VBLK_BUSY, img->arg, "locked: used by %s", who);
 }
 
+/* Asked again: it may have grown until it was locked. */
 static int get_file_bytes(struct image *img, uint64_t *bytes)
 {
+	int err = fstat(img->fd, &img->st);
+
 	*bytes = img->st.st_size;
-	if (S_ISBLK(img->st.st_mode) && ioctl(img->fd, BLKGETSIZE64, bytes) < 0)
-		return err_errno(errno, img->arg, "cannot get its size");
-	return VBLK_OK;
+	if (!err && S_ISBLK(img->st.st_mode))
+		err = ioctl(img->fd, BLKGETSIZE64, bytes);
+	return err ? err_errno(errno, img->arg, "cannot get its size") :
+		     VBLK_OK;
 }
 
 static int refuse(struct image *img, int err, const char *why)
