@@ -311,6 +311,11 @@ static void wait_for_udev(const char *name, uint32_t cookie)
 {
 	int waited_ms, ready = 0;
 
+	if (!cookie) {
+		/* Without udev, or told not to ask it, the library makes the nodes. */
+		dm_udev_wait(cookie);
+		return;
+	}
 	for (waited_ms = 0; waited_ms < UDEV_WAIT_MS; waited_ms += UDEV_POLL_MS) {
 		if (!dm_udev_wait_immediate(cookie, &ready) || ready)
 			return;

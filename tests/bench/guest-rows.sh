@@ -20,8 +20,8 @@ guest_rows_prepare()
 {
 	local n
 
-	run modprobe brd rd_nr=4 rd_size=$((RAM_MIB * 1024)) max_part=0
-	rows_prepare
+	rows_begin
+	ram_disks 4
 	for n in 1 2 3; do
 		run dd if=/dev/zero of=/dev/ram$n bs=1M count=$GUEST_MIB oflag=direct status=none
 	done
