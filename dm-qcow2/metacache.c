@@ -9,7 +9,6 @@
 #include "metaload.h"
 #include "qcow2.h"
 
-#define MIN_CACHE_PAGES	64
 #define EVICT_BATCH	512UL
 
 static struct qcow2_mpage __rcu **recent_slot(struct qcow2_metacache *c, u64 index)
@@ -108,6 +107,18 @@ static bool has_sibling(struct qcow2_metacache *c, const struct qcow2_mpage *p,
 		       first + (1UL << table_page_bits) - 1, XA_PRESENT);
 }
 
+/* A page is not in the cache: unless another one of its table is, the table is not known. */
+static void unclaim(struct qcow2 *q, const struct qcow2_mpage *p)
+{
+	struct qcow2_metacache *c = &q->cache;
+
+	lockdep_assert_held(&c->lru_lock);
+	if (qcow2_meta_is_fixed(p->kind) || !p->host_off)
+		return;
+	if (!has_sibling(c, p, qcow2_table_page_bits(&q->geo)))
+		xa_erase(&c->tables, p->host_off >> q->geo.cluster_bits);
+}
+
 /* Take a page out of the cache; the cache's reference is the caller's then. */
 static void unlink_page(struct qcow2 *q, struct qcow2_mpage *p)
 {
@@ -118,10 +129,7 @@ static void unlink_page(struct qcow2 *q, struct qcow2_mpage *p)
 	clear_recent(c, p);
 	list_del(&p->lru);
 	c->nr_pages--;
-	if (qcow2_meta_is_fixed(p->kind) || !p->host_off)
-		return;
-	if (!has_sibling(c, p, qcow2_table_page_bits(&q->geo)))
-		xa_erase(&c->tables, p->host_off >> q->geo.cluster_bits);
+	unclaim(q, p);
 }
 
 /* Look at no more pages than others can wait for the lock. */
@@ -170,6 +178,28 @@ bool qcow2_metacache_evict(struct qcow2 *q)
 	return false;
 }
 
+/*
+ * An earlier page of the same index that left the cache a moment ago may have taken
+ * the reservation with it.
+ */
+static int store_page(struct qcow2 *q, struct qcow2_mpage *p)
+{
+	struct qcow2_metacache *c = &q->cache;
+	int err;
+
+	lockdep_assert_held(&c->lru_lock);
+	err = xa_err(xa_store(&c->pages[p->kind], p->index, p, GFP_ATOMIC));
+	if (err) {
+		unclaim(q, p);
+		return err;
+	}
+	refcount_inc(&p->refs);
+	set_recent(c, p);
+	list_add_tail(&p->lru, &c->lru);
+	c->nr_pages++;
+	return 0;
+}
+
 /**
  * qcow2_metacache_insert - make a loaded page visible
  * @q: the image
@@ -191,13 +221,8 @@ int qcow2_metacache_insert(struct qcow2 *q, struct qcow2_mpage *p)
 	spin_lock(&c->lru_lock);
 	err = qcow2_metacache_claim(q, p->kind, p->index >> qcow2_table_page_bits(&q->geo),
 				    p->host_off);
-	if (!err) {
-		refcount_inc(&p->refs);
-		xa_store(&c->pages[p->kind], p->index, p, GFP_ATOMIC);
-		set_recent(c, p);
-		list_add_tail(&p->lru, &c->lru);
-		c->nr_pages++;
-	}
+	if (!err)
+		err = store_page(q, p);
 	spin_unlock(&c->lru_lock);
 release:
 	if (err)
@@ -265,8 +290,10 @@ void qcow2_metacache_unverify(struct qcow2 *q)
 
 	lockdep_assert_held(&c->walk_lock);
 	spin_lock(&c->lru_lock);
-	xa_for_each(&c->pages[QCOW2_META_L2], index, p)
+	xa_for_each(&c->pages[QCOW2_META_L2], index, p) {
 		clear_bit(QCOW2_MPAGE_VERIFIED, &p->flags);
+		cond_resched_lock(&c->lru_lock);
+	}
 	spin_unlock(&c->lru_lock);
 }
 
@@ -303,6 +330,7 @@ void qcow2_metacache_forget(struct qcow2 *q, enum qcow2_meta_kind kind)
 	xa_for_each(&c->pages[kind], index, p) {
 		unlink_page(q, p);
 		qcow2_mpage_put(p);
+		cond_resched_lock(&c->lru_lock);
 	}
 	spin_unlock(&c->lru_lock);
 }
@@ -376,8 +404,7 @@ int qcow2_metacache_init(struct qcow2 *q, u32 cache_mb)
 	spin_lock_init(&c->dirty_lock);
 	INIT_LIST_HEAD(&c->lru);
 	init_waitqueue_head(&c->wait);
-	c->limit = max_t(unsigned long, MIN_CACHE_PAGES,
-			 ((u64)cache_mb << 20) >> q->geo.page_bits);
+	c->limit = ((u64)cache_mb << 20) >> q->geo.page_bits;
 	err = alloc_arrays(c);
 	if (err)
 		return err;
