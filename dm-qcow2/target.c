@@ -94,8 +94,8 @@ static int check_geometry(struct qcow2 *q, struct dm_target *ti)
 		ti->error = "Table length is not the size of the image";
 		return -EINVAL;
 	}
-	if (qcow2_cluster_bytes(&q->geo) < q->layer.io_align) {
-		ti->error = "Clusters are smaller than the layer's direct I/O alignment";
+	if (qcow2_page_bytes(&q->geo) < q->layer.io_align) {
+		ti->error = "Clusters or pages are smaller than the layer's direct I/O alignment";
 		return -EOPNOTSUPP;
 	}
 	if (!IS_ALIGNED(q->geo.size, q->layer.io_align)) {
@@ -266,9 +266,40 @@ static void qcow2_target_postsuspend(struct dm_target *ti)
 	qcow2_deactivate(ti->private);
 }
 
+/*
+ * A device looks at a buffer as a whole. A file system looks at each page of what we hand on:
+ * its part of the buffer has to begin and end where a block does.
+ */
+static u32 memory_alignment(const struct qcow2_layer *l)
+{
+	return l->dev ? l->mem_align : max(l->mem_align, l->io_align);
+}
+
+static bool needs_stable_writes(const struct qcow2 *q)
+{
+	return qcow2_is_file(q) && file_inode(q->layer.file)->i_sb->s_iflags & SB_I_STABLE_WRITES;
+}
+
+/* dm lets a table without devices, one on a file, keep the limits of the table before it. */
+static bool fits_limits(const struct qcow2 *q)
+{
+	struct block_device *bdev = dm_disk(q->layer.md)->part0;
+
+	return bdev_logical_block_size(bdev) >= q->layer.io_align &&
+	       bdev_dma_alignment(bdev) + 1 >= memory_alignment(&q->layer) &&
+	       (bdev_stable_writes(bdev) || !needs_stable_writes(q));
+}
+
 static int qcow2_target_preresume(struct dm_target *ti)
 {
-	return qcow2_activate(ti->private);
+	struct qcow2 *q = ti->private;
+
+	if (!fits_limits(q)) {
+		DMERR("%s: the limits of the table before do not suit this image's file",
+		      qcow2_name(q));
+		return -EINVAL;
+	}
+	return qcow2_activate(q);
 }
 
 static int qcow2_target_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn,
@@ -281,15 +312,6 @@ static int qcow2_target_iterate_devices(struct dm_target *ti, iterate_devices_ca
 	return fn(ti, q->layer.dev, 0, bdev_nr_sectors(q->layer.dev->bdev), data);
 }
 
-/*
- * A device looks at a buffer as a whole. A file system looks at each page of what we hand on:
- * its part of the buffer has to begin and end where a block does.
- */
-static u32 memory_alignment(const struct qcow2_layer *l)
-{
-	return l->dev ? l->mem_align : max(l->mem_align, l->io_align);
-}
-
 static void qcow2_target_io_hints(struct dm_target *ti, struct queue_limits *limits)
 {
 	struct qcow2 *q = ti->private;
@@ -298,7 +320,7 @@ static void qcow2_target_io_hints(struct dm_target *ti, struct queue_limits *lim
 	limits->physical_block_size = max(limits->physical_block_size, q->layer.io_align);
 	limits->io_min = max(limits->io_min, q->layer.io_align);
 	limits->dma_alignment = max(limits->dma_alignment, memory_alignment(&q->layer) - 1);
-	if (qcow2_is_file(q) && file_inode(q->layer.file)->i_sb->s_iflags & SB_I_STABLE_WRITES)
+	if (needs_stable_writes(q))
 		limits->features |= BLK_FEAT_STABLE_WRITES;
 	/* Not there yet. */
 	limits->max_hw_discard_sectors = 0;
