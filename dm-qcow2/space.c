@@ -111,32 +111,64 @@ static bool has_waited_enough(const struct qcow2_space *s)
 	return secs && time_after(jiffies, s->full_since + (unsigned long)secs * HZ);
 }
 
-/* The host is full: queue or fail writes, and tell user space once. */
-static void enter_out_of_space(struct qcow2 *q)
+/* Whether something has changed that user space is told of. */
+static bool note_full(struct qcow2 *q)
 {
 	struct qcow2_space *s = &q->space;
 
+	lockdep_assert_held(&s->lock);
 	if (!test_and_set_bit(QCOW2_OUT_OF_SPACE, &q->state)) {
 		DMWARN("%s: no space for the image: %s writes", qcow2_name(q),
 		       test_bit(QCOW2_NO_SPACE_ERROR, &q->state) ? "failing" : "queueing");
 		s->full_since = jiffies;
-		dm_table_event(q->ti->table);
-	} else if (!test_bit(QCOW2_NO_SPACE_ERROR, &q->state) && has_waited_enough(s)) {
-		DMWARN("%s: still no space for the image: failing writes", qcow2_name(q));
-		set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
-		dm_table_event(q->ti->table);
+		return true;
 	}
+	if (test_bit(QCOW2_NO_SPACE_ERROR, &q->state) || !has_waited_enough(s))
+		return false;
+	DMWARN("%s: still no space for the image: failing writes", qcow2_name(q));
+	set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
+	return true;
+}
+
+/* The host is full: queue or fail writes. */
+static void enter_out_of_space(struct qcow2 *q)
+{
+	struct qcow2_space *s = &q->space;
+	bool is_news;
+
+	spin_lock(&s->lock);
+	is_news = note_full(q);
+	spin_unlock(&s->lock);
+	if (is_news)
+		dm_table_event(q->ti->table);
 	if (READ_ONCE(s->nr_waiting))
 		kthread_queue_delayed_work(s->worker, &s->retry, RETRY_DELAY);
 }
 
 static void leave_out_of_space(struct qcow2 *q)
 {
-	if (!test_and_clear_bit(QCOW2_OUT_OF_SPACE, &q->state))
-		return;
-	if (!q->no_space_error)
-		clear_bit(QCOW2_NO_SPACE_ERROR, &q->state);
-	dm_table_event(q->ti->table);
+	struct qcow2_space *s = &q->space;
+	bool was_full;
+
+	spin_lock(&s->lock);
+	was_full = test_and_clear_bit(QCOW2_OUT_OF_SPACE, &q->state);
+	if (was_full)
+		assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, q->no_space_error);
+	spin_unlock(&s->lock);
+	if (was_full)
+		dm_table_event(q->ti->table);
+}
+
+void qcow2_space_set_policy(struct qcow2 *q, bool is_error)
+{
+	struct qcow2_space *s = &q->space;
+
+	spin_lock(&s->lock);
+	q->no_space_error = is_error;
+	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, is_error);
+	s->full_since = jiffies;
+	spin_unlock(&s->lock);
+	qcow2_space_release_waiters(q);
 }
 
 static bool has_dropped(struct qcow2_space *s)
@@ -265,10 +297,13 @@ int qcow2_space_return(struct qcow2 *q)
 {
 	int err;
 
-	err = qcow2_drop_finish(q) ?: return_ready(q);
-	return err ?: qcow2_refcount_write(q, QCOW2_META_REFBLOCK) ?:
-	       cut_tail(q) ?:
-	       qcow2_barrier(q, QCOW2_BARRIER_DETACH);
+	err = qcow2_drop_finish(q) ?: return_ready(q) ?:
+	      qcow2_refcount_write(q, QCOW2_META_REFBLOCK);
+	if (err)
+		return err;
+	/* A tail that stays is no reason to leave the refcounts where they are. */
+	err = cut_tail(q);
+	return qcow2_barrier(q, QCOW2_BARRIER_DETACH) ?: err;
 }
 
 int qcow2_space_init(struct qcow2 *q)

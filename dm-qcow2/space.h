@@ -118,6 +118,13 @@ u64 qcow2_space_take(struct qcow2 *q, u64 want, u64 *start);
 int qcow2_space_wait(struct qcow2 *q, struct qcow2_work *work);
 
 /**
+ * qcow2_space_set_policy - say what writes do while the host is full
+ * @q: the image
+ * @is_error: they fail; else they wait, from now on for as long as they may
+ */
+void qcow2_space_set_policy(struct qcow2 *q, bool is_error);
+
+/**
  * qcow2_space_release_waiters - let those who wait for space try again
  * @q: the image
  */

@@ -2,6 +2,7 @@
 /*
  * dmsetup status, table and message.
  */
+#include <linux/ctype.h>
 #include <linux/slab.h>
 
 #include "qcow2.h"
@@ -50,13 +51,13 @@ static unsigned int info(struct qcow2 *q, char *result, unsigned int maxlen)
 	return sz;
 }
 
-/* dm splits a table line at spaces; a backslash keeps one. */
+/* dm splits a table line at white space, of which it has more than ASCII; a backslash keeps it. */
 static unsigned int emit_path(const char *path, char *result, unsigned int maxlen)
 {
 	unsigned int sz = 0;
 
 	for (; *path; path++)
-		DMEMIT(*path == ' ' || *path == '\\' ? "\\%c" : "%c", *path);
+		DMEMIT(isspace(*path) || *path == '\\' ? "\\%c" : "%c", *path);
 	return sz;
 }
 
@@ -103,9 +104,6 @@ int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *re
 		return -EINVAL;
 	if (strcasecmp(argv[1], "error") && strcasecmp(argv[1], "queue"))
 		return -EINVAL;
-	q->no_space_error = !strcasecmp(argv[1], "error");
-	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, q->no_space_error);
-	WRITE_ONCE(q->space.full_since, jiffies);
-	qcow2_space_release_waiters(q);
+	qcow2_space_set_policy(q, !strcasecmp(argv[1], "error"));
 	return 0;
 }
