@@ -9,6 +9,7 @@
 #include <linux/bio.h>
 #include <linux/blkdev.h>
 #include <linux/completion.h>
+#include <linux/cred.h>
 #include <linux/device-mapper.h>
 #include <linux/falloc.h>
 #include <linux/slab.h>
@@ -180,7 +181,14 @@ void qcow2_layer_discard(const struct qcow2_layer *l, u64 host_off, u64 bytes)
 
 int qcow2_layer_truncate(const struct qcow2_layer *l, u64 bytes)
 {
+	const struct cred *creds;
+	int err;
+
 	if (l->dev)
 		return 0;
-	return vfs_truncate(&l->file->f_path, bytes);
+	/* Whoever opened the file may do it, not whoever suspends the device. */
+	creds = override_creds(l->file->f_cred);
+	err = vfs_truncate(&l->file->f_path, bytes);
+	revert_creds(creds);
+	return err;
 }
