@@ -71,6 +71,7 @@ static void rescue(struct timer_list *timer)
 {
 	struct cpu_queue *cq = container_of(timer, struct cpu_queue, rescue);
 
+	smp_mb(); /* the timer is not pending any more, then look; pairs with start_runs() */
 	if (!READ_ONCE(cq->starting))
 		return;
 	if (!task_is_running(cq->thread))
@@ -84,7 +85,7 @@ static struct qcow2_run *take_run(struct cpu_queue *cq)
 
 	if (!first)
 		return NULL;
-	WRITE_ONCE(cq->batch, first->next);
+	smp_store_release(&cq->batch, first->next); /* for xchg() of who wants it */
 	return llist_entry(first, struct qcow2_run, node);
 }
 
@@ -93,7 +94,7 @@ static void start_batch(struct cpu_queue *cq, struct llist_node *runs)
 	struct qcow2_run *run;
 	struct blk_plug plug;
 
-	WRITE_ONCE(cq->batch, llist_reverse_order(runs));
+	smp_store_release(&cq->batch, llist_reverse_order(runs)); /* likewise */
 	blk_start_plug(&plug);
 	while ((run = take_run(cq)))
 		qcow2_run_submit(run, false);
@@ -103,6 +104,7 @@ static void start_batch(struct cpu_queue *cq, struct llist_node *runs)
 static void start_runs(struct cpu_queue *cq, struct llist_node *runs)
 {
 	WRITE_ONCE(cq->starting, true);
+	smp_mb(); /* pairs with rescue() */
 	if (!timer_pending(&cq->rescue))
 		mod_timer(&cq->rescue, jiffies + RESCUE_DELAY);
 	/* A single one has nothing to gather: the file system has a plug of its own for it. */
@@ -144,7 +146,8 @@ static bool is_stuck(const struct cpu_queue *cq)
 
 void qcow2_cpu_queue_add(struct qcow2_run *run)
 {
-	struct cpu_queue *cq = get_cpu_ptr(&cpu_queues);
+	/* Any will do: only the thread itself has to be on its CPU. */
+	struct cpu_queue *cq = raw_cpu_ptr(&cpu_queues);
 
 	if (unlikely(is_stuck(cq))) {
 		rescue_runs(cq);
@@ -152,7 +155,6 @@ void qcow2_cpu_queue_add(struct qcow2_run *run)
 	} else if (llist_add(&run->node, &cq->runs)) {
 		wake_up_process(cq->thread);
 	}
-	put_cpu_ptr(&cpu_queues);
 }
 
 static int make_thread(unsigned int cpu)
