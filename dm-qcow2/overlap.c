@@ -6,8 +6,8 @@
  * This reads the whole L1 and refcount table: once for the entries of an L2 page,
  * when the first of its clusters is written to in place, and once for what is
  * prepared or freed at a time. Tables that come later lie in clusters that were
- * prepared; qcow2_is_cached_table() knows them as long as they are cached. When the
- * refcount table moves, pages are verified again.
+ * prepared; qcow2_is_cached_table() knows them as long as they are cached. Before the
+ * refcount table moves, its new place counts as a table and pages are verified again.
  */
 #include <linux/bsearch.h>
 #include <linux/slab.h>
@@ -77,6 +77,7 @@ static int walk_tables(struct qcow2 *q, const struct overlap_check *c)
 	       check_range(q, c, q->geo.l1_offset, (u64)q->geo.l1_size * QCOW2_ENTRY_BYTES) ?:
 	       check_range(q, c, q->reftable_offset,
 			   (u64)q->reftable_clusters << q->geo.cluster_bits) ?:
+	       check_range(q, c, q->place_offset, q->place_bytes) ?:
 	       check_entries(q, c, QCOW2_META_L1, q->geo.l1_size) ?:
 	       check_entries(q, c, QCOW2_META_REFTABLE, qcow2_reftable_entries(q));
 }

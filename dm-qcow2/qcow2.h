@@ -103,6 +103,8 @@ struct qcow2_commit {
  * @corrupt_work: marks the header; runs in the commit's thread
  * @header_lock: serialises changes of the header
  * @sync_lock: serialises barriers, so that an error is seen by all behind it
+ * @place_offset: where the refcount table is going to be; under the walk lock
+ * @place_bytes: size of that place, 0 when the table is not about to move
  */
 struct qcow2 {
 	/* Down to the first fields of the cache: read by every request, hardly ever written. */
@@ -125,6 +127,8 @@ struct qcow2 {
 	struct kthread_work corrupt_work;
 	struct mutex header_lock;
 	struct mutex sync_lock;
+	u64 place_offset;
+	u64 place_bytes;
 };
 
 /* Cluster numbers and L2 page numbers are keys of xarrays. */

@@ -9,6 +9,7 @@
  *	^ first cluster that the old table has no entry for
  *
  *	no table lies in the place	-- else the image is corrupt
+ *	no data of a damaged image goes there any more
  *	zero the place			-- not referenced, not counted: free
  *	write the blocks and the table
  *	barrier REFTABLE
@@ -45,10 +46,8 @@ static int plan_growth(struct qcow2 *q, struct growth *gr)
 	gr->nr_table = min(2ULL * q->reftable_clusters, max_table);
 	if (gr->nr_table <= q->reftable_clusters)
 		return -ENOSPC;
+	/* Each block counts itself and so many clusters of the table less one. */
 	gr->nr_blocks = DIV_ROUND_UP_ULL(gr->nr_table, BIT_ULL(q->geo.refblock_bits) - 1);
-	/* Blocks and table, counted by the blocks; nr_blocks is never too small. */
-	if (gr->nr_blocks + gr->nr_table > gr->nr_blocks << q->geo.refblock_bits)
-		gr->nr_blocks++;
 	/* Next to the limit the new table may be too short for the blocks that count it. */
 	if (gr->first_block + gr->nr_blocks >
 	    gr->nr_table << (q->geo.cluster_bits - QCOW2_ENTRY_BITS))
@@ -109,17 +108,23 @@ static int fill_page(struct qcow2 *q, const struct growth *gr, u64 page, void *b
 	return 0;
 }
 
+static int zero_place(struct qcow2 *q)
+{
+	int err = qcow2_layer_zero(&q->layer, q->place_offset, q->place_bytes);
+
+	return err == -EFBIG || err == -EDQUOT ? -ENOSPC : err;
+}
+
 static int write_place(struct qcow2 *q, const struct growth *gr)
 {
 	u64 nr_pages = (gr->nr_blocks + gr->nr_table) << qcow2_table_page_bits(&q->geo);
-	u64 start = gr->first << q->geo.cluster_bits;
 	struct qcow2_iovec *vec = q->space.wb.vec;
 	unsigned int count = 0;
 	int err = 0;
 
 	for (u64 page = 0; page < nr_pages && !err; page++) {
 		err = fill_page(q, gr, page, vec[count].buf);
-		vec[count++].host_off = start + (page << q->geo.page_bits);
+		vec[count++].host_off = q->place_offset + (page << q->geo.page_bits);
 		if (!err && (count == QCOW2_WRITEBACK_PAGES || page == nr_pages - 1)) {
 			err = qcow2_layer_rw(&q->layer, REQ_OP_WRITE, vec, count);
 			count = 0;
@@ -136,18 +141,37 @@ static void set_reftable(struct qcow2_disk_header *d, const void *arg)
 	d->refcount_table_clusters = cpu_to_be32(q->reftable_clusters);
 }
 
+/*
+ * From here on the place is metadata for who verifies pages, and nobody writes to it
+ * on the word of a page that was verified before.
+ */
+static void reserve_place(struct qcow2 *q, const struct growth *gr)
+{
+	mutex_lock(&q->cache.walk_lock);
+	q->place_offset = gr->first << q->geo.cluster_bits;
+	q->place_bytes = (gr->nr_blocks + gr->nr_table) << q->geo.cluster_bits;
+	qcow2_metacache_unverify(q);
+	mutex_unlock(&q->cache.walk_lock);
+	synchronize_srcu(&q->inflight);
+}
+
+static void release_place(struct qcow2 *q)
+{
+	mutex_lock(&q->cache.walk_lock);
+	q->place_bytes = 0;
+	mutex_unlock(&q->cache.walk_lock);
+}
+
 /* Let the image and its cache use the new table. */
 static int switch_table(struct qcow2 *q, const struct growth *gr)
 {
-	WRITE_ONCE(q->host_bytes, max(q->host_bytes, (gr->first + gr->nr_blocks +
-						      gr->nr_table) << q->geo.cluster_bits));
+	WRITE_ONCE(q->host_bytes, max(q->host_bytes, q->place_offset + q->place_bytes));
 	mutex_lock(&q->cache.walk_lock);
 	qcow2_metacache_forget(q, QCOW2_META_REFTABLE);
 	qcow2_metacache_forget(q, QCOW2_META_REFBLOCK);
 	WRITE_ONCE(q->reftable_offset, (gr->first + gr->nr_blocks) << q->geo.cluster_bits);
 	/* pairs with smp_load_acquire() in in_reftable() */
 	smp_store_release(&q->reftable_clusters, gr->nr_table);
-	qcow2_metacache_unverify(q);
 	mutex_unlock(&q->cache.walk_lock);
 	return qcow2_write_header(q, set_reftable, q);
 }
@@ -182,11 +206,8 @@ int qcow2_reftable_grow(struct qcow2 *q)
 	err = qcow2_check_tables(q, is_in_place, &gr);
 	if (err)
 		return err;
-	err = qcow2_layer_zero(&q->layer, gr.first << bits,
-			       (gr.nr_blocks + gr.nr_table) << bits);
-	if (err)
-		return err == -EFBIG || err == -EDQUOT ? -ENOSPC : err;
-	return write_place(q, &gr) ?:
-	       switch_table(q, &gr) ?:
-	       drop_old_table(q, old_offset, old_clusters);
+	reserve_place(q, &gr);
+	err = zero_place(q) ?: write_place(q, &gr) ?: switch_table(q, &gr);
+	release_place(q);
+	return err ?: drop_old_table(q, old_offset, old_clusters);
 }
