@@ -37,14 +37,13 @@ static int link_table(struct qcow2 *q, u64 table)
 	}
 	start <<= q->geo.cluster_bits;
 	spin_lock(&l1->lock);
-	set_entry(q, l1, table & ((1U << q->geo.entry_bits) - 1),
-		  start | QCOW2_OFLAG_COPIED);
+	set_entry(q, l1, qcow2_slot(&q->geo, table), start | QCOW2_OFLAG_COPIED);
 	spin_unlock(&l1->lock);
 	err = qcow2_table_attach(q, QCOW2_META_L2, table, start);
 	if (err) {
 		/* Nobody has followed the entry: the table's mutex is held. */
 		spin_lock(&l1->lock);
-		set_entry(q, l1, table & ((1U << q->geo.entry_bits) - 1), 0);
+		set_entry(q, l1, qcow2_slot(&q->geo, table), 0);
 		spin_unlock(&l1->lock);
 	}
 	qcow2_mpage_put(l1);

@@ -87,16 +87,16 @@ static inline u64 qcow2_l2_page(const struct qcow2_geometry *g, u64 guest_off)
 	return guest_off >> (g->cluster_bits + g->entry_bits);
 }
 
+/* Place of an entry of a table in its metadata page. */
+static inline u32 qcow2_slot(const struct qcow2_geometry *g, u64 entry)
+{
+	return entry & ((1U << g->entry_bits) - 1);
+}
+
 /* Index of the entry for @guest_off in its L2 metadata page. */
 static inline u32 qcow2_l2_slot(const struct qcow2_geometry *g, u64 guest_off)
 {
-	return (guest_off >> g->cluster_bits) & ((1U << g->entry_bits) - 1);
-}
-
-/* First guest offset behind the L2 metadata page that maps @guest_off. */
-static inline u64 qcow2_l2_page_end(const struct qcow2_geometry *g, u64 guest_off)
-{
-	return (qcow2_l2_page(g, guest_off) + 1) << (g->cluster_bits + g->entry_bits);
+	return qcow2_slot(g, guest_off >> g->cluster_bits);
 }
 
 /* log2 of the metadata pages that one table cluster holds. */

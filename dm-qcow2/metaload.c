@@ -10,6 +10,7 @@
 
 #include "metaload.h"
 #include "qcow2.h"
+#include "refcount.h"
 
 struct mutex *qcow2_table_mutex(struct qcow2 *q, enum qcow2_meta_kind kind, u64 table)
 {
@@ -27,7 +28,7 @@ static u64 parent_entries(const struct qcow2 *q, enum qcow2_meta_kind kind)
 {
 	if (kind == QCOW2_META_L2)
 		return q->geo.l1_size;
-	return (u64)q->reftable_clusters << (q->geo.cluster_bits - QCOW2_ENTRY_BITS);
+	return qcow2_reftable_entries(q);
 }
 
 /* The table may move meanwhile: never take its new size with its old place. */
@@ -64,7 +65,7 @@ static int read_parent(struct qcow2 *q, enum qcow2_meta_kind kind, u64 table,
 	parent = qcow2_mpage_get(q, parent_kind(kind), table >> q->geo.entry_bits);
 	if (IS_ERR(parent))
 		return PTR_ERR(parent);
-	*entry = qcow2_mpage_entry(parent, table & ((1U << q->geo.entry_bits) - 1));
+	*entry = qcow2_mpage_entry(parent, qcow2_slot(&q->geo, table));
 	qcow2_mpage_put(parent);
 	return 0;
 }

@@ -180,7 +180,7 @@ static int add_refblock(struct qcow2 *q, u64 cluster)
 	if (!err) {
 		spin_lock(&p->lock);
 		qcow2_mpage_mark_dirty(q, p);
-		WRITE_ONCE(qcow2_mpage_entries(p)[block & ((1U << q->geo.entry_bits) - 1)],
+		WRITE_ONCE(qcow2_mpage_entries(p)[qcow2_slot(&q->geo, block)],
 			   cpu_to_be64(host_off));
 		spin_unlock(&p->lock);
 	}

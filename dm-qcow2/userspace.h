@@ -14,7 +14,6 @@
 #include <linux/build_bug.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
-#include <linux/log2.h>
 #include <linux/overflow.h>
 #include <linux/string.h>
 #include <linux/types.h>
@@ -47,21 +46,14 @@ typedef uint64_t u64;
 
 #define BIT_ULL(n) (1ULL << (n))
 #define IS_ALIGNED(x, a) (((x) & ((__typeof__(x))(a) - 1)) == 0)
-#define DIV_ROUND_UP(n, d) (((n) + (d) - 1) / (d))
 #define min(a, b) ((a) < (b) ? (a) : (b))
 #define check_add_overflow(a, b, d) __builtin_add_overflow(a, b, d)
-#define check_mul_overflow(a, b, d) __builtin_mul_overflow(a, b, d)
 #define __packed __attribute__((__packed__))
 #define __must_check __attribute__((__warn_unused_result__))
 
 #ifndef static_assert
 #define static_assert _Static_assert
 #endif
-
-static inline bool is_power_of_2(unsigned long n)
-{
-	return n && !(n & (n - 1));
-}
 
 #endif /* __KERNEL__ */
 #endif /* DM_QCOW2_USERSPACE_H */
