@@ -106,21 +106,32 @@ remove_left()
 	[ ! -e "/dev/mapper/$1" ] || dmsetup remove --retry "$1"
 }
 
+# log_from_here, log_since: what the kernel has said in between; earlier tests have made it talk, too.
+log_from_here()
+{
+	log_mark="vblk-test: from here $RANDOM$RANDOM"
+	echo "$log_mark" >/dev/kmsg
+}
+
+log_since()
+{
+	dmesg | awk -v mark="$log_mark" 'seen; index($0, mark) { seen = 1 }'
+}
+
 # refused REGEX IMAGE [--readonly]: attaching fails, and the kernel's log says why in one line. Device-mapper
 # has "table: 254:0: qcow2: REASON" for it.
 refused()
 {
-	local regex=$1 image=$2 name=$NAME-refused mark
+	local regex=$1 image=$2 name=$NAME-refused
 	shift 2
 
-	mark="vblk-test: refused $RANDOM$RANDOM"
-	echo "$mark" >/dev/kmsg
+	log_from_here
 	if dmsetup create "$name" "$@" --table "$(qcow2_table "$image")" 2>"$TMP/refused"; then
 		dmsetup remove --retry "$name"
 		fail "$image: attached, though it should be refused: $regex"
 	fi
 	! dmsetup info "$name" >/dev/null 2>&1 || fail "a device was left behind"
-	dmesg | awk -v mark="$mark" 'seen; index($0, mark) { seen = 1 }' | tee "$TMP/refused"
+	log_since | tee "$TMP/refused"
 	grep -q -i -E "qcow2: .*($regex)" "$TMP/refused" || fail "refused without saying: $regex"
 }
 
