@@ -369,16 +369,22 @@ static int set_ring_addr(struct vhost_user *vu, struct ring *r,
 	return update_ring(vu, r);
 }
 
+static int change_fd(struct vhost_user *vu, struct ring *r, int *slot, int fd)
+{
+	int err = stop_ring(vu, r);
+
+	replace_fd(slot, fd);
+	return err ? err : update_ring(vu, r);
+}
+
 static int set_kick(struct vhost_user *vu, struct ring *r)
 {
-	int err, fd = vhost_conn_take_fd(&vu->conn, 0);
+	int fd = vhost_conn_take_fd(&vu->conn, 0);
 
 	if (fd < 0)
 		return -EOPNOTSUPP;	/* no polling of rings */
-	err = stop_ring(vu, r);
-	replace_fd(&r->kick, fd);
 	r->is_started = true;
-	return err ? err : update_ring(vu, r);
+	return change_fd(vu, r, &r->kick, fd);
 }
 
 /*
@@ -387,11 +393,7 @@ static int set_kick(struct vhost_user *vu, struct ring *r)
  */
 static int set_call(struct vhost_user *vu, struct ring *r)
 {
-	int err, fd = vhost_conn_take_fd(&vu->conn, 0);
-
-	err = stop_ring(vu, r);
-	replace_fd(&r->call, fd);
-	return err ? err : update_ring(vu, r);
+	return change_fd(vu, r, &r->call, vhost_conn_take_fd(&vu->conn, 0));
 }
 
 static int set_err(struct vhost_user *vu, struct ring *r)
