@@ -113,6 +113,10 @@ debug-kernel:
 um-kernel:
 	$(Q)scripts/debug-kernel um
 
+# QEMU with a fault mended that nested guests in an emulated VM crash of.
+emulator:
+	$(Q)scripts/emulator
+
 clean:
 	$(Q)rm -rf $(BUILD)/[0-9]* $(BUILD)/tools $(BUILD)/tests $(BUILD)/guest $(BUILD)/vm $(BUILD)/logs $(BUILD)/run.*
 
@@ -128,9 +132,10 @@ help:
 	@echo '                   (KIND=cost or KIND=throughput: one of them; and ROWS=GLOB...: only these rows of it)'
 	@echo 'make bench-check   fail if an I/O has become dearer by more than 2 %, by the record in tests/bench'
 	@echo 'make check-full    the longest tests too, and those of "make check" on kernels that look for mistakes'
+	@echo 'make emulator      build a QEMU for the virtual machine in which nested guests do not crash now and then'
 	@echo 'make lint          check the source without running it'
 	@echo 'make clean         remove what was built, but keep downloaded kernels (distclean: all)'
 	@echo 'KERNEL=debug       use the kernel of "make debug-kernel"; KERNEL=um: of "make um-kernel"'
 	@echo 'KVER=RELEASE or KDIR=DIR: another kernel.  V=1: show the commands.'
 
-.PHONY: all lint debug-kernel um-kernel kernel modules tools tests guest-image install deps check check-full demo bench bench-check run-tests farm $(MODULES) clean distclean help
+.PHONY: all lint debug-kernel um-kernel emulator kernel modules tools tests guest-image install deps check check-full demo bench bench-check run-tests farm $(MODULES) clean distclean help

@@ -21,6 +21,18 @@ guest_options()
 	echo "-device virtio-blk-pci,drive=guest,serial=vblk-guest"
 }
 
+# emulator: QEMU; that of scripts/emulator when it was built, which runs nested guests without losing some.
+emulator()
+{
+	local built=$top/build/emulator/qemu-system-x86_64
+
+	if [ -x "$built" ]; then
+		echo "$built -L /usr/share/qemu -L /usr/share/seabios"
+	else
+		echo qemu-system-x86_64
+	fi
+}
+
 # start_machine: sets $machine to its process.
 start_machine()
 {
@@ -28,7 +40,7 @@ start_machine()
 	mkfifo "$dir"/monitor.{in,out}
 	accel=${VM_ACCEL:-$("$top/tests/vm/accel" "$KVER" "$initramfs")}
 	# shellcheck disable=SC2046,SC2086 # options are lists of words
-	qemu-system-x86_64 -machine q35 $accel -smp "${VM_SMP:-2}" -m "${VM_MEM:-4G}" \
+	$(emulator) -machine q35 $accel -smp "${VM_SMP:-2}" -m "${VM_MEM:-4G}" \
 		-kernel "$kernel" -initrd "$initramfs" -append "console=ttyS0 $(append)" \
 		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
 		-virtfs local,path="$share",mount_tag=out,security_model=none,multidevs=remap \
