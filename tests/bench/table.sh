@@ -64,6 +64,12 @@ print_counts()
 		what["bytes"] = "bytes written below per byte"
 		what["fsyncs"] = "fsyncs of the image per flush"
 		what["memory"] = "KiB that the attached image takes"
+		what["exits"] = "VM exits"
+		what["kicks"] = "of them kicks of the queue"
+		what["wakeups"] = "wake-ups"
+		what["switches"] = "switches between tasks"
+		what["syscalls"] = "system calls of QEMU"
+		what["interrupts"] = "interrupts of the disk"
 	}
 	{ printf "%-27s %-21s %10.3f  %s\n", $1, $2, $4, what[$3] }'
 }
