@@ -42,6 +42,7 @@ static const char help[] =
 "      --queue-size N     descriptors a queue, 16-1024, a power of 2 (128)\n"
 "      --workers N        kernel threads that serve the queues (one a queue)\n"
 "      --poll-us N        they look for requests so long before they sleep (0)\n"
+"      --batch            they let others finish their turn, for less CPU time\n"
 "      --socket PATH      vhost-user socket (/run/vblk/NAME.sock)\n"
 "      --serial TEXT      the disk's serial number, up to 20 bytes (NAME)\n"
 "      --cache-mb N       limit of the image's metadata cache\n"
@@ -60,6 +61,7 @@ enum {
 	OPT_QUEUE_SIZE,
 	OPT_WORKERS,
 	OPT_POLL_US,
+	OPT_BATCH,
 	OPT_SOCKET,
 	OPT_SERIAL,
 	OPT_CACHE_MB,
@@ -75,6 +77,7 @@ static const struct option options[] = {
 	{ "queue-size", required_argument, NULL, OPT_QUEUE_SIZE },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
 	{ "poll-us", required_argument, NULL, OPT_POLL_US },
+	{ "batch", no_argument, NULL, OPT_BATCH },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "serial", required_argument, NULL, OPT_SERIAL },
 	{ "cache-mb", required_argument, NULL, OPT_CACHE_MB },
@@ -160,6 +163,9 @@ static int parse_option(struct attach *a, int opt)
 	case OPT_POLL_US:
 		return parse_uint("--poll-us", optarg, 0, MAX_POLL_US,
 				  &a->serving.poll_us);
+	case OPT_BATCH:
+		a->serving.batch = true;
+		return VBLK_OK;
 	case OPT_SOCKET:
 		a->socket_arg = optarg;
 		return VBLK_OK;
@@ -310,7 +316,7 @@ static int parse(struct attach *a, int argc, char **argv)
 	if (a->no_vhost && (a->foreground || a->socket_arg || a->serial_arg ||
 			    a->serving.queues || a->serving.queue_size ||
 			    a->serving.workers || a->serving.poll_us ||
-			    a->format == OUT_LIBVIRT_XML))
+			    a->serving.batch || a->format == OUT_LIBVIRT_XML))
 		return err_report(VBLK_USAGE, "--no-vhost",
 				  "goes with none of the options about serving");
 	return VBLK_OK;

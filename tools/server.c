@@ -11,6 +11,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,6 +234,20 @@ static int claim(struct server *s, const char *name)
 	return VBLK_OK;
 }
 
+/*
+ * A worker has the scheduling policy of the thread that makes it. Under
+ * SCHED_BATCH it does not stop a virtual CPU that kicks it on its own CPU: the
+ * guest goes on until it waits, and all its requests are served at once.
+ */
+static int set_policy(const struct serving *serving, const char *name)
+{
+	static const struct sched_param no_priority;
+
+	if (!serving->batch || !sched_setscheduler(0, SCHED_BATCH, &no_priority))
+		return VBLK_OK;
+	return err_errno(errno, name, "cannot set the scheduling policy");
+}
+
 /**
  * server_open() - get ready to serve a disk in this process
  * @d: the device
@@ -252,6 +267,9 @@ int server_open(const struct dmdev *d, const struct serving *serving,
 		return err_report(VBLK_FAILED, d->name, "out of memory");
 	s->serving = *serving;
 	s->conn = -1;
+	ret = set_policy(serving, d->name);
+	if (ret)
+		goto err_free;
 	ret = claim(s, d->name);
 	if (ret)
 		goto err_free;

@@ -98,6 +98,7 @@ static json_object *serving_to_json(const struct serving *s)
 			       json_object_new_int(s->queue_size));
 	json_object_object_add(o, "workers", json_object_new_int(s->workers));
 	json_object_object_add(o, "poll_us", json_object_new_int(s->poll_us));
+	json_object_object_add(o, "batch", json_object_new_boolean(s->batch));
 	return o;
 }
 
@@ -175,6 +176,7 @@ int state_load(const char *name, struct serving *serving)
 	/* A version that has no such settings does not write them. */
 	get_uint(o, "workers", &serving->workers);
 	get_uint(o, "poll_us", &serving->poll_us);
+	serving->batch = json_object_get_boolean(json_object_object_get(o, "batch"));
 	json_object_put(o);
 	return ok ? 0 : -EBADMSG;
 }

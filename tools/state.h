@@ -27,6 +27,7 @@
  * @queue_size: descriptors a queue
  * @workers: kernel threads that the queues share, or 0 for one each
  * @poll_us: how long such a thread looks at a ring before it sleeps
+ * @batch: these threads let whoever has a CPU finish its turn
  */
 struct serving {
 	char image[PATH_MAX];
@@ -36,6 +37,7 @@ struct serving {
 	unsigned int queue_size;
 	unsigned int workers;
 	unsigned int poll_us;
+	bool batch;
 };
 
 int state_lock(const char *uuid);

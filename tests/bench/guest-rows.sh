@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# The rows in a nested guest: guest-BACK-END-DISK[-poll], all of them disks of one guest with one CPU.
+# The rows in a nested guest: guest-BACK-END-DISK[-SETTING], all of them disks of one guest with one CPU.
 #
 #     BACK-END  virtio  QEMU's own virtio-blk, in an I/O thread; "-poll": which looks for requests before it sleeps, as
 #                       it does by default
-#               vhost   vhost_blk
+#               vhost   vhost_blk; "-batch": whose worker has the policy SCHED_BATCH
 #     DISK      ram     a RAM disk       qcow2-xfs  an image in a file on XFS; through dm-qcow2 for vhost
 #
 # Sourced after tests/bench/rows.sh.
 
-GUEST_MIB=96
+GUEST_MIB=80
+declare -A guest_disk_of
 declare -A guest_serial=(
 	[guest-virtio-ram]=d1 [guest-virtio-ram-poll]=d2 [guest-vhost-ram]=ram3
 	[guest-virtio-qcow2-xfs]=d4 [guest-virtio-qcow2-xfs-poll]=d5 [guest-vhost-qcow2-xfs]=d6
+	[guest-vhost-ram-batch]=ram4 [guest-vhost-qcow2-xfs-batch]=d7
 )
 
 # guest_rows_prepare: make what the disks are, all of it written, and the servers of vhost_blk.
@@ -21,31 +23,47 @@ guest_rows_prepare()
 	local n
 
 	rows_begin
-	ram_disks 4
-	for n in 1 2 3; do
+	ram_disks 5
+	for n in 1 2 3 4; do
 		run dd if=/dev/zero of=/dev/ram$n bs=1M count=$GUEST_MIB oflag=direct status=none
 	done
 	make_images
 	mkdir -p /run/vblk
-	vhost-serve ram3 /run/vblk/ram.sock &
-	server=$!
-	cleanup kill $server
-	run vblk-attach --queues 1 --serial d6 "$IMAGE_MNT/d6" qcow2 >&2
-	cleanup vblk-detach --force qcow2
-	wait_until 60 [ -S /run/vblk/ram.sock ]
+	serve_ram ram3
+	serve_ram ram4 --batch
+	serve_image d6
+	serve_image d7 --batch
+}
+
+# serve_ram NAME [OPTION...]: as /run/vblk/NAME.sock.
+serve_ram()
+{
+	vhost-serve "${@:2}" "$1" "/run/vblk/$1.sock" &
+	cleanup kill $!
+	wait_until 60 [ -S "/run/vblk/$1.sock" ]
+}
+
+# serve_image NAME [OPTION...]
+serve_image()
+{
+	run vblk-attach --queues 1 "${@:2}" "$IMAGE_MNT/$1" "$1" >&2
+	cleanup vblk-detach --force "$1"
 }
 
 # Alike to the byte.
 make_images()
 {
+	local n
+
 	place_make xfs
 	cleanup umount "$IMAGE_MNT"
 	run qemu-img create -q -f qcow2 "$IMAGE_MNT/d6" ${GUEST_MIB}M
 	run dmsetup create bench --table "0 $((GUEST_MIB * 2048)) qcow2 $IMAGE_MNT/d6"
 	run dd if=/dev/zero of=/dev/mapper/bench bs=1M count=$GUEST_MIB oflag=direct conv=fsync status=none
 	run dmsetup remove --retry bench
-	run cp --sparse=never --reflink=never "$IMAGE_MNT/d6" "$IMAGE_MNT/d4"
-	run cp --sparse=never --reflink=never "$IMAGE_MNT/d6" "$IMAGE_MNT/d5"
+	for n in 4 5 7; do
+		run cp --sparse=never --reflink=never "$IMAGE_MNT/d6" "$IMAGE_MNT/d$n"
+	done
 	sync
 }
 
@@ -59,33 +77,37 @@ virtio_disk()
 
 vhost_disk()
 {
-	echo "-chardev socket,id=$1,path=$2,reconnect=1"
+	echo "-chardev socket,id=$1,path=/run/vblk/$1.sock,reconnect=1"
 	echo "-device vhost-user-blk-pci,chardev=$1,num-queues=1"
 }
 
+# guest_rows_start: boot the guest, and set guest_disk_of to the names by which it knows the disks.
 guest_rows_start()
 {
+	local row
+
 	# shellcheck disable=SC2046 # lists of words
 	guest_start bench - $(virtio_disk d1 /dev/ram1 raw poll-max-ns=0) $(virtio_disk d2 /dev/ram2 raw) \
-		$(vhost_disk ram3 /run/vblk/ram.sock) \
-		$(virtio_disk d4 "$IMAGE_MNT/d4" qcow2 poll-max-ns=0) $(virtio_disk d5 "$IMAGE_MNT/d5" qcow2) \
-		$(vhost_disk d6 /run/vblk/qcow2.sock)
+		$(vhost_disk ram3) $(vhost_disk ram4) $(vhost_disk d6) $(vhost_disk d7) \
+		$(virtio_disk d4 "$IMAGE_MNT/d4" qcow2 poll-max-ns=0) $(virtio_disk d5 "$IMAGE_MNT/d5" qcow2)
+	for row in "${!guest_serial[@]}"; do
+		# shellcheck disable=SC2004 # the index is a name
+		guest_disk_of[$row]=$(guest_run bench <<<"cd /sys/block && dirname \$(grep -l -x ${guest_serial[$row]} vd*/serial)") ||
+			fail "$row: the guest does not see it"
+	done
 }
 
 # guest_fio ROW WORKLOAD IOS: do so many in the guest; print the nanoseconds that this took, idle time left out.
 guest_fio()
 {
-	local rw=randread begin end
+	local disk=${guest_disk_of[$1]} rw=randread begin end
 
 	[[ $2 != overwrite-* ]] || rw=randwrite
 	begin=$(busy-ns)
-	guest_run bench >"$TMP/guest-fio" <<-EOF || { cat "$TMP/guest-fio" >&2; return 1; }
-		disk=\$(grep -l -x "${guest_serial[$1]}" /sys/block/vd*/serial) || exit
-		disk=\${disk#/sys/block/}
-		fio --name=cost --filename="/dev/\${disk%%/*}" --allow_file_create=0 --direct=1 --ioengine=io_uring --thread \
-			--iodepth=${2##*-qd} --rw=$rw --bs=4k --norandommap --gtod_reduce=1 --eta=never --output=/dev/null \
-			--size=${GUEST_MIB}M --io_size=$(($3 * 4))k
-	EOF
+	interrupts_script "$disk" fio --name=cost --filename="/dev/$disk" --allow_file_create=0 --direct=1 \
+		--ioengine=io_uring --thread --iodepth="${2##*-qd}" --rw=$rw --bs=4k --norandommap --gtod_reduce=1 --eta=never \
+		--output=/dev/null --size=${GUEST_MIB}M --io_size=$(($3 * 4))k |
+		guest_run bench >"$TMP/guest-fio" || { cat "$TMP/guest-fio" >&2; return 1; }
 	end=$(busy-ns)
 	echo $((end - begin))
 }

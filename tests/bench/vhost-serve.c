@@ -18,7 +18,8 @@ static const char help[] =
 "\n"
 "  --queues=N        request queues (1)\n"
 "  --workers=N       kernel threads that serve them (one a queue)\n"
-"  --poll-us=N       how long they look for requests before they sleep (0)\n";
+"  --poll-us=N       how long they look for requests before they sleep (0)\n"
+"  --batch           they have the policy SCHED_BATCH\n";
 
 static unsigned int number(const char *text, unsigned int max)
 {
@@ -36,6 +37,7 @@ static void parse(int argc, char **argv, struct serving *serving)
 		{ "queues", required_argument, NULL, 'q' },
 		{ "workers", required_argument, NULL, 'w' },
 		{ "poll-us", required_argument, NULL, 'p' },
+		{ "batch", no_argument, NULL, 'b' },
 		{}
 	};
 	int option;
@@ -47,6 +49,8 @@ static void parse(int argc, char **argv, struct serving *serving)
 			serving->workers = number(optarg, SERVER_MAX_QUEUES);
 		else if (option == 'p')
 			serving->poll_us = number(optarg, 1000000);
+		else if (option == 'b')
+			serving->batch = true;
 		else
 			exit((fputs(help, stderr), 2));
 	}

@@ -8,7 +8,8 @@
 #     guestN      in a nested guest with N virtual CPUs = queues; a row is BACK-END[-SETTING]...-PLACE:
 #                 virtio  QEMU's virtio-blk with an iothread; aio=native or uring (io_uring), nopoll: poll-max-ns=0
 #                 qsd     qemu-storage-daemon, vhost-user-blk
-#                 vhost   vhost_blk with a worker for each queue, w1, w2: so many for all; poll: they poll
+#                 vhost   vhost_blk with a worker for each queue, w1, w2: so many for all; poll: they poll;
+#                         batch: they have the policy SCHED_BATCH
 #                 PLACE   ram  a RAM disk;  qcow2-bdev, qcow2-xfs  a qcow2 image on one, in a file on one
 #     noisy       a queue with one I/O in flight, beside one with 32
 #     events      what happens for one I/O of a guest
@@ -25,7 +26,7 @@ guest_rows()
 	for place in ram qcow2-xfs qcow2-bdev; do
 		echo "virtio-native-$place" "vhost-$place"
 		echo "virtio-native-nopoll-$place" "vhost-poll-$place"
-		echo "virtio-uring-$place"
+		echo "virtio-uring-$place" "vhost-batch-$place"
 		[ "$1" = 1 ] || echo "vhost-w1-$place"
 		echo "virtio-uring-nopoll-$place"
 		[ "$1/$place" != 4/ram ] || echo "vhost-w2-$place"
