@@ -7,7 +7,7 @@
 #               vhost   vhost_blk; "-batch": whose worker has the policy SCHED_BATCH
 #     DISK      ram     a RAM disk       qcow2-xfs  an image in a file on XFS; through dm-qcow2 for vhost
 #
-# Sourced after tests/bench/rows.sh.
+# Sourced after tests/bench/rows.sh; guest_fio needs tests/bench/events.sh.
 
 GUEST_MIB=80
 declare -A guest_disk_of
@@ -16,6 +16,17 @@ declare -A guest_serial=(
 	[guest-virtio-qcow2-xfs]=d4 [guest-virtio-qcow2-xfs-poll]=d5 [guest-vhost-qcow2-xfs]=d6
 	[guest-vhost-ram-batch]=ram4 [guest-vhost-qcow2-xfs-batch]=d7
 )
+
+# guest_rows_begin: all that a measurement needs.
+guest_rows_begin()
+{
+	guest_rows_prepare
+	guest_needs
+	[ -w /dev/kvm ] || fail 'no KVM in the virtual machine'
+	# What KVM does so as not to sleep is no work.
+	echo 0 >/sys/module/kvm/parameters/halt_poll_ns
+	guest_rows_start >&2
+}
 
 # guest_rows_prepare: make what the disks are, all of it written, and the servers of vhost_blk.
 guest_rows_prepare()
