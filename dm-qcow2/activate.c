@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 
 #include "header.h"
+#include "layout.h"
 #include "qcow2.h"
 
 /* The header's first sector as direct I/O can read and write it. */
@@ -138,6 +139,7 @@ static int start(struct qcow2 *q)
 	q->reftable_clusters = h.reftable_clusters;
 	q->host_bytes = round_up(qcow2_layer_bytes(&q->layer), qcow2_cluster_bytes(&q->geo));
 	qcow2_space_activate(q);
+	qcow2_layout_start(q->layer.layout);
 	return 0;
 }
 
@@ -185,6 +187,7 @@ void qcow2_deactivate(struct qcow2 *q)
 		return;
 	noio = memalloc_noio_save();
 	drain(q);
+	qcow2_layout_stop(q->layer.layout);
 	err = qcow2_commit_wait(q);
 	qcow2_space_stop(q);
 	if (!err && may_write(q))

@@ -16,6 +16,7 @@
 #include <linux/uio.h>
 
 #include "layer.h"
+#include "layout.h"
 
 /* Pieces under way of one qcow2_layer_rw(); @done when the last one is back. */
 struct batch {
@@ -68,6 +69,7 @@ static int submit_file(const struct qcow2_layer *l, enum req_op op,
 		       const struct qcow2_iovec *v, struct batch *b)
 {
 	bool is_write = op == REQ_OP_WRITE;
+	struct qcow2_layout_caller caller;
 	struct iov_iter iter;
 	struct piece *p;
 	ssize_t ret;
@@ -86,7 +88,9 @@ static int submit_file(const struct qcow2_layer *l, enum req_op op,
 
 	if (is_write) {
 		kiocb_start_write(&p->iocb);
+		qcow2_layout_enter_fs(l->layout, &caller);
 		ret = l->file->f_op->write_iter(&p->iocb, &iter);
+		qcow2_layout_exit_fs(l->layout, &caller);
 	} else {
 		ret = l->file->f_op->read_iter(&p->iocb, &iter);
 	}
@@ -160,7 +164,20 @@ int qcow2_layer_sync(const struct qcow2_layer *l)
 {
 	if (l->dev)
 		return blkdev_issue_flush(l->dev->bdev);
+	qcow2_layout_touch(l->layout);
 	return vfs_fsync_range(l->file, 0, LLONG_MAX, 1);
+}
+
+/* A range of a file that gets other blocks, or none. */
+static int change_blocks(const struct qcow2_layer *l, int mode, u64 host_off, u64 bytes)
+{
+	struct qcow2_layout_caller caller;
+	int err;
+
+	qcow2_layout_begin_change(l->layout, &caller, host_off, bytes);
+	err = vfs_fallocate(l->file, mode, host_off, bytes);
+	qcow2_layout_end_change(l->layout, &caller);
+	return err;
 }
 
 int qcow2_layer_zero(const struct qcow2_layer *l, u64 host_off, u64 bytes)
@@ -169,14 +186,13 @@ int qcow2_layer_zero(const struct qcow2_layer *l, u64 host_off, u64 bytes)
 		return blkdev_issue_zeroout(l->dev->bdev, host_off >> SECTOR_SHIFT,
 					    bytes >> SECTOR_SHIFT, GFP_NOIO,
 					    BLKDEV_ZERO_NOUNMAP);
-	return vfs_fallocate(l->file, FALLOC_FL_ZERO_RANGE, host_off, bytes);
+	return change_blocks(l, FALLOC_FL_ZERO_RANGE, host_off, bytes);
 }
 
 void qcow2_layer_discard(const struct qcow2_layer *l, u64 host_off, u64 bytes)
 {
 	if (!l->dev && bytes)
-		vfs_fallocate(l->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			      host_off, bytes);
+		change_blocks(l, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, host_off, bytes);
 }
 
 int qcow2_layer_truncate(const struct qcow2_layer *l, u64 bytes)

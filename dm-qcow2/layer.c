@@ -15,6 +15,7 @@
 #include <linux/stat.h>
 
 #include "layer.h"
+#include "layout.h"
 #include "table.h"
 
 static DEFINE_MUTEX(registry_lock);
@@ -178,6 +179,13 @@ static int register_layer(struct qcow2_layer *l, struct dm_target *ti, bool by_p
 	return err;
 }
 
+static void unregister_layer(struct qcow2_layer *l)
+{
+	mutex_lock(&registry_lock);
+	list_del(&l->node);
+	mutex_unlock(&registry_lock);
+}
+
 int qcow2_layer_open(struct qcow2_layer *l, struct dm_target *ti,
 		     const struct qcow2_table *table)
 {
@@ -203,8 +211,17 @@ int qcow2_layer_open(struct qcow2_layer *l, struct dm_target *ti,
 	err = register_layer(l, ti, table->path);
 	if (err)
 		goto err_put_device;
+	if (l->dev || table->no_layouts)
+		return 0;
+	err = qcow2_layout_open(l->file, &l->layout);
+	if (err) {
+		ti->error = "Out of memory";
+		goto err_unregister;
+	}
 	return 0;
 
+err_unregister:
+	unregister_layer(l);
 err_put_device:
 	if (l->dev)
 		dm_put_device(ti, l->dev);
@@ -215,10 +232,8 @@ err_fput:
 
 void qcow2_layer_close(struct qcow2_layer *l, struct dm_target *ti)
 {
-	mutex_lock(&registry_lock);
-	list_del(&l->node);
-	mutex_unlock(&registry_lock);
-
+	qcow2_layout_close(l->layout);
+	unregister_layer(l);
 	if (l->dev)
 		dm_put_device(ti, l->dev);
 	__fput_sync(l->file);

@@ -4,7 +4,8 @@
  * and locked, and synchronous I/O on it.
  *
  * I/O of a guest's data does not come through here: a block device is remapped
- * in place (target.c), a file gets asynchronous requests (run.c).
+ * in place (target.c), so are blocks of a file that are leased (layout.c), and a
+ * file gets asynchronous requests for the rest (run.c).
  */
 #ifndef DM_QCOW2_LAYER_H
 #define DM_QCOW2_LAYER_H
@@ -16,6 +17,7 @@ struct dm_dev;
 struct dm_target;
 struct mapped_device;
 struct qcow2;
+struct qcow2_layout;
 struct qcow2_table;
 
 /**
@@ -23,6 +25,7 @@ struct qcow2_table;
  * @file: the open file description; carries the locks of the image. All mapped
  *	devices of one mapped_device on one image share it.
  * @dev: the block device, or NULL for a regular file
+ * @layout: the blocks of the file; NULL without, or for a block device
  * @mem_align: alignment of memory for direct I/O, bytes; a power of two
  * @io_align: alignment of offsets and lengths for direct I/O, bytes
  * @md: the mapped device this layer belongs to
@@ -34,6 +37,7 @@ struct qcow2_table;
 struct qcow2_layer {
 	struct file *file;
 	struct dm_dev *dev;
+	struct qcow2_layout *layout;
 	u32 mem_align;
 	u32 io_align;
 	struct mapped_device *md;

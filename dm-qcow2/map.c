@@ -108,6 +108,7 @@ int qcow2_map_page(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 by
 	m->bytes = run_bytes(q, guest_off, bytes, clusters);
 	m->host_off = qcow2_entry_offset(entry) + qcow2_in_cluster(&q->geo, guest_off);
 	m->is_durable = qcow2_mpage_is_durable(p);
+	m->is_fresh = false;
 	if (unlikely(is_write && test_bit(QCOW2_MPAGE_SHARED, &p->flags)))
 		return qcow2_bad_metadata(q, "L2 table is shared", p->host_off);
 	if (result == QCOW2_MAP_ZERO || result == QCOW2_MAP_ALLOCATE)
@@ -167,6 +168,7 @@ int qcow2_allocate(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 by
 	m->host_off = start + qcow2_in_cluster(&q->geo, guest_off);
 	m->bytes = run_bytes(q, guest_off, bytes, count);
 	m->is_durable = false;
+	m->is_fresh = true;
 unlock:
 	spin_unlock(&p->lock);
 	return err ?: QCOW2_MAP_DATA;

@@ -35,11 +35,13 @@ enum qcow2_map_result {
  * @host_off: for QCOW2_MAP_DATA, host offset of the first byte
  * @bytes: length of the run; contiguous on the host, at most what was asked for
  * @is_durable: the entries that say so are on disk
+ * @is_fresh: the clusters were allocated for this very request
  */
 struct qcow2_mapping {
 	u64 host_off;
 	u32 bytes;
 	bool is_durable;
+	bool is_fresh;
 };
 
 /**

@@ -6,7 +6,8 @@
  *             | hit                        | miss, no space, FUA, copy
  *             v                            v
  *   block device: remapped          slow.c: a pool of threads
- *   file: run.c, per-CPU threads      load, allocate, copy, split
+ *   file: remapped when leased,       load, allocate, copy, split
+ *     run.c, per-CPU threads
  *             |                            |
  *             +-------- data I/O ----------+
  *
@@ -92,6 +93,7 @@ struct qcow2_commit {
  * @reftable_clusters: its size; the space thread writes it
  * @cache_mb: of the table line
  * @no_space_error: of the table line, or the last message
+ * @no_layouts: of the table line
  * @inflight: read side from the look-up of a host cluster to the end of the I/O
  *	on it; a dropped cluster is not reused before a grace period
  * @cache: metadata pages
@@ -117,6 +119,7 @@ struct qcow2 {
 	u32 reftable_clusters;
 	u32 cache_mb;
 	bool no_space_error;
+	bool no_layouts;
 	struct srcu_struct inflight;
 	struct qcow2_metacache cache;
 	struct mutex copy_mutex[QCOW2_COPY_MUTEXES];

@@ -9,6 +9,7 @@
  */
 #include <linux/uio.h>
 
+#include "layout.h"
 #include "qcow2.h"
 #include "request.h"
 
@@ -138,7 +139,9 @@ static bool start_write(struct qcow2_run *run)
 
 void qcow2_run_submit(struct qcow2_run *run, bool may_block)
 {
+	struct qcow2_layout *layout = run->q->layer.layout;
 	struct file *file = run->q->layer.file;
+	struct qcow2_layout_caller caller;
 	struct iov_iter iter;
 	ssize_t ret;
 
@@ -150,7 +153,9 @@ void qcow2_run_submit(struct qcow2_run *run, bool may_block)
 		ret = file->f_op->read_iter(&run->iocb, &iter);
 	} else if (start_write(run)) {
 		refcount_set(&run->refs, 2);
+		qcow2_layout_enter_fs(layout, &caller);
 		ret = file->f_op->write_iter(&run->iocb, &iter);
+		qcow2_layout_exit_fs(layout, &caller);
 	} else {
 		qcow2_run_queue_slow(run);
 		return;

@@ -5,6 +5,7 @@
 #include <linux/ctype.h>
 #include <linux/slab.h>
 
+#include "layout.h"
 #include "qcow2.h"
 #include "status.h"
 
@@ -39,6 +40,7 @@ static u64 used_clusters(const struct qcow2 *q)
 
 static unsigned int info(struct qcow2 *q, char *result, unsigned int maxlen)
 {
+	int extents = qcow2_layout_extents(q->layer.layout);
 	unsigned int sz = 0;
 
 	DMEMIT("%llu/%llu %lu/%lu %lu/%lu %u %llu %s %s",
@@ -48,6 +50,10 @@ static unsigned int info(struct qcow2 *q, char *result, unsigned int maxlen)
 	       count_hits(q), atomic_long_read(&q->cache.misses),
 	       READ_ONCE(q->space.nr_waiting), READ_ONCE(q->commit.done), mode(q),
 	       test_bit(QCOW2_NEEDS_CHECK, &q->state) ? "needs_check" : "-");
+	if (extents < 0)
+		DMEMIT(" -");
+	else
+		DMEMIT(" %d", extents);
 	return sz;
 }
 
@@ -68,8 +74,8 @@ static unsigned int table(struct qcow2 *q, char *result, unsigned int maxlen)
 	unsigned int sz;
 
 	sz = emit_path(IS_ERR(path) ? "?" : path, result, maxlen);
-	DMEMIT(" features 2 cache_mb=%u no_space=%s", q->cache_mb,
-	       q->no_space_error ? "error" : "queue");
+	DMEMIT(" features 3 cache_mb=%u no_space=%s layouts=%s", q->cache_mb,
+	       q->no_space_error ? "error" : "queue", q->no_layouts ? "off" : "on");
 	kfree(buf);
 	return sz;
 }

@@ -55,6 +55,10 @@ static int parse_feature(const char *word, struct qcow2_table *t, const char **w
 		t->no_space_error = false;
 	} else if (!strcmp(word, "no_space=error")) {
 		t->no_space_error = true;
+	} else if (!strcmp(word, "layouts=on")) {
+		t->no_layouts = false;
+	} else if (!strcmp(word, "layouts=off")) {
+		t->no_layouts = true;
 	} else {
 		return refuse(-EINVAL, "unknown feature", why);
 	}

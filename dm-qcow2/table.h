@@ -20,12 +20,14 @@
  * @fd: file descriptor of the layer in the caller, or -1
  * @cache_mb: limit of the metadata cache in MiB
  * @no_space_error: fail writes when the host has no space, instead of queueing
+ * @no_layouts: all I/O on a file goes through its file system
  */
 struct qcow2_table {
 	const char *path;
 	int fd;
 	u32 cache_mb;
 	bool no_space_error;
+	bool no_layouts;
 };
 
 /**

@@ -6,23 +6,42 @@
 #include <linux/slab.h>
 
 #include "header.h"
+#include "layout.h"
 #include "map.h"
 #include "qcow2.h"
 #include "request.h"
 #include "status.h"
 #include "table.h"
 
-/* A run of host clusters; from here on the end of the bio leaves the read section. */
-static int map_data(struct qcow2 *q, struct bio *bio, struct qcow2_run *run, u64 host_off)
+/* To a device, if what is mapped lies on one that can be reached from here. */
+static bool remap(struct qcow2 *q, struct bio *bio, struct qcow2_run *run,
+		  struct qcow2_mapping *m)
 {
-	if (!qcow2_is_file(q)) {
-		bio_set_dev(bio, q->layer.dev->bdev);
-		bio->bi_iter.bi_sector = host_off >> SECTOR_SHIFT;
-		return DM_MAPIO_REMAPPED;
+	if (qcow2_is_file(q)) {
+		/* Blocks that nothing was ever written to are not leased. */
+		if (m->is_fresh)
+			return false;
+		run->layout_idx = qcow2_layout_map(q->layer.layout, bio, m->host_off, &m->bytes);
+		return run->layout_idx >= 0;
 	}
+	bio_set_dev(bio, q->layer.dev->bdev);
+	bio->bi_iter.bi_sector = m->host_off >> SECTOR_SHIFT;
+	return true;
+}
+
+/* A run of host clusters; from here on the end of the bio leaves the read section. */
+static int map_data(struct qcow2 *q, struct bio *bio, struct qcow2_run *run,
+		    struct qcow2_mapping *m)
+{
+	bool is_remapped = remap(q, bio, run, m);
+
+	if (m->bytes < bio->bi_iter.bi_size)
+		dm_accept_partial_bio(bio, m->bytes >> SECTOR_SHIFT);
+	if (is_remapped)
+		return DM_MAPIO_REMAPPED;
 	run->q = q;
 	run->bio = bio;
-	run->host_off = host_off;
+	run->host_off = m->host_off;
 	run->done = 0;
 	if (!qcow2_plug_add(run))
 		qcow2_cpu_queue_add(run);
@@ -46,10 +65,8 @@ static int map_rw(struct qcow2 *q, struct bio *bio, struct qcow2_run *run)
 	srcu_idx = qcow2_inflight_enter(q);
 	result = qcow2_map(q, guest_off, bio->bi_iter.bi_size, is_write, &m);
 	if (likely(result == QCOW2_MAP_DATA && !needs_commit(q, bio, &m))) {
-		if (m.bytes < bio->bi_iter.bi_size)
-			dm_accept_partial_bio(bio, m.bytes >> SECTOR_SHIFT);
 		run->srcu_idx = srcu_idx;
-		return map_data(q, bio, run, m.host_off);
+		return map_data(q, bio, run, &m);
 	}
 	qcow2_inflight_leave(q, srcu_idx);
 	if (result == QCOW2_MAP_ZERO) {
@@ -69,6 +86,7 @@ static int qcow2_target_map(struct dm_target *ti, struct bio *bio)
 	struct qcow2 *q = ti->private;
 
 	rq->run.srcu_idx = -1;
+	rq->run.layout_idx = -1;
 	if (unlikely(bio->bi_opf & REQ_PREFLUSH)) { /* the empty flush that dm sends */
 		qcow2_commit_bio(q, bio);
 		return DM_MAPIO_SUBMITTED;
@@ -83,6 +101,8 @@ static int qcow2_target_end_io(struct dm_target *ti, struct bio *bio, blk_status
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 	struct qcow2 *q = ti->private;
 
+	if (rq->run.layout_idx >= 0)
+		qcow2_layout_leave(q->layer.layout, bio, rq->run.layout_idx);
 	if (rq->run.srcu_idx >= 0)
 		qcow2_inflight_leave(q, rq->run.srcu_idx);
 	return DM_ENDIO_DONE;
@@ -179,6 +199,7 @@ static struct qcow2 *alloc_image(struct dm_target *ti, const struct qcow2_table 
 	q->ti = ti;
 	q->cache_mb = table->cache_mb;
 	q->no_space_error = table->no_space_error;
+	q->no_layouts = table->no_layouts;
 	if (table->no_space_error)
 		set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
 	mutex_init(&q->header_lock);

@@ -259,3 +259,40 @@ put_quietly()
 {
 	dd if="$NOISE" of="$DEV" bs=4096 count=1 seek="$1" oflag=direct,seek_bytes conv=notrunc status=none
 }
+
+# Leases of the blocks of a file: see Documentation/dm-qcow2.rst.
+
+# leased: does I/O on blocks that are known go past the file system?
+leased()
+{
+	[ "$(qcow2_status | cut -d ' ' -f 8)" != - ]
+}
+
+# xfs_calls: reads and writes that XFS has seen since it was loaded.
+xfs_calls()
+{
+	awk '$1 == "rw" { print $2 + $3 }' /proc/fs/xfs/stat
+}
+
+# lease_by_reading BYTES: read the first so many bytes of the device until all of their blocks are leased.
+lease_by_reading()
+{
+	wait_until 30 reads_leased "$1"
+}
+
+reads_leased()
+{
+	local before
+	before=$(xfs_calls)
+
+	run dd if="$DEV" of=/dev/null bs="$1" count=1 iflag=direct status=none
+	leased && [ "$(xfs_calls)" = "$before" ]
+}
+
+# fill_with_noise SIZE MIRROR: all of the device; durable, and all blocks of it are written.
+fill_with_noise()
+{
+	make_noise "$1"
+	run dd if="$NOISE" of="$DEV" bs=1M oflag=direct conv=notrunc,fsync status=none
+	run cp "$NOISE" "$2"
+}

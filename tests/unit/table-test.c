@@ -56,6 +56,7 @@ static void a_descriptor_alone_gets_the_defaults(void **state)
 	assert_null(t.path);
 	assert_int_equal(t.cache_mb, QCOW2_DEFAULT_CACHE_MB);
 	assert_false(t.no_space_error);
+	assert_false(t.no_layouts);
 }
 
 static void a_path_is_a_layer(void **state)
@@ -120,10 +121,11 @@ static void what_is_not_there_yet_is_refused_by_name(void **state)
 
 static void features_are_taken_in_any_order(void **state)
 {
-	struct qcow2_table t = accepted("3 features 2 no_space=error cache_mb=8");
+	struct qcow2_table t = accepted("3 features 3 no_space=error layouts=off cache_mb=8");
 
 	(void)state;
 	assert_true(t.no_space_error);
+	assert_true(t.no_layouts);
 	assert_int_equal(t.cache_mb, 8);
 }
 
@@ -131,6 +133,7 @@ static void the_last_of_two_equal_features_counts(void **state)
 {
 	(void)state;
 	assert_false(accepted("3 features 2 no_space=error no_space=queue").no_space_error);
+	assert_false(accepted("3 features 2 layouts=off layouts=on").no_layouts);
 }
 
 static void no_features_may_be_said_in_words(void **state)
@@ -153,7 +156,7 @@ static void the_number_of_features_must_match(void **state)
 
 static void an_unknown_feature_is_refused(void **state)
 {
-	static const char *const words[] = { "cache", "cache_mb", "no_space", "no_space=", "no_space=wait" };
+	static const char *const words[] = { "cache", "cache_mb", "no_space", "no_space=", "no_space=wait", "layouts", "layouts=" };
 	char line[64];
 
 	(void)state;

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Data I/O past the file system of an image: to the blocks of a file, which a
+ * file system leases as it does to a pNFS block server.
+ */
+#ifndef DM_QCOW2_LAYOUT_H
+#define DM_QCOW2_LAYOUT_H
+
+#include <linux/list.h>
+#include <linux/types.h>
+
+struct bio;
+struct file;
+struct qcow2_layout;
+struct task_struct;
+
+/**
+ * struct qcow2_layout_caller - a task that is in a call that writes to the file
+ * @node: in the layout's list
+ * @task: the task
+ */
+struct qcow2_layout_caller {
+	struct list_head node;
+	struct task_struct *task;
+};
+
+/**
+ * qcow2_layout_open - get ready to lease the blocks of a file
+ * @file: an open regular file; outlives the layout
+ * @layout: set on success; NULL when its file system leases none
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int __must_check qcow2_layout_open(struct file *file, struct qcow2_layout **layout);
+
+/**
+ * qcow2_layout_close - undo qcow2_layout_open()
+ * @l: the layout or NULL; stopped
+ */
+void qcow2_layout_close(struct qcow2_layout *l);
+
+/**
+ * qcow2_layout_start - lease blocks from now on, when they are asked for
+ * @l: the layout or NULL
+ */
+void qcow2_layout_start(struct qcow2_layout *l);
+
+/**
+ * qcow2_layout_stop - lease no more, and give back what is leased
+ * @l: the layout or NULL
+ *
+ * Waits for I/O that goes past the file system.
+ */
+void qcow2_layout_stop(struct qcow2_layout *l);
+
+/**
+ * qcow2_layout_map - direct a bio to the blocks of the file
+ * @l: the layout or NULL
+ * @bio: a read or write without FUA; its device and sector are set on success
+ * @host_off: offset in the file
+ * @bytes: wanted length; on success how much of it is in one piece
+ *
+ * Any context. A miss is noted, and the next such bio may succeed.
+ *
+ * Return: what qcow2_layout_leave() wants when the bio has ended, or -1 when the
+ * I/O has to go through the file system; the bio is unchanged then.
+ */
+int qcow2_layout_map(struct qcow2_layout *l, struct bio *bio, u64 host_off, u32 *bytes);
+
+/**
+ * qcow2_layout_leave - a bio that qcow2_layout_map() directed has ended
+ * @l: the layout
+ * @bio: the bio
+ * @idx: from qcow2_layout_map()
+ *
+ * Any context.
+ */
+void qcow2_layout_leave(struct qcow2_layout *l, struct bio *bio, int idx);
+
+/**
+ * qcow2_layout_enter_fs - this task is about to write to the file through the file system
+ * @l: the layout or NULL
+ * @caller: on the stack, until qcow2_layout_exit_fs()
+ *
+ * A file system takes the lease away before it changes a file. It must not for
+ * our own writes, which only ever fill in blocks that nobody reads past it.
+ */
+void qcow2_layout_enter_fs(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
+void qcow2_layout_exit_fs(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
+
+/**
+ * qcow2_layout_begin_change - blocks of the file are about to be taken from it
+ * @l: the layout or NULL
+ * @caller: on the stack, until qcow2_layout_end_change()
+ * @host_off: start of the range that loses its blocks
+ * @bytes: its length
+ *
+ * When it returns, nobody reads or writes these blocks past the file system, nor
+ * will before qcow2_layout_end_change(). Sleeps.
+ */
+void qcow2_layout_begin_change(struct qcow2_layout *l, struct qcow2_layout_caller *caller,
+			       u64 host_off, u64 bytes);
+void qcow2_layout_end_change(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
+
+/**
+ * qcow2_layout_touch - set the times of a file that was written to past its file system
+ * @l: the layout or NULL
+ */
+void qcow2_layout_touch(struct qcow2_layout *l);
+
+/**
+ * qcow2_layout_extents - what is leased
+ * @l: the layout or NULL
+ *
+ * Return: how many extents of the file are known, or -1 while nothing is leased.
+ */
+int qcow2_layout_extents(const struct qcow2_layout *l);
+
+#endif /* DM_QCOW2_LAYOUT_H */
