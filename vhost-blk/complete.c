@@ -20,6 +20,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include "announce.h"
 #include "complete.h"
 #include "device.h"
 #include "drain.h"
@@ -189,8 +190,9 @@ static bool add_used(struct vhost_blk_vq *q, unsigned int nr)
 	return true;
 }
 
-/* Publish some requests from the front of the list; returns the rest. */
-static struct llist_node *publish(struct vhost_blk_vq *q, struct llist_node *list)
+/* Publish some requests from the front of the list, and count them; returns the rest. */
+static struct llist_node *publish(struct vhost_blk_vq *q, struct llist_node *list,
+				  unsigned int *published)
 {
 	struct vhost_virtqueue *vq = &q->vq;
 	struct vhost_blk_request *req, *next;
@@ -209,6 +211,7 @@ static struct llist_node *publish(struct vhost_blk_vq *q, struct llist_node *lis
 		give_to_reaper(q, list);
 		return NULL;
 	}
+	*published += nr;
 	llist_for_each_entry_safe(req, next, list, done) {
 		if (!nr--)
 			break;
@@ -226,6 +229,7 @@ static struct llist_node *publish(struct vhost_blk_vq *q, struct llist_node *lis
 void vhost_blk_complete(struct vhost_blk_vq *q)
 {
 	struct vhost_virtqueue *vq = &q->vq;
+	unsigned int published = 0;
 	struct llist_node *list;
 
 	if (llist_empty(&q->done))
@@ -240,8 +244,8 @@ void vhost_blk_complete(struct vhost_blk_vq *q)
 
 	mutex_lock(&vq->mutex);
 	while (list)
-		list = publish(q, list);
-	vhost_signal(vq->dev, vq);
+		list = publish(q, list, &published);
+	vhost_blk_announce(q, published);
 	vhost_blk_unstall(q);
 	vhost_blk_wake_drains(q);
 	mutex_unlock(&vq->mutex);

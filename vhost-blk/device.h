@@ -58,6 +58,15 @@ struct vhost_blk_request;
  * @epoch: which of @in_flight counts newly popped requests; under vq.mutex,
  *	flipped by drains with dev.mutex held
  * @drained: woken when a count in @in_flight gets to zero
+ * @is_polling: the kick handler is running, and polls; written by the worker
+ * @busy_ns: local_clock() when a polling worker last had something to do
+ * @held: entries of the used ring that the guest was not told of, see
+ *	announce.c; under vq.mutex, read without
+ * @held_since: local_clock() of the first of them; likewise
+ * @gather: tell of so many together; under vq.mutex, as what follows
+ * @is_trying: whether that is more than what was known to go well
+ * @patience: so many more times before more are tried
+ * @next_patience: what @patience is set to next
  * @done: requests whose I/O has ended; filled from any context
  * @is_attended: the kick handler is running and looks at @done before it ends,
  *	so that nobody else has to be woken for it
@@ -83,6 +92,15 @@ struct vhost_blk_vq {
 	size_t in_flight_bytes;
 	unsigned int epoch;
 	wait_queue_head_t drained;
+
+	bool is_polling;
+	u64 busy_ns;
+	unsigned int held;
+	u64 held_since;
+	unsigned int gather;
+	bool is_trying;
+	unsigned int patience;
+	unsigned int next_patience;
 
 	struct llist_head done ____cacheline_aligned_in_smp;
 	bool is_attended;
@@ -114,6 +132,12 @@ struct vhost_blk {
 static inline struct vhost_blk_vq *to_vhost_blk_vq(struct vhost_virtqueue *vq)
 {
 	return container_of(vq, struct vhost_blk_vq, vq);
+}
+
+/* Requests popped and not yet in the used ring; under vq.mutex. */
+static inline unsigned int vhost_blk_in_flight(const struct vhost_blk_vq *q)
+{
+	return q->in_flight[0] + q->in_flight[1];
 }
 
 extern const struct file_operations vhost_blk_fops;

@@ -28,7 +28,7 @@ long vhost_blk_get_vring_stats(struct vhost_blk *vdev, void __user *argp)
 
 	mutex_lock(&q->vq.mutex);
 	stats = q->stats;
-	stats.in_flight = q->in_flight[0] + q->in_flight[1];
+	stats.in_flight = vhost_blk_in_flight(q);
 	mutex_unlock(&q->vq.mutex);
 	stats.index = index;
 	return copy_to_user(argp, &stats, sizeof(stats)) ? -EFAULT : 0;

@@ -12,6 +12,7 @@
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include "announce.h"
 #include "complete.h"
 #include "device.h"
 #include "drain.h"
@@ -232,30 +233,53 @@ static bool has_work(struct vhost_blk_vq *q)
 	return vhost16_to_cpu(vq, avail_idx) != READ_ONCE(vq->last_avail_idx);
 }
 
-/*
- * Spin until there is work for this queue, at most for its busy-loop timeout.
- * Returns false if there is none, or somebody else wants the CPU or the worker.
- */
-static bool wait_busily(struct vhost_blk_vq *q)
+static u64 poll_end_ns(const struct vhost_blk_vq *q)
 {
-	struct vhost_virtqueue *vq = &q->vq;
-	u64 end_ns = local_clock() + vq->busyloop_timeout * (u64)NSEC_PER_USEC;
+	return q->busy_ns + READ_ONCE(q->vq.busyloop_timeout) * (u64)NSEC_PER_USEC;
+}
 
-	while (may_fetch(q) && !READ_ONCE(q->is_stalled) && !need_resched() &&
-	       !signal_pending(current) && !vhost_vq_has_work(vq)) {
-		if (has_work(q))
-			return true;
-		if (local_clock() > end_ns)
-			return false;
+enum wait_result {
+	WAIT_WORK,	/* there is some for this queue */
+	WAIT_YIELD,	/* somebody else wants the CPU or the worker */
+	WAIT_IDLE,	/* none for the busy-loop timeout, or there is to be none */
+};
+
+/*
+ * Spin until there is work. The time that a queue may spin is counted from its
+ * last work on, also when it has to be interrupted.
+ */
+static enum wait_result wait_busily(struct vhost_blk_vq *q)
+{
+	while (may_fetch(q) && !READ_ONCE(q->is_stalled) && !signal_pending(current)) {
+		if (has_work(q)) {
+			q->busy_ns = local_clock();
+			return WAIT_WORK;
+		}
+		vhost_blk_announce_overdue(q);
+		if (local_clock() > poll_end_ns(q))
+			return WAIT_IDLE;
+		if (need_resched() || vhost_vq_has_work(&q->vq))
+			return WAIT_YIELD;
 		cpu_relax();
 	}
-	return false;
+	return WAIT_IDLE;
+}
+
+/* The ring is empty. Returns whether to look at it again at once. */
+static bool go_on_polling(struct vhost_blk_vq *q, bool *is_last)
+{
+	enum wait_result result = wait_busily(q);
+
+	if (result == WAIT_YIELD)
+		vhost_poll_queue(&q->vq.poll);
+	*is_last = result == WAIT_IDLE;
+	return result != WAIT_YIELD;
 }
 
 /* Serve the ring until it is empty, or has had its turn. */
 static void serve(struct vhost_blk_vq *q)
 {
-	bool is_last = !q->vq.busyloop_timeout;
+	bool is_last = !q->is_polling;
 	unsigned int nr, total = 0;
 
 	do {
@@ -264,10 +288,12 @@ static void serve(struct vhost_blk_vq *q)
 			return;
 		vhost_blk_complete(q);
 		total += nr;
-		if (!nr && is_last)
+		if (!nr && (is_last || !go_on_polling(q, &is_last)))
 			return;
-		if (!nr)
-			is_last = !wait_busily(q);
+		if (nr && q->is_polling) {
+			q->busy_ns = local_clock();
+			vhost_blk_announce_overdue(q);
+		}
 	} while (!vhost_exceeds_weight(&q->vq, total, 0));
 }
 
@@ -285,7 +311,10 @@ void vhost_blk_handle_kick(struct vhost_work *work)
 	mutex_lock(&q->fetch_lock);
 	q->stats.kicks++;
 	WRITE_ONCE(q->is_attended, true);
+	q->is_polling = READ_ONCE(q->vq.busyloop_timeout);
 	serve(q);
+	q->is_polling = false;
+	vhost_blk_announce_held(q);
 	WRITE_ONCE(q->is_attended, false);
 	/* Pairs with llist_add(): what came unannounced is in the list by now. */
 	smp_mb();
@@ -340,7 +369,7 @@ static int start_locked(struct vhost_blk_vq *q, struct vhost_blk_backend *backen
 	int ret;
 
 	/* A killed stop may have left some. */
-	if (q->in_flight[0] || q->in_flight[1])
+	if (vhost_blk_in_flight(q))
 		return -EBUSY;
 	if (!vhost_vq_is_setup(vq))
 		return -EFAULT;
@@ -350,6 +379,7 @@ static int start_locked(struct vhost_blk_vq *q, struct vhost_blk_backend *backen
 
 	q->is_broken = false;
 	q->is_stalled = false;
+	vhost_blk_announce_init(q);
 	vhost_vq_set_backend(vq, backend);
 	ret = vhost_vq_init_access(vq);
 	if (!ret && vq->kick)

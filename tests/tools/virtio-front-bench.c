@@ -136,6 +136,7 @@ static void gather(struct front *front, struct worker *workers,
 		total->kicks += stats.kicks;
 		total->batches += stats.batches;
 		total->updates += stats.updates;
+		total->signals += stats.signals;
 	}
 	qsort(sum->latencies, sum->nr_latencies, sizeof(*sum->latencies), by_value);
 }
@@ -144,14 +145,15 @@ static void print(struct front *front, const struct worker *sum, uint64_t elapse
 		  const struct vhost_blk_vring_stats *total)
 {
 	const char *format = front->options.is_json ?
-		"{\"ios\": %lu, \"ns_per_io\": %.1f, \"iops\": %.0f, \"p50_ns\": %u, \"p99_ns\": %u, \"kicks_per_io\": %.3f, \"batches_per_io\": %.3f, \"updates_per_io\": %.3f}\n" :
-		"%lu I/Os, %.1f ns each, %.0f a second, p50 %u ns, p99 %u ns, per I/O: %.3f handler runs, %.3f batches, %.3f used-ring updates\n";
+		"{\"ios\": %lu, \"ns_per_io\": %.1f, \"iops\": %.0f, \"p50_ns\": %u, \"p99_ns\": %u, \"kicks_per_io\": %.3f, \"batches_per_io\": %.3f, \"updates_per_io\": %.3f, \"signals_per_io\": %.3f}\n" :
+		"%lu I/Os, %.1f ns each, %.0f a second, p50 %u ns, p99 %u ns, per I/O: %.3f handler runs, %.3f batches, %.3f used-ring updates, %.3f signals\n";
 	double ios = sum->nr_done;
 
 	printf(format, sum->nr_done, elapsed_ns / ios, ios * 1e9 / elapsed_ns,
 	       sum->latencies[sum->nr_latencies / 2],
 	       sum->latencies[sum->nr_latencies * 99 / 100],
-	       total->kicks / ios, total->batches / ios, total->updates / ios);
+	       total->kicks / ios, total->batches / ios, total->updates / ios,
+	       total->signals / ios);
 }
 
 static void prepare(struct front *front, struct worker *workers)

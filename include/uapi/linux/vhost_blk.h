@@ -36,6 +36,7 @@
  * @kicks: runs of the queue's handler
  * @batches: groups of requests submitted under one plug
  * @updates: updates of the used ring; each carries all completions at hand
+ * @signals: times that the guest was told of used entries
  * @reads: read requests
  * @read_bytes: bytes that they asked for
  * @writes: write requests
@@ -53,6 +54,7 @@ struct vhost_blk_vring_stats {
 	__u64 kicks;
 	__u64 batches;
 	__u64 updates;
+	__u64 signals;
 	__u64 reads;
 	__u64 read_bytes;
 	__u64 writes;
