@@ -4,7 +4,8 @@
 # and a PCI slot of its own, by which the guest finds it. Sourced after disks.sh.
 
 FIRST_SLOT=3
-POLL_US=50
+# Long enough for an emulated guest to submit several requests; 50 would be on hardware.
+POLL_US=${POLL_US:-1000}
 declare -A slot_of server_of attached_as thread_of
 
 # backends_begin: no disks yet.
@@ -108,6 +109,7 @@ serve_virtio()
 
 	! has_setting "$row" uring || aio=io_uring
 	! has_setting "$row" nopoll || thread+=,poll-max-ns=0
+	! has_setting "$row" poll || thread+=",poll-max-ns=$((POLL_US * 1000))"
 	guest_args+=(
 		-object "$thread"
 		-drive "file=$IMAGE,format=$(format_of "$row"),if=none,id=d$slot,cache=none,aio=$aio"

@@ -4,6 +4,7 @@
 # RAM disk. Sourced after tests/bench/rows.sh.
 
 BENCH_MIB=64
+SIZE_MIB=$BENCH_MIB
 RAM_MIB=2048
 MAX_RAM_DISKS=32
 declare -A mount_of

@@ -19,6 +19,7 @@ measure_ssd()
 	mapfile -t rows < <(rows_of ssd | tr ' ' '\n')
 	mapfile -t guests < <(printf '%s\n' "${rows[@]}" | grep -v -x host)
 	run modprobe null_blk nr_devices=0
+	mountpoint -q /sys/kernel/config || run mount -t configfs configfs /sys/kernel/config
 	cleanup ssd_drop
 	backends_begin
 	null_device nullb-fast irqmode=0

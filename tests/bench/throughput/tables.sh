@@ -6,7 +6,8 @@
 #     host        what tests/bench/rows.sh makes
 #     sequential  the same, large I/Os
 #     guestN      in a nested guest with N virtual CPUs = queues; a row is BACK-END[-SETTING]...-PLACE:
-#                 virtio  QEMU's virtio-blk with an iothread; aio=native or uring (io_uring), nopoll: poll-max-ns=0
+#                 virtio  QEMU's virtio-blk with an iothread; aio=native or uring (io_uring), nopoll: poll-max-ns=0,
+#                         poll: as long as vhost's
 #                 qsd     qemu-storage-daemon, vhost-user-blk
 #                 vhost   vhost_blk with a worker for each queue, w1, w2: so many for all; poll: they poll;
 #                         batch: they have the policy SCHED_BATCH
@@ -25,9 +26,9 @@ guest_rows()
 
 	for place in ram qcow2-xfs qcow2-bdev; do
 		echo "virtio-native-$place" "vhost-$place"
-		echo "virtio-native-nopoll-$place" "vhost-poll-$place"
+		echo "virtio-native-nopoll-$place" "virtio-native-poll-$place" "vhost-poll-$place"
 		echo "virtio-uring-$place" "vhost-batch-$place"
-		[ "$1" = 1 ] || echo "vhost-w1-$place"
+		[ "$1" = 1 ] || echo "vhost-w1-$place" "vhost-w1-poll-$place"
 		echo "virtio-uring-nopoll-$place"
 		[ "$1/$place" != 4/ram ] || echo "vhost-w2-$place"
 		[ "$place" = ram ] || echo "qsd-$place"
@@ -41,7 +42,8 @@ rows_of()
 	host) echo ram linear qcow2-bdev raw-xfs loop-xfs qcow2-xfs nbd-xfs raw-ext4 loop-ext4 qcow2-ext4 ;;
 	sequential) echo ram qcow2-bdev raw-xfs qcow2-xfs raw-ext4 qcow2-ext4 ;;
 	guest*) guest_rows "${1#guest}" ;;
-	noisy|events) echo virtio-native-{ram,qcow2-xfs} vhost-{ram,qcow2-xfs} ;;
+	noisy) echo virtio-native-{ram,qcow2-xfs} vhost-{ram,qcow2-xfs} ;;
+	events) echo virtio-native-{ram,qcow2-xfs} vhost-{,poll-}{ram,qcow2-xfs} ;;
 	idle) echo virtio-native-ram vhost-ram vhost-poll-ram vhost-qcow2-xfs ;;
 	ssd) echo host virtio-native-ssd vhost-ssd virtio-native-nopoll-ssd vhost-poll-ssd virtio-uring-ssd ;;
 	esac
