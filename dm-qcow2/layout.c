@@ -170,11 +170,6 @@ static bool break_lease_of_ours(struct file_lease *fl)
 	return false;
 }
 
-static int change_lease(struct file_lease *fl, int arg, struct list_head *dispose)
-{
-	return lease_modify(fl, arg, dispose);
-}
-
 static bool is_own_call(struct file_lease *fl)
 {
 	struct qcow2_layout *l = lease_layout(fl);
@@ -191,7 +186,7 @@ static bool is_own_call(struct file_lease *fl)
 
 static const struct lease_manager_operations lease_ops = {
 	.lm_break = break_lease_of_ours,
-	.lm_change = change_lease,
+	.lm_change = lease_modify,
 	.lm_breaker_owns_lease = is_own_call,
 };
 
