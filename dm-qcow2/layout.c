@@ -3,18 +3,18 @@
  * Data I/O past the file system of an image.
  *
  * To read or overwrite a block that a file has, the file system has nothing to
- * do but say where it is. XFS says so to a server of pNFS block layouts
- * (map_blocks), under a lease that it breaks, and waits for, before it takes a
+ * do but say where it is (extent.c). A server of pNFS block layouts goes by such
+ * knowledge, under a lease that XFS breaks, and waits for, before it takes a
  * block from the file. We are such a server, for ourselves: .map remaps to the
  * device below the file system, as for an image on a block device.
  *
  * Two leases are held while blocks are used, or none:
  *  - FL_LAYOUT, for what the file system does to the file;
- *  - a plain lease that is broken by whoever opens the file, because one ioctl,
- *    XFS_IOC_SWAPEXT, takes blocks and breaks no layout. It is granted only if
- *    nobody else has the file open; that nobody shares our open file
- *    description is for us to see. It also means that no page cache and no other
- *    writer has to agree with us.
+ *  - a plain lease that is broken by whoever opens the file or truncates it by its
+ *    name, because ext4 breaks no layouts, and neither does XFS_IOC_SWAPEXT: but
+ *    whoever takes blocks from a file has to have it open. It is granted only if
+ *    nobody else has; that nobody shares our open file description is for us to
+ *    see. It also means that no page cache and no other writer has to agree with us.
  * Our own writes through the file system break neither: they turn unwritten
  * blocks, which are not leased, into written ones. Where we take blocks from the
  * file ourselves, begin_change() makes them forgotten first.
@@ -33,7 +33,6 @@
  * return_leases() takes no lock, and waits for bios only.
  */
 #include <linux/blkdev.h>
-#include <linux/exportfs.h>
 #include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/iomap.h>
@@ -44,6 +43,7 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
+#include "extent.h"
 #include "layout.h"
 
 /* The extents of a file take about 30 bytes each. With more, we start anew. */
@@ -292,66 +292,39 @@ static bool lease(struct qcow2_layout *l)
 	return true;
 }
 
-/*
- * What of it may be used: blocks that are written, so that nothing has to be
- * noted, and whole ones before the end of the file.
- */
-static bool is_usable(struct qcow2_layout *l, struct iomap *iomap)
+static void remember(struct qcow2_layout *l, const struct iomap *extent)
 {
-	struct inode *inode = file_inode(l->file);
-	u64 end = round_down(i_size_read(inode), i_blocksize(inode));
-
-	if (iomap->type != IOMAP_MAPPED || iomap->flags & IOMAP_F_SHARED ||
-	    !iomap->bdev || (l->bdev && iomap->bdev != l->bdev))
-		return false;
-	if (iomap->offset >= end)
-		return false;
-	iomap->length = min(iomap->length, end - iomap->offset);
-	return true;
-}
-
-static void remember(struct qcow2_layout *l, const struct iomap *iomap)
-{
-	unsigned long first = iomap->offset >> SECTOR_SHIFT;
-	unsigned long last = ((iomap->offset + iomap->length) >> SECTOR_SHIFT) - 1;
-	unsigned long distance = (iomap->addr >> SECTOR_SHIFT) - first + DISTANCE_BIAS;
+	unsigned long first = extent->offset >> SECTOR_SHIFT;
+	unsigned long last = ((extent->offset + extent->length) >> SECTOR_SHIFT) - 1;
+	unsigned long distance = (extent->addr >> SECTOR_SHIFT) - first + DISTANCE_BIAS;
 
 	if (l->nr_extents >= MAX_EXTENTS)
 		forget_all(l);
-	WRITE_ONCE(l->bdev, iomap->bdev);
+	WRITE_ONCE(l->bdev, extent->bdev);
 	/* Not seen before @bdev is. */
 	smp_wmb();
 	if (!mtree_store_range(&l->extents, first, last, xa_mk_value(distance), GFP_NOIO))
 		WRITE_ONCE(l->nr_extents, l->nr_extents + 1);
 }
 
-/* Ask the file system for the extent at @fill_off. */
-static bool ask(struct qcow2_layout *l, struct iomap *iomap)
-{
-	struct inode *inode = file_inode(l->file);
-	u32 generation;
-
-	lockdep_assert_held(&l->lock);
-	return !inode->i_sb->s_export_op->map_blocks(inode, READ_ONCE(l->fill_off),
-						     i_blocksize(inode), iomap, false,
-						     &generation) &&
-	       is_usable(l, iomap);
-}
-
 /*
- * What it says counts as long as the lease is held, which the read section sees to;
- * and a file system may be asked in vain, but not while others have the file: XFS
- * warns when it cannot empty the page cache. Returns whether there was something.
+ * What the file system says counts as long as the lease is held, which the read
+ * section sees to; and a file system may be asked in vain, but not while others have
+ * the file: XFS warns when it cannot empty the page cache. Returns whether there was
+ * something.
  */
 static bool learn(struct qcow2_layout *l)
 {
-	struct iomap iomap = {};
+	struct iomap extent = {};
 	int idx = enter(l);
-	bool is_known = test_bit(LIVE, &l->flags) && ask(l, &iomap);
+	bool is_known = test_bit(LIVE, &l->flags) &&
+			qcow2_extent_find(l->file, READ_ONCE(l->fill_off), &extent) &&
+			(!l->bdev || l->bdev == extent.bdev);
 
+	lockdep_assert_held(&l->lock);
 	leave(l, idx);
 	if (is_known)
-		remember(l, &iomap);
+		remember(l, &extent);
 	return is_known;
 }
 
@@ -566,19 +539,12 @@ void qcow2_layout_stop(struct qcow2_layout *l)
 	qcow2_layout_touch(l);
 }
 
-static bool has_layouts(const struct inode *inode)
-{
-	const struct export_operations *ops = inode->i_sb->s_export_op;
-
-	return ops && ops->map_blocks && !IS_DAX(inode);
-}
-
 int qcow2_layout_open(struct file *file, struct qcow2_layout **layout)
 {
 	struct qcow2_layout *l;
 
 	*layout = NULL;
-	if (!has_layouts(file_inode(file)))
+	if (!qcow2_extents_are_known(file))
 		return 0;
 	l = kzalloc(sizeof(*l), GFP_KERNEL);
 	if (!l)

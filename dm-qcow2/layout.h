@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Data I/O past the file system of an image: to the blocks of a file, which a
- * file system leases as it does to a pNFS block server.
+ * Data I/O past the file system of an image: to the blocks of a file, under
+ * leases as a pNFS block server has them.
  */
 #ifndef DM_QCOW2_LAYOUT_H
 #define DM_QCOW2_LAYOUT_H
@@ -27,7 +27,7 @@ struct qcow2_layout_caller {
 /**
  * qcow2_layout_open - get ready to lease the blocks of a file
  * @file: an open regular file; outlives the layout
- * @layout: set on success; NULL when its file system leases none
+ * @layout: set on success; NULL when its file system does not say where they are
  *
  * Return: 0 or -ENOMEM.
  */

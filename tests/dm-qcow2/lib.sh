@@ -268,10 +268,23 @@ leased()
 	[ "$(qcow2_status | cut -d ' ' -f 8)" != - ]
 }
 
-# xfs_calls: reads and writes that XFS has seen since it was loaded.
-xfs_calls()
+# fs_calls COMMAND...: set FS_CALLS to how often file systems do direct I/O while it runs.
+fs_calls()
 {
-	awk '$1 == "rw" { print $2 + $3 }' /proc/fs/xfs/stat
+	local trace=/sys/kernel/tracing/instances/$NAME
+
+	if [ ! -d "$trace" ]; then
+		# Names of commands are not needed, and would have the scheduler patched each time, which emulated processors
+		# do not always see in time.
+		echo 0 >/sys/kernel/tracing/options/record-cmd
+		run mkdir "$trace"
+		cleanup rmdir "$trace"
+	fi
+	: >"$trace/trace"
+	echo 1 >"$trace/events/iomap/iomap_dio_rw_begin/enable" || fail "no tracepoint"
+	"$@"
+	echo 0 >"$trace/events/iomap/iomap_dio_rw_begin/enable"
+	FS_CALLS=$(grep -c iomap_dio_rw_begin: "$trace/trace")
 }
 
 # lease_by_reading BYTES: read the first so many bytes of the device until all of their blocks are leased.
@@ -282,11 +295,8 @@ lease_by_reading()
 
 reads_leased()
 {
-	local before
-	before=$(xfs_calls)
-
-	run dd if="$DEV" of=/dev/null bs="$1" count=1 iflag=direct status=none
-	leased && [ "$(xfs_calls)" = "$before" ]
+	fs_calls run dd if="$DEV" of=/dev/null bs="$1" count=1 iflag=direct status=none
+	leased && [ "$FS_CALLS" = 0 ]
 }
 
 # fill_with_noise SIZE MIRROR: all of the device; durable, and all blocks of it are written.
