@@ -45,6 +45,7 @@
 
 #include "extent.h"
 #include "layout.h"
+#include "read-section.h"
 
 /* The extents of a file take about 30 bytes each. With more, we start anew. */
 #define MAX_EXTENTS	65536
@@ -124,22 +125,6 @@ struct qcow2_layout {
 	spinlock_t callers_lock;
 	struct list_head callers;
 };
-
-/* Read sections */
-
-static int enter(struct qcow2_layout *l)
-{
-	int idx = srcu_down_read(&l->users);
-
-	__release(&l->users); /* left in another context: not for sparse to follow */
-	return idx;
-}
-
-static void leave(struct qcow2_layout *l, int idx)
-{
-	__acquire(&l->users);
-	srcu_up_read(&l->users, idx);
-}
 
 /* Leases */
 
@@ -316,13 +301,13 @@ static void remember(struct qcow2_layout *l, const struct iomap *extent)
 static bool learn(struct qcow2_layout *l)
 {
 	struct iomap extent = {};
-	int idx = enter(l);
+	int idx = qcow2_read_enter(&l->users);
 	bool is_known = test_bit(LIVE, &l->flags) &&
 			qcow2_extent_find(l->file, READ_ONCE(l->fill_off), &extent) &&
 			(!l->bdev || l->bdev == extent.bdev);
 
 	lockdep_assert_held(&l->lock);
-	leave(l, idx);
+	qcow2_read_leave(&l->users, idx);
 	if (is_known)
 		remember(l, &extent);
 	return is_known;
@@ -430,14 +415,14 @@ int qcow2_layout_map(struct qcow2_layout *l, struct bio *bio, u64 host_off, u32 
 
 	if (!l)
 		return -1;
-	idx = enter(l);
+	idx = qcow2_read_enter(&l->users);
 	if (test_bit(LIVE, &l->flags) && (!is_write || start_write(l))) {
 		if (direct(l, bio, host_off, bytes))
 			return idx;
 		if (is_write)
 			end_write(l);
 	}
-	leave(l, idx);
+	qcow2_read_leave(&l->users, idx);
 	want_fill(l, host_off, is_write);
 	return -1;
 }
@@ -446,7 +431,7 @@ void qcow2_layout_leave(struct qcow2_layout *l, struct bio *bio, int idx)
 {
 	if (op_is_write(bio_op(bio)))
 		end_write(l);
-	leave(l, idx);
+	qcow2_read_leave(&l->users, idx);
 }
 
 /* Our own calls into the file system */

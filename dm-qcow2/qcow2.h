@@ -37,6 +37,7 @@
 #include "geometry.h"
 #include "layer.h"
 #include "metacache.h"
+#include "read-section.h"
 #include "slow.h"
 #include "space.h"
 #include "writeback.h"
@@ -160,10 +161,7 @@ static inline bool qcow2_failed(const struct qcow2 *q)
  */
 static inline int qcow2_inflight_enter(struct qcow2 *q)
 {
-	int idx = srcu_down_read(&q->inflight);
-
-	__release(&q->inflight); /* left in another context: not for sparse to follow */
-	return idx;
+	return qcow2_read_enter(&q->inflight);
 }
 
 /**
@@ -175,8 +173,7 @@ static inline int qcow2_inflight_enter(struct qcow2 *q)
  */
 static inline void qcow2_inflight_leave(struct qcow2 *q, int idx)
 {
-	__acquire(&q->inflight);
-	srcu_up_read(&q->inflight, idx);
+	qcow2_read_leave(&q->inflight, idx);
 }
 
 /**
