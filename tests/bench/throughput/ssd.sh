@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 # A device as slow as one that people have: limited in latency and in I/Os per second, to 1.2 times what QEMU's best
-# setting does here. So QEMU cannot reach what the host has, and a back-end that costs less can. null_blk with
-# SSD_DEPTH tags, each busy for the latency, is that device. To begin with the rows stand on one without limits,
-# which says what QEMU can do. Sourced after guest.sh.
+# setting does here. So QEMU cannot reach what the host has, and a back-end that costs less can. null_blk does both:
+# a timer for each I/O, and a budget of bytes for each 20 ms, from which the I/Os a second follow. As with an SSD, SSD_BUSY
+# I/Os in flight are enough to use it up, fewer than the workloads have. To begin with the rows stand on a device without
+# limits, which says what QEMU can do. Sourced after guest.sh.
 
-SSD_DEPTH=16
+SSD_BUSY=8
 SSD_HEADROOM=1.2
 SSD_SECTORS=2097152
 NULLB=/sys/kernel/config/nullb
@@ -77,7 +78,7 @@ ssd_drop()
 # ssd_limit ROW...: see what QEMU can do, make the device that has a little more, and put the rows on it.
 ssd_limit()
 {
-	local rows virtio workload row best
+	local rows virtio workload row best rate
 
 	rows=("$@")
 	mapfile -t virtio < <(printf '%s\n' "${rows[@]}" | grep '^virtio-')
@@ -85,12 +86,12 @@ ssd_limit()
 		fio_round ssd "$workload" 0 "${virtio[@]}"
 	done
 	best=$(awk '/^ssd\// && $3 == 0 && $4 > best { best = $4 } END { print best }' "$VBLK_OUT/rounds")
-	null_device nullb-limited irqmode=2 hw_queue_depth=$SSD_DEPTH \
-		"completion_nsec=$(awk -v best="$best" -v depth=$SSD_DEPTH -v headroom=$SSD_HEADROOM \
-			'BEGIN { printf "%d", 1e9 * depth / (headroom * best) }')"
+	rate=$(awk -v best="$best" -v headroom=$SSD_HEADROOM 'BEGIN { printf "%d", best * headroom }')
+	null_device nullb-limited irqmode=2 hw_queue_depth=128 completion_nsec=$((1000000000 * SSD_BUSY / rate)) \
+		mbps=$(((rate + 128) / 256))
 	{
-		echo "ssd/device - requests_at_a_time $SSD_DEPTH"
 		echo "ssd/device - latency_us $(awk '{ print $1 / 1000 }' "$NULLB/nullb-limited/completion_nsec")"
+		echo "ssd/device - ios_per_second $((256 * $(cat "$NULLB/nullb-limited/mbps")))"
 	} | tee -a "$VBLK_OUT/counts"
 	for row in "${rows[@]}"; do
 		run dmsetup load "ssd-$row" --table "$(ssd_table nullb-limited)"
