@@ -10,7 +10,6 @@
  * Other file systems that have bmap are not asked: f2fs, for one, moves blocks of
  * a file that nobody has touched.
  */
-#include <linux/blkdev.h>
 #include <linux/exportfs.h>
 #include <linux/fiemap.h>
 #include <linux/fileattr.h>
@@ -19,13 +18,9 @@
 #include <linux/magic.h>
 #include <linux/pagemap.h>
 #include <linux/stat.h>
-#include <linux/version.h>
 
+#include "compat.h"
 #include "extent.h"
-
-#if KERNEL_VERSION(6, 17, 0) > LINUX_VERSION_CODE
-#define file_kattr fileattr
-#endif
 
 /* XFS */
 

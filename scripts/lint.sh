@@ -72,13 +72,25 @@ kernel_checkers()
 }
 
 # What a lock protects is said in the kernel-doc of its struct. Trace headers have a form of their own, and one header is
-# for user space.
+# for user space. The kernel's version is for compat.h alone to look at.
 lint_checkpatch()
 {
+	local ignore=FILE_PATH_CHANGES,UNCOMMENTED_DEFINITION
+
 	kernel_checkers || return
-	sources '*.[ch]' | grep -E '^\./(dm-qcow2|vhost-blk|include)/' | grep -v -E '/(trace|userspace)\.h$' |
-		xargs -r perl "$out/linux/scripts/checkpatch.pl" --no-tree --strict --terse --quiet --no-summary \
-			--ignore FILE_PATH_CHANGES,UNCOMMENTED_DEFINITION,LINUX_VERSION_CODE -f
+	kernel_sources | grep -v '/compat\.h$' | checkpatch "$ignore"
+	kernel_sources | grep '/compat\.h$' | checkpatch "$ignore,LINUX_VERSION_CODE"
+}
+
+kernel_sources()
+{
+	sources '*.[ch]' | grep -E '^\./(dm-qcow2|vhost-blk|include)/' | grep -v -E '/(trace|userspace)\.h$'
+}
+
+# checkpatch IGNORED: of the files that stdin names.
+checkpatch()
+{
+	xargs -r perl "$out/linux/scripts/checkpatch.pl" --no-tree --strict --terse --quiet --no-summary --ignore "$1" -f
 }
 
 lint_semantic_patches()
