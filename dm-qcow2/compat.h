@@ -5,6 +5,8 @@
 #ifndef DM_QCOW2_COMPAT_H
 #define DM_QCOW2_COMPAT_H
 
+#include <linux/exportfs.h>
+#include <linux/fs.h>
 #include <linux/version.h>
 
 /* struct file_kattr was struct fileattr before 6.17. */
@@ -12,4 +14,21 @@
 #define file_kattr fileattr
 #endif
 
+/* Block layouts */
+
+static inline const struct export_operations *qcow2_block_ops(const struct inode *inode)
+{
+	const struct export_operations *ops = inode->i_sb->s_export_op;
+
+	return ops && ops->map_blocks && ops->commit_blocks ? ops : NULL;
+}
+
+static inline int qcow2_commit_blocks(struct inode *inode, struct iomap *extents, int count)
+{
+	struct iattr times = { .ia_valid = ATTR_MTIME | ATTR_CTIME };
+
+	times.ia_mtime = current_time(inode);
+	times.ia_ctime = times.ia_mtime;
+	return qcow2_block_ops(inode)->commit_blocks(inode, extents, count, &times);
+}
 #endif /* DM_QCOW2_COMPAT_H */

@@ -2,7 +2,8 @@
 /*
  * Where on its device a file has its data.
  *
- * XFS says so to servers of pNFS block layouts, one extent a call. ext4 does not; it
+ * XFS says so to servers of pNFS block layouts, one extent a call, and lets them write to
+ * unwritten ones, as long as they tell it later. ext4 does not; it
  * says where a block is (bmap), for swap files and whoever else keeps blocks in place
  * himself, and how many extents a range has (fiemap). Of a range that has one
  * extent, the ends say where all of it is.
@@ -10,7 +11,6 @@
  * Other file systems that have bmap are not asked: f2fs, for one, moves blocks of
  * a file that nobody has touched.
  */
-#include <linux/exportfs.h>
 #include <linux/fiemap.h>
 #include <linux/fileattr.h>
 #include <linux/fs.h>
@@ -26,18 +26,17 @@
 
 static bool has_layouts(const struct inode *inode)
 {
-	const struct export_operations *ops = inode->i_sb->s_export_op;
-
-	return ops && ops->map_blocks;
+	return qcow2_block_ops(inode);
 }
 
 static bool find_in_layout(struct inode *inode, u64 offset, struct iomap *extent)
 {
 	u32 generation;
 
-	return !inode->i_sb->s_export_op->map_blocks(inode, offset, i_blocksize(inode), extent,
-						     false, &generation) &&
-	       extent->type == IOMAP_MAPPED && !(extent->flags & IOMAP_F_SHARED) && extent->bdev;
+	return !qcow2_block_ops(inode)->map_blocks(inode, offset, i_blocksize(inode), extent,
+						   false, &generation) &&
+	       (extent->type == IOMAP_MAPPED || extent->type == IOMAP_UNWRITTEN) &&
+	       !(extent->flags & IOMAP_F_SHARED) && extent->bdev;
 }
 
 /* ext4 */
@@ -152,6 +151,7 @@ static bool find_around(struct inode *inode, u64 offset, struct iomap *extent)
 		return false;
 	grow(inode, &p, true);
 	grow(inode, &p, false);
+	extent->type = IOMAP_MAPPED;
 	extent->bdev = inode->i_sb->s_bdev;
 	extent->offset = (u64)p.first << inode->i_blkbits;
 	extent->length = (u64)p.count << inode->i_blkbits;
@@ -185,6 +185,16 @@ bool qcow2_extents_are_known(const struct file *file)
 	const struct inode *inode = file_inode(file);
 
 	return !IS_DAX(inode) && (has_layouts(inode) || is_ext4(inode));
+}
+
+bool qcow2_extents_may_be_committed(const struct file *file)
+{
+	return file->f_mode & FMODE_WRITE && has_layouts(file_inode(file));
+}
+
+int qcow2_extents_commit(struct file *file, struct iomap *extents, unsigned int count)
+{
+	return qcow2_commit_blocks(file_inode(file), extents, count);
 }
 
 bool qcow2_extent_find(struct file *file, u64 offset, struct iomap *extent)

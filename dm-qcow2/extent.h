@@ -20,12 +20,13 @@ struct iomap;
 bool qcow2_extents_are_known(const struct file *file);
 
 /**
- * qcow2_extent_find - find written blocks of a file
+ * qcow2_extent_find - find blocks of a file
  * @file: an open regular file of which qcow2_extents_are_known()
  * @offset: in bytes
- * @extent: on success: offset, length, addr and bdev of blocks that are on disk in one
- *	piece and that belong to @file alone, @offset among them. All of them hold data, and
- *	lie before the end of the file, so that to overwrite them changes no metadata.
+ * @extent: on success: offset, length, addr, bdev and type of blocks that are on disk in one
+ *	piece and that belong to @file alone, @offset among them. They lie before the end of the
+ *	file. IOMAP_MAPPED: all of them hold data, so that to overwrite them changes no
+ *	metadata. IOMAP_UNWRITTEN: none of them does.
  *
  * There is no page cache of the file when it returns true. What it says is true until
  * somebody changes the file, which the caller rules out: by leases for others, and by
@@ -34,5 +35,29 @@ bool qcow2_extents_are_known(const struct file *file);
  * Return: whether there are such blocks.
  */
 bool qcow2_extent_find(struct file *file, u64 offset, struct iomap *extent);
+
+/**
+ * qcow2_extents_may_be_committed - may unwritten blocks be written to past the file system?
+ * @file: an open regular file
+ *
+ * If they are committed afterwards.
+ */
+bool qcow2_extents_may_be_committed(const struct file *file);
+
+/**
+ * qcow2_extents_commit - tell the file system that unwritten blocks were written
+ * @file: an open regular file of which qcow2_extents_may_be_committed()
+ * @extents: offset and length of whole blocks that qcow2_extent_find() found, and that
+ *	were not taken from the file since; blocks that the file system knows to be written
+ *	may be among them
+ * @count: how many; at least 1
+ *
+ * Sets the times of the file, and makes durable that and all that was written to the file
+ * before. Sleeps; takes locks of the file.
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_extents_commit(struct file *file, struct iomap *extents,
+				      unsigned int count);
 
 #endif /* DM_QCOW2_EXTENT_H */

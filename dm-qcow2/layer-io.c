@@ -74,6 +74,9 @@ static int submit_file(const struct qcow2_layer *l, enum req_op op,
 	struct piece *p;
 	ssize_t ret;
 
+	ret = qcow2_layout_settle(l->layout, v->host_off, v->bytes, is_write, true);
+	if (ret)
+		return ret;
 	p = kzalloc(sizeof(*p), GFP_NOIO);
 	if (!p)
 		return -ENOMEM;
@@ -162,8 +165,14 @@ void qcow2_layer_invalidate(const struct qcow2_layer *l)
 
 int qcow2_layer_sync(const struct qcow2_layer *l)
 {
+	bool is_durable;
+	int err;
+
 	if (l->dev)
 		return blkdev_issue_flush(l->dev->bdev);
+	err = qcow2_layout_commit(l->layout, &is_durable);
+	if (err || is_durable)
+		return err;
 	qcow2_layout_touch(l->layout);
 	return vfs_fsync_range(l->file, 0, LLONG_MAX, 1);
 }
@@ -176,6 +185,8 @@ static int change_blocks(const struct qcow2_layer *l, int mode, u64 host_off, u6
 
 	qcow2_layout_begin_change(l->layout, &caller, host_off, bytes);
 	err = vfs_fallocate(l->file, mode, host_off, bytes);
+	if (!err && mode == FALLOC_FL_ZERO_RANGE)
+		qcow2_layout_expect(l->layout, host_off, bytes);
 	qcow2_layout_end_change(l->layout, &caller);
 	return err;
 }

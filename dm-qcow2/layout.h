@@ -12,6 +12,7 @@
 struct bio;
 struct file;
 struct qcow2_layout;
+struct qcow2_unwritten;
 struct task_struct;
 
 /**
@@ -54,28 +55,69 @@ void qcow2_layout_start(struct qcow2_layout *l);
 void qcow2_layout_stop(struct qcow2_layout *l);
 
 /**
+ * struct qcow2_layout_io - I/O past the file system
+ * @idx: its read section, or -1 while it is none
+ * @bytes: its length; @sector, @bytes and @unwritten are for the layout
+ * @sector: of the file
+ * @unwritten: the extent that is written to for the first time, or NULL
+ */
+struct qcow2_layout_io {
+	int idx;
+	u32 bytes;
+	sector_t sector;
+	struct qcow2_unwritten *unwritten;
+};
+
+/**
  * qcow2_layout_map - direct a bio to the blocks of the file
  * @l: the layout or NULL
  * @bio: a read or write without FUA; its device and sector are set on success
  * @host_off: offset in the file
- * @bytes: wanted length; on success how much of it is in one piece
+ * @is_fresh: the cluster was never written to
+ * @bytes: wanted length; reduced to what the answer is for
+ * @io: filled in on success, for qcow2_layout_leave() when the bio has ended
  *
  * Any context. A miss is noted, and the next such bio may succeed.
  *
- * Return: what qcow2_layout_leave() wants when the bio has ended, or -1 when the
- * I/O has to go through the file system; the bio is unchanged then.
+ * Return: false when the I/O has to go through the file system; the bio is unchanged
+ * then.
  */
-int qcow2_layout_map(struct qcow2_layout *l, struct bio *bio, u64 host_off, u32 *bytes);
+bool qcow2_layout_map(struct qcow2_layout *l, struct bio *bio, u64 host_off, bool is_fresh,
+		      u32 *bytes, struct qcow2_layout_io *io);
 
 /**
  * qcow2_layout_leave - a bio that qcow2_layout_map() directed has ended
  * @l: the layout
- * @bio: the bio
- * @idx: from qcow2_layout_map()
+ * @bio: the bio, with its status
+ * @io: from qcow2_layout_map()
  *
  * Any context.
  */
-void qcow2_layout_leave(struct qcow2_layout *l, struct bio *bio, int idx);
+void qcow2_layout_leave(struct qcow2_layout *l, struct bio *bio, const struct qcow2_layout_io *io);
+
+/**
+ * qcow2_layout_settle - let the file system know of what it has to, before I/O through it
+ * @l: the layout or NULL
+ * @host_off: offset in the file
+ * @bytes: length
+ * @is_write: it is to write
+ * @may_block: false: return -EAGAIN instead of sleeping
+ *
+ * Blocks may have been written to past it that it takes for unwritten.
+ *
+ * Return: 0 or a negative errno; the I/O must not be done then.
+ */
+int __must_check qcow2_layout_settle(struct qcow2_layout *l, u64 host_off, u32 bytes,
+				     bool is_write, bool may_block);
+
+/**
+ * qcow2_layout_commit - let the file system know of all that was written past it
+ * @l: the layout or NULL
+ * @is_durable: set if that has made durable whatever was written to the file before the call
+ *
+ * Return: 0 or a negative errno, of this call or of an earlier one.
+ */
+int __must_check qcow2_layout_commit(struct qcow2_layout *l, bool *is_durable);
 
 /**
  * qcow2_layout_enter_fs - this task is about to write to the file through the file system
@@ -83,7 +125,8 @@ void qcow2_layout_leave(struct qcow2_layout *l, struct bio *bio, int idx);
  * @caller: on the stack, until qcow2_layout_exit_fs()
  *
  * A file system takes the lease away before it changes a file. It must not for
- * our own writes, which only ever fill in blocks that nobody reads past it.
+ * our own writes, which only ever fill in blocks that nobody reads past it;
+ * qcow2_layout_settle() comes first.
  */
 void qcow2_layout_enter_fs(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
 void qcow2_layout_exit_fs(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
@@ -101,6 +144,17 @@ void qcow2_layout_exit_fs(struct qcow2_layout *l, struct qcow2_layout_caller *ca
 void qcow2_layout_begin_change(struct qcow2_layout *l, struct qcow2_layout_caller *caller,
 			       u64 host_off, u64 bytes);
 void qcow2_layout_end_change(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
+
+/**
+ * qcow2_layout_expect - blocks of the file were made, and will be written to
+ * @l: the layout or NULL
+ * @host_off: start of the range
+ * @bytes: its length
+ *
+ * Between qcow2_layout_begin_change() and qcow2_layout_end_change(). Saves the first
+ * writes from being misses.
+ */
+void qcow2_layout_expect(struct qcow2_layout *l, u64 host_off, u64 bytes);
 
 /**
  * qcow2_layout_touch - set the times of a file that was written to past its file system

@@ -10,6 +10,7 @@
 #include <linux/llist.h>
 #include <linux/refcount.h>
 
+#include "layout.h"
 #include "slow.h"
 
 struct qcow2;
@@ -20,7 +21,7 @@ struct qcow2;
  * @bio: its iterator is the guest's memory; ended when the run is done
  * @host_off: where the piece is
  * @srcu_idx: read section of qcow2.inflight, or -1; left by the bio's end_io
- * @layout_idx: of qcow2_layout_map() or -1; left likewise
+ * @layout_io: of qcow2_layout_map(); left likewise
  *
  * The rest is for files only:
  * @done: bytes done by earlier attempts
@@ -36,7 +37,7 @@ struct qcow2_run {
 	struct bio *bio;
 	u64 host_off;
 	int srcu_idx;
-	int layout_idx;
+	struct qcow2_layout_io layout_io;
 	u32 done;
 	bool may_block;
 	long ret;

@@ -9,6 +9,7 @@
  */
 #include <linux/uio.h>
 
+#include "freeze.h"
 #include "layout.h"
 #include "qcow2.h"
 #include "request.h"
@@ -125,15 +126,9 @@ static void init_iocb(struct qcow2_run *run)
 /* A frozen file system must not stop a per-CPU thread. */
 static bool start_write(struct qcow2_run *run)
 {
-	struct super_block *sb = file_inode(run->iocb.ki_filp)->i_sb;
-
-	if (run->may_block) {
-		kiocb_start_write(&run->iocb);
-		return true;
-	}
-	if (!sb_start_write_trylock(sb))
-		return false;
-	__sb_writers_release(sb, SB_FREEZE_WRITE);
+	if (!run->may_block)
+		return qcow2_freeze_tryhold(run->iocb.ki_filp);
+	kiocb_start_write(&run->iocb);
 	return true;
 }
 
@@ -148,6 +143,12 @@ void qcow2_run_submit(struct qcow2_run *run, bool may_block)
 	run->may_block = may_block;
 	init_iocb(run);
 	init_iter(run, &iter);
+	run->ret = qcow2_layout_settle(layout, run->iocb.ki_pos, iov_iter_count(&iter),
+				       run->iocb.ki_flags & IOCB_WRITE, may_block);
+	if (run->ret) {
+		finish(run);
+		return;
+	}
 	if (!(run->iocb.ki_flags & IOCB_WRITE)) {
 		refcount_set(&run->refs, 2);
 		ret = file->f_op->read_iter(&run->iocb, &iter);

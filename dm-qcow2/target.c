@@ -17,13 +17,9 @@
 static bool remap(struct qcow2 *q, struct bio *bio, struct qcow2_run *run,
 		  struct qcow2_mapping *m)
 {
-	if (qcow2_is_file(q)) {
-		/* Blocks that nothing was ever written to are not leased. */
-		if (m->is_fresh)
-			return false;
-		run->layout_idx = qcow2_layout_map(q->layer.layout, bio, m->host_off, &m->bytes);
-		return run->layout_idx >= 0;
-	}
+	if (qcow2_is_file(q))
+		return qcow2_layout_map(q->layer.layout, bio, m->host_off, m->is_fresh, &m->bytes,
+					&run->layout_io);
 	bio_set_dev(bio, q->layer.dev->bdev);
 	bio->bi_iter.bi_sector = m->host_off >> SECTOR_SHIFT;
 	return true;
@@ -86,7 +82,7 @@ static int qcow2_target_map(struct dm_target *ti, struct bio *bio)
 	struct qcow2 *q = ti->private;
 
 	rq->run.srcu_idx = -1;
-	rq->run.layout_idx = -1;
+	rq->run.layout_io.idx = -1;
 	if (unlikely(bio->bi_opf & REQ_PREFLUSH)) { /* the empty flush that dm sends */
 		qcow2_commit_bio(q, bio);
 		return DM_MAPIO_SUBMITTED;
@@ -101,8 +97,8 @@ static int qcow2_target_end_io(struct dm_target *ti, struct bio *bio, blk_status
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 	struct qcow2 *q = ti->private;
 
-	if (rq->run.layout_idx >= 0)
-		qcow2_layout_leave(q->layer.layout, bio, rq->run.layout_idx);
+	if (rq->run.layout_io.idx >= 0)
+		qcow2_layout_leave(q->layer.layout, bio, &rq->run.layout_io);
 	if (rq->run.srcu_idx >= 0)
 		qcow2_inflight_leave(q, rq->run.srcu_idx);
 	return DM_ENDIO_DONE;

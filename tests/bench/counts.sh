@@ -61,18 +61,29 @@ sectors_written()
 	awk '{ print $7 }' "/sys/dev/block/$(dmsetup info -c --noheadings -o major,minor --separator : lower)/stat"
 }
 
+# XFS makes as much durable when it is told of first writes.
 count_fsyncs_begin()
 {
 	echo 'p:bench/fsync vfs_fsync_range' >"$TRACING/kprobe_events"
-	echo 'hist:keys=common_pid.execname' >"$TRACING/events/bench/fsync/trigger"
+	[ ! -d /sys/module/xfs ] || echo 'p:bench/commit xfs:xfs_fs_commit_blocks' >>"$TRACING/kprobe_events"
+	for_each_probe 'hist:keys=common_pid.execname'
 }
 
 # count_fsyncs_end: all but those by which the guest flushes.
 count_fsyncs_end()
 {
-	awk '/common_pid:/ && !/io-cost/ { sum += $NF } END { print sum + 0 }' "$TRACING/events/bench/fsync/hist"
-	echo '!hist:keys=common_pid.execname' >"$TRACING/events/bench/fsync/trigger"
+	awk '/common_pid:/ && !/io-cost/ { sum += $NF } END { print sum + 0 }' "$TRACING"/events/bench/*/hist
+	for_each_probe '!hist:keys=common_pid.execname'
 	echo >"$TRACING/kprobe_events"
+}
+
+for_each_probe()
+{
+	local trigger
+
+	for trigger in "$TRACING"/events/bench/*/trigger; do
+		echo "$1" >"$trigger"
+	done
 }
 
 # memory_of: KiB that a detach gives back. The device is in use no more, and gone then; what else there is of the row

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The leases of an image file: how they are taken, broken, and given back.
+ *
+ * Two are held while blocks are used, or none:
+ *  - FL_LAYOUT, for what the file system does to the file;
+ *  - a plain lease that is broken by whoever opens the file or truncates it by its
+ *    name, because ext4 breaks no layouts, and neither does XFS_IOC_SWAPEXT: but
+ *    whoever takes blocks from a file has to have it open. It is granted only if
+ *    nobody else has; that nobody shares our open file description is for us to
+ *    see. It also means that no page cache and no other writer has to agree with us.
+ *
+ *	          fill                  broken, or stop
+ *	nothing --------> leases held ------------------> no new I/O
+ *	   ^              I/O goes past                       | return_leases(): I/O
+ *	   |                                                  | has ended, first writes
+ *	   +-------- leases given back, breaker goes on ------+ are converted
+ *
+ * Whoever breaks a lease may hold the file system back from being frozen, and layout.lock
+ * may be held by a task that waits for a thaw: so return_leases() does not take it, and
+ * waits for bios and a conversion only.
+ */
+#include <linux/filelock.h>
+#include <linux/fs.h>
+
+#include "layout-internal.h"
+
+/* How long to leave a file alone that somebody else has opened. */
+#define RETRY_DELAY	HZ
+
+bool qcow2_layout_convert(struct qcow2_layout *l)
+{
+	return !l->takes_unwritten || !qcow2_unwritten_convert(&l->unwritten, NULL);
+}
+
+static struct qcow2_layout *lease_layout(const struct file_lease *fl)
+{
+	const struct qcow2_lease_owner *owner = fl->c.flc_owner;
+
+	return owner->layout;
+}
+
+void qcow2_layout_end_lease(struct qcow2_layout *l)
+{
+	if (test_and_clear_bit(LIVE, &l->flags))
+		queue_work(system_unbound_wq, &l->return_work);
+}
+
+/* Under flc_lock. The zeroes are for vfs not to take the lease by itself, ever. */
+static bool break_lease_of_ours(struct file_lease *fl)
+{
+	struct qcow2_layout *l = lease_layout(fl);
+
+	fl->fl_break_time = 0;
+	fl->fl_downgrade_time = 0;
+	set_bit(BROKEN, &l->flags);
+	smp_mb__after_atomic(); /* pairs with go_live() */
+	qcow2_layout_end_lease(l);
+	return false;
+}
+
+static bool is_own_call(struct file_lease *fl)
+{
+	struct qcow2_layout *l = lease_layout(fl);
+	struct qcow2_layout_caller *caller;
+	bool is_own = false;
+
+	spin_lock(&l->callers_lock);
+	list_for_each_entry(caller, &l->callers, node)
+		if (caller->task == current)
+			is_own = true;
+	spin_unlock(&l->callers_lock);
+	return is_own;
+}
+
+static const struct lease_manager_operations lease_ops = {
+	.lm_break = break_lease_of_ours,
+	.lm_change = lease_modify,
+	.lm_breaker_owns_lease = is_own_call,
+};
+
+static int take_lease(struct qcow2_layout *l, struct qcow2_lease_owner *owner, int type,
+		      unsigned int flags)
+{
+	struct file_lease *fl = locks_alloc_lease();
+	int err;
+
+	if (!fl)
+		return -ENOMEM;
+	locks_init_lease(fl);
+	fl->fl_lmops = &lease_ops;
+	fl->c.flc_flags = flags;
+	fl->c.flc_type = type;
+	fl->c.flc_owner = owner;
+	fl->c.flc_pid = current->tgid;
+	fl->c.flc_file = l->file;
+	err = kernel_setlease(l->file, type, &fl, NULL);
+	if (err)
+		locks_free_lease(fl);
+	return err;
+}
+
+static void drop_lease(struct qcow2_layout *l, struct qcow2_lease_owner *owner)
+{
+	void *priv = owner;
+
+	kernel_setlease(l->file, F_UNLCK, NULL, &priv);
+}
+
+/* A descriptor that somebody kept cannot break a lease, nor be seen by vfs. */
+static bool is_shared(const struct qcow2_layout *l)
+{
+	return file_count(l->file) != 1;
+}
+
+static int take_leases(struct qcow2_layout *l)
+{
+	int err;
+
+	if (is_shared(l))
+		return -EAGAIN;
+	err = take_lease(l, &l->open_owner, F_WRLCK, FL_LEASE);
+	if (err)
+		return err;
+	err = take_lease(l, &l->layout_owner, F_RDLCK, FL_LAYOUT);
+	if (err)
+		drop_lease(l, &l->open_owner);
+	return err;
+}
+
+static void leave_alone(struct qcow2_layout *l)
+{
+	WRITE_ONCE(l->retry_at, jiffies + RETRY_DELAY);
+}
+
+static void leases_are_gone(struct qcow2_layout *l)
+{
+	clear_bit_unlock(LEASED, &l->flags);
+	smp_mb__after_atomic(); /* for waitqueue_active() in wake_up() */
+	wake_up(&l->returned);
+}
+
+static void return_leases(struct work_struct *work)
+{
+	struct qcow2_layout *l = container_of(work, struct qcow2_layout, return_work);
+
+	synchronize_srcu(&l->users);
+	qcow2_layout_convert(l);
+	drop_lease(l, &l->layout_owner);
+	drop_lease(l, &l->open_owner);
+	if (test_bit(BROKEN, &l->flags))
+		leave_alone(l);
+	leases_are_gone(l);
+}
+
+void qcow2_layout_start_anew(struct qcow2_layout *l)
+{
+	lockdep_assert_held(&l->lock);
+	qcow2_layout_end_lease(l);
+	wait_event(l->returned, !test_bit_acquire(LEASED, &l->flags));
+}
+
+/* A lease may be broken as soon as it is there. */
+static void go_live(struct qcow2_layout *l)
+{
+	set_bit(LIVE, &l->flags);
+	smp_mb__after_atomic(); /* pairs with break_lease_of_ours() */
+	if (test_bit(BROKEN, &l->flags))
+		qcow2_layout_end_lease(l);
+}
+
+bool qcow2_layout_lease(struct qcow2_layout *l)
+{
+	lockdep_assert_held(&l->lock);
+	if (test_bit_acquire(LEASED, &l->flags) ||
+	    time_before(jiffies, READ_ONCE(l->retry_at)) || !qcow2_layout_convert(l))
+		return false;
+	qcow2_layout_forget_all(l);
+	clear_bit(BROKEN, &l->flags);
+	set_bit(LEASED, &l->flags);
+	if (take_leases(l)) {
+		leave_alone(l);
+		leases_are_gone(l);
+		return false;
+	}
+	go_live(l);
+	return true;
+}
+
+void qcow2_layout_enter_fs(struct qcow2_layout *l, struct qcow2_layout_caller *caller)
+{
+	if (!l)
+		return;
+	caller->task = current;
+	spin_lock(&l->callers_lock);
+	list_add(&caller->node, &l->callers);
+	spin_unlock(&l->callers_lock);
+}
+
+void qcow2_layout_exit_fs(struct qcow2_layout *l, struct qcow2_layout_caller *caller)
+{
+	if (!l)
+		return;
+	spin_lock(&l->callers_lock);
+	list_del(&caller->node);
+	spin_unlock(&l->callers_lock);
+}
+
+void qcow2_layout_lease_init(struct qcow2_layout *l)
+{
+	INIT_WORK(&l->return_work, return_leases);
+	init_waitqueue_head(&l->returned);
+	l->retry_at = jiffies;
+	l->layout_owner.layout = l;
+	l->open_owner.layout = l;
+	spin_lock_init(&l->callers_lock);
+	INIT_LIST_HEAD(&l->callers);
+}
