@@ -25,11 +25,21 @@ struct batch {
 	struct completion done;
 };
 
+/* Through a file system */
 struct piece {
 	struct kiocb iocb;
 	struct bio_vec bvec;
 	struct batch *batch;
 	refcount_t refs;
+};
+
+/* Past it */
+struct leased {
+	struct bio bio;
+	struct bio_vec bvec;
+	struct qcow2_layout *layout;
+	struct qcow2_layout_io io;
+	struct batch *batch;
 };
 
 static void batch_put(struct batch *b, int err)
@@ -103,6 +113,58 @@ static int submit_file(const struct qcow2_layer *l, enum req_op op,
 	return 0;
 }
 
+static void free_leased(struct leased *p)
+{
+	bio_uninit(&p->bio);
+	kfree(p);
+}
+
+static void leased_endio(struct bio *bio)
+{
+	struct leased *p = container_of(bio, struct leased, bio);
+
+	qcow2_layout_leave(p->layout, bio, &p->io);
+	batch_put(p->batch, blk_status_to_errno(bio->bi_status));
+	free_leased(p);
+}
+
+/* All of the piece, or nothing. */
+static bool map_leased(struct leased *p, const struct qcow2_iovec *v)
+{
+	u32 bytes = v->bytes;
+
+	if (!qcow2_layout_map(p->layout, &p->bio, v->host_off, false, &bytes, &p->io))
+		return false;
+	if (bytes == v->bytes)
+		return true;
+	p->bio.bi_status = BLK_STS_AGAIN;
+	qcow2_layout_leave(p->layout, &p->bio, &p->io);
+	return false;
+}
+
+static bool submit_leased(const struct qcow2_layer *l, enum req_op op,
+			  const struct qcow2_iovec *v, struct batch *b)
+{
+	struct leased *p;
+
+	if (qcow2_layout_extents(l->layout) < 0)
+		return false;
+	p = kzalloc(sizeof(*p), GFP_NOIO);
+	if (!p)
+		return false;
+	p->layout = l->layout;
+	p->batch = b;
+	bio_init(&p->bio, NULL, &p->bvec, 1, op | REQ_META | REQ_SYNC);
+	p->bio.bi_end_io = leased_endio;
+	__bio_add_page(&p->bio, virt_to_page(v->buf), v->bytes, offset_in_page(v->buf));
+	if (!map_leased(p, v)) {
+		free_leased(p);
+		return false;
+	}
+	submit_bio(&p->bio);
+	return true;
+}
+
 static void bdev_endio(struct bio *bio)
 {
 	batch_put(bio->bi_private, blk_status_to_errno(bio->bi_status));
@@ -139,7 +201,7 @@ int qcow2_layer_rw(const struct qcow2_layer *l, enum req_op op,
 		atomic_inc(&b.pending);
 		if (l->dev)
 			err = submit_bdev(l, op, &vec[i], &b);
-		else
+		else if (!submit_leased(l, op, &vec[i], &b))
 			err = submit_file(l, op, &vec[i], &b);
 		if (err)
 			batch_put(&b, err);
