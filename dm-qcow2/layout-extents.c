@@ -40,6 +40,63 @@ static const unsigned long left_entry;
 #define LEAVING	((void *)&leaving_entry)
 #define LEFT	((void *)&left_entry)
 
+/* Hints */
+
+static unsigned int hint_index(sector_t sector)
+{
+	return (sector >> QCOW2_HINT_BITS) % QCOW2_NR_HINTS;
+}
+
+static void set_hint(struct qcow2_hint *hint, sector_t first, sector_t last, sector_t distance)
+{
+	preempt_disable();
+	write_seqcount_begin(&hint->seq);
+	hint->first = first;
+	hint->last = last;
+	hint->distance = distance;
+	write_seqcount_end(&hint->seq);
+	preempt_enable();
+}
+
+static void add_hints(struct qcow2_layout *l, sector_t first, sector_t last, sector_t distance)
+{
+	u64 count = (last >> QCOW2_HINT_BITS) - (first >> QCOW2_HINT_BITS) + 1;
+	unsigned int index = hint_index(first);
+	struct qcow2_hint *hint;
+
+	lockdep_assert_held(&l->lock);
+	for (count = min_t(u64, count, QCOW2_NR_HINTS); count; count--) {
+		hint = &l->hints[index];
+		if (hint->first > hint->last || last - first > hint->last - hint->first)
+			set_hint(hint, first, last, distance);
+		index = (index + 1) % QCOW2_NR_HINTS;
+	}
+}
+
+static void forget_hints(struct qcow2_layout *l, sector_t first, sector_t last)
+{
+	struct qcow2_hint *hint;
+
+	lockdep_assert_held(&l->lock);
+	for (hint = l->hints; hint < l->hints + QCOW2_NR_HINTS; hint++)
+		if (first <= hint->last && last >= hint->first)
+			set_hint(hint, 1, 0, 0);
+}
+
+/* While it is being changed there is none. */
+static bool find_by_hint(const struct qcow2_layout *l, sector_t sector, sector_t *last,
+			 sector_t *distance)
+{
+	const struct qcow2_hint *hint = &l->hints[hint_index(sector)];
+	unsigned int seq = raw_read_seqcount(&hint->seq);
+	sector_t first = hint->first;
+
+	*last = hint->last;
+	*distance = hint->distance;
+	return sector >= first && sector <= *last && !(seq & 1) &&
+	       !read_seqcount_retry(&hint->seq, seq);
+}
+
 /* Learning */
 
 static sector_t block_sectors(const struct qcow2_layout *l)
@@ -49,6 +106,7 @@ static sector_t block_sectors(const struct qcow2_layout *l)
 
 static bool store(struct qcow2_layout *l, sector_t first, sector_t last, void *entry)
 {
+	forget_hints(l, first, last);
 	return !mtree_store_range(&l->extents, first, last, entry, GFP_NOIO);
 }
 
@@ -74,7 +132,10 @@ static bool remember_written(struct qcow2_layout *l, const struct iomap *extent)
 	sector_t first = first_sector(extent), last = last_sector(extent);
 	sector_t distance = (extent->addr >> SECTOR_SHIFT) - first;
 
-	return store_counted(l, first, last, xa_mk_value(distance + DISTANCE_BIAS));
+	if (!store_counted(l, first, last, xa_mk_value(distance + DISTANCE_BIAS)))
+		return false;
+	add_hints(l, first, last, distance);
+	return true;
 }
 
 /* To the part of it that lies between two sectors. */
@@ -188,10 +249,12 @@ static bool find_in_tree(struct qcow2_layout *l, bool is_write, struct qcow2_lay
 bool qcow2_layout_find(struct qcow2_layout *l, bool is_write, struct qcow2_layout_io *io,
 		       sector_t *sector)
 {
-	sector_t distance;
+	sector_t last, distance;
 
 	io->unwritten = NULL;
-	if (!find_in_tree(l, is_write, io, &distance))
+	if (likely(find_by_hint(l, io->sector, &last, &distance)))
+		limit(io, last);
+	else if (!find_in_tree(l, is_write, io, &distance))
 		return false;
 	*sector = io->sector + distance;
 	return true;
@@ -318,6 +381,7 @@ int qcow2_layout_settle(struct qcow2_layout *l, u64 host_off, u32 bytes, bool is
 void qcow2_layout_forget_all(struct qcow2_layout *l)
 {
 	lockdep_assert_held(&l->lock);
+	forget_hints(l, 0, ~(sector_t)0);
 	mtree_destroy(&l->extents);
 	WRITE_ONCE(l->nr_extents, 0);
 	synchronize_srcu(&l->users);
@@ -328,4 +392,8 @@ void qcow2_layout_forget_all(struct qcow2_layout *l)
 void qcow2_layout_extents_init(struct qcow2_layout *l)
 {
 	mt_init_flags(&l->extents, EXTENTS_FLAGS);
+	for (struct qcow2_hint *hint = l->hints; hint < l->hints + QCOW2_NR_HINTS; hint++) {
+		seqcount_init(&hint->seq);
+		hint->first = 1;
+	}
 }

@@ -8,6 +8,7 @@
 
 #include <linux/maple_tree.h>
 #include <linux/mutex.h>
+#include <linux/seqlock.h>
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
 #include <linux/wait.h>
@@ -29,6 +30,23 @@ enum {
 	WRITTEN,	/* the times of the file are not up to date */
 };
 
+/**
+ * struct qcow2_hint - a written extent that is found without a walk
+ * @seq: written under the layout's lock
+ * @first: sector of the file
+ * @last: likewise; before @first when there is none
+ * @distance: what to add for the sector of the device; may wrap
+ */
+struct qcow2_hint {
+	seqcount_t seq;
+	sector_t first;
+	sector_t last;
+	sector_t distance;
+};
+
+#define QCOW2_HINT_BITS		14	/* of a sector; they share a hint */
+#define QCOW2_NR_HINTS		128
+
 /* Who holds a lease: vfs tells leases of one open file apart by their owners. */
 struct qcow2_lease_owner {
 	struct qcow2_layout *layout;
@@ -41,6 +59,7 @@ struct qcow2_lease_owner {
  * @flags: see above
  * @users: read side from the look-up of a block to the end of the bio
  * @extents: of layout-extents.c
+ * @hints: for each 8 MiB, modulo their number, the longest written one
  * @takes_unwritten: whether the file system can be told of first writes; constant
  * @unwritten: if so
  * @nr_extents: what was put into @extents since it was empty; under @lock
@@ -65,6 +84,7 @@ struct qcow2_layout {
 	unsigned long flags;
 	struct srcu_struct users;
 	struct maple_tree extents;
+	struct qcow2_hint hints[QCOW2_NR_HINTS];
 	bool takes_unwritten;
 	struct qcow2_unwritten_set unwritten;
 
