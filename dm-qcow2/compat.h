@@ -14,8 +14,35 @@
 #define file_kattr fileattr
 #endif
 
-/* Block layouts */
+/*
+ * Block layouts have operations of their own in the newest, and commit_blocks() sets the
+ * times itself.
+ */
+#ifdef __has_include
+#if __has_include(<linux/exportfs_block.h>)
+#define QCOW2_HAS_BLOCK_OPS
+#endif
+#endif
 
+#ifdef QCOW2_HAS_BLOCK_OPS
+#include <linux/exportfs_block.h>
+
+static inline const struct exportfs_block_ops *qcow2_block_ops(const struct inode *inode)
+{
+#ifdef CONFIG_EXPORTFS_BLOCK_OPS
+	const struct export_operations *ops = inode->i_sb->s_export_op;
+
+	return ops ? ops->block_ops : NULL;
+#else
+	return NULL;
+#endif
+}
+
+static inline int qcow2_commit_blocks(struct inode *inode, struct iomap *extents, int count)
+{
+	return qcow2_block_ops(inode)->commit_blocks(inode, extents, count, 0);
+}
+#else
 static inline const struct export_operations *qcow2_block_ops(const struct inode *inode)
 {
 	const struct export_operations *ops = inode->i_sb->s_export_op;
@@ -31,4 +58,6 @@ static inline int qcow2_commit_blocks(struct inode *inode, struct iomap *extents
 	times.ia_ctime = times.ia_mtime;
 	return qcow2_block_ops(inode)->commit_blocks(inode, extents, count, &times);
 }
+#endif
+
 #endif /* DM_QCOW2_COMPAT_H */

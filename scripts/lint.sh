@@ -79,7 +79,7 @@ lint_checkpatch()
 
 	kernel_checkers || return
 	kernel_sources | grep -v '/compat\.h$' | checkpatch "$ignore"
-	kernel_sources | grep '/compat\.h$' | checkpatch "$ignore,LINUX_VERSION_CODE"
+	kernel_sources | grep '/compat\.h$' | checkpatch "$ignore,LINUX_VERSION_CODE,SPACING"
 }
 
 kernel_sources()
