@@ -79,18 +79,23 @@ bool cut_has_subsets(const struct log *log, size_t cut)
 	return is_plain(log, cut);
 }
 
-static void add_sectors(struct state *st, const struct entry *e, unsigned int eighths, uint64_t *random)
+static void add_units(struct state *st, const struct entry *e, unsigned int eighths, unsigned int unit,
+		      uint64_t *random)
 {
-	uint64_t i;
+	uint64_t i, nr;
 
-	for (i = 0; i < e->nr_sectors; i++)
+	for (i = 0; i < e->nr_sectors; i += nr) {
+		nr = unit - (e->sector + i) % unit;
+		if (nr > e->nr_sectors - i)
+			nr = e->nr_sectors - i;
 		if (random_below(random, 8) < eighths)
-			state_add(st, e, i, 1);
+			state_add(st, e, i, nr);
+	}
 }
 
-void cut_build(struct state *st, size_t cut, unsigned int variant, uint64_t seed)
+void cut_build(struct state *st, size_t cut, unsigned int variant, uint64_t seed, unsigned int unit)
 {
-	/* Chance in eighths that a sector survives; 0: whole writes do or do not. */
+	/* Chance in eighths that a unit survives; 0: whole writes do or do not. */
 	static const unsigned int eighths[] = { 4, 0, 7, 1 };
 	unsigned int kind = eighths[(variant - 1) % 4];
 	size_t i = log_segment_start(st->log, cut);
@@ -106,7 +111,7 @@ void cut_build(struct state *st, size_t cut, unsigned int variant, uint64_t seed
 		if (!variant || e->kind == ENTRY_FUA)
 			state_add(st, e, 0, e->nr_sectors);
 		else if (kind)
-			add_sectors(st, e, kind, &random);
+			add_units(st, e, kind, unit, &random);
 		else if (random_below(&random, 2))
 			state_add(st, e, 0, e->nr_sectors);
 	}

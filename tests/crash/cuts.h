@@ -22,8 +22,8 @@ bool cut_has_subsets(const struct log *log, size_t cut);
 
 /*
  * Build the state of a cut after entry @cut in @st: variant 0 keeps every write logged up to there, each other variant all
- * FUA writes and its own random subset of the plain ones.
+ * FUA writes and its own random subset of the plain ones. No write is torn inside @unit sectors.
  */
-void cut_build(struct state *st, size_t cut, unsigned int variant, uint64_t seed);
+void cut_build(struct state *st, size_t cut, unsigned int variant, uint64_t seed, unsigned int unit);
 
 #endif

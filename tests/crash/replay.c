@@ -33,6 +33,7 @@ static struct {
 	uint64_t old; /* byte that the guest's disk was full of */
 	uint64_t max_leak; /* clusters */
 	uint64_t subsets;
+	uint64_t unit; /* sectors that no power cut parts */
 	uint64_t cuts;
 } opt = {
 	.warm = "crash-warm.so",
@@ -40,6 +41,7 @@ static struct {
 	.seed = 1,
 	.max_leak = UINT64_MAX,
 	.subsets = 8,
+	.unit = 1,
 	.cuts = 200,
 };
 
@@ -50,6 +52,7 @@ static const struct option_slot options[] = {
 	{ .name = "warm", .text = &opt.warm },
 	{ .name = "cuts", .number = &opt.cuts },
 	{ .name = "subsets", .number = &opt.subsets },
+	{ .name = "unit", .number = &opt.unit },
 	{ .name = "seed", .number = &opt.seed },
 	{ .name = "at-sector", .number = &opt.at_sector },
 	{ .name = "old", .number = &opt.old },
@@ -126,7 +129,7 @@ static void try_state(struct worker *w, size_t cut, unsigned int variant)
 {
 	const char *why;
 
-	cut_build(&w->state, cut, variant, opt.seed);
+	cut_build(&w->state, cut, variant, opt.seed, opt.unit);
 	state_apply(&w->state);
 	why = view_show(&w->view);
 	if (why)
@@ -258,7 +261,7 @@ static _Noreturn void usage(void)
 	fputs("usage: crash-replay list LOG\n"
 	      "       crash-replay apply LOG TARGET NR-OF-ENTRIES\n"
 	      "       crash-replay [--fs TYPE --image NAME] [--cuts N] [--subsets N] [--seed N] [--start MARK]\n"
-	      "                    [--at-sector N] [--max-leak CLUSTERS] [--warm LIBRARY]\n"
+	      "                    [--unit SECTORS] [--at-sector N] [--max-leak CLUSTERS] [--warm LIBRARY]\n"
 	      "                    verify LOG JOURNAL TARGET[,COW]...\n",
 	      stderr);
 	exit(2);
@@ -269,7 +272,7 @@ int main(int argc, char **argv)
 	int i = options_parse(argc, argv, options);
 	int left = argc - i - 1;
 
-	if (i < 0 || left < 1 || !opt.fs != !opt.image)
+	if (i < 0 || left < 1 || !opt.fs != !opt.image || !opt.unit)
 		usage();
 	if (!strcmp(argv[i], "list") && left == 1)
 		return cmd_list(argv + i + 1);

@@ -36,6 +36,7 @@ static struct {
 	uint64_t ops;
 	uint64_t threads;
 	uint64_t max_bytes;
+	uint64_t align; /* bytes; at least the device's block */
 	uint64_t flush_percent;
 	uint64_t fua_percent;
 } opt = {
@@ -54,6 +55,7 @@ static const struct option_slot options[] = {
 	{ .name = "ops", .number = &opt.ops },
 	{ .name = "threads", .number = &opt.threads },
 	{ .name = "max-bytes", .number = &opt.max_bytes },
+	{ .name = "align", .number = &opt.align },
 	{ .name = "flush-percent", .number = &opt.flush_percent },
 	{ .name = "fua-percent", .number = &opt.fua_percent },
 	{ .name = NULL },
@@ -253,6 +255,8 @@ static void open_device(void)
 		mirror_fd = open(opt.mirror, O_WRONLY);
 	if (opt.mirror && mirror_fd < 0)
 		err(1, "%s", opt.mirror);
+	if (opt.align > (uint64_t)block)
+		block = opt.align;
 	align_sectors = block / SECTOR_BYTES;
 	done.nr_sectors = bytes / block * align_sectors;
 	max_sectors = opt.max_bytes / SECTOR_BYTES;
@@ -279,9 +283,11 @@ static void parse(int argc, char **argv)
 {
 	int i = options_parse(argc, argv, options);
 
-	if (i < 0 || argc - i != 2 || opt.max_bytes < SECTOR_BYTES) {
+	if (i < 0 || argc - i != 2 || opt.max_bytes < SECTOR_BYTES ||
+	    opt.align % SECTOR_BYTES || opt.align > opt.max_bytes) {
 		fputs("usage: crash-writer [--log NAME] [--mirror FILE] [--seed N] [--ops N] [--threads N]\n"
-		      "                    [--max-bytes N] [--flush-percent N] [--fua-percent N] DEVICE JOURNAL\n",
+		      "                    [--max-bytes N] [--align N] [--flush-percent N] [--fua-percent N]\n"
+		      "                    DEVICE JOURNAL\n",
 		      stderr);
 		exit(2);
 	}
