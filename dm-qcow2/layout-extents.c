@@ -180,7 +180,7 @@ static bool remember_unwritten(struct qcow2_layout *l, u64 offset, struct iomap 
 static bool is_full(const struct qcow2_layout *l)
 {
 	return l->nr_extents >= MAX_EXTENTS ||
-	       (l->takes_unwritten && l->unwritten.count >= QCOW2_UNWRITTEN_MAX_EXTENTS);
+	       l->unwritten.count >= QCOW2_UNWRITTEN_MAX_EXTENTS;
 }
 
 bool qcow2_layout_remember(struct qcow2_layout *l, u64 offset, struct iomap *extent,
@@ -275,7 +275,7 @@ static void leave_to_file_system(struct qcow2_layout *l, sector_t first, sector_
 		return;
 	}
 	synchronize_srcu_expedited(&l->users);
-	if (qcow2_layout_convert(l))
+	if (!qcow2_unwritten_convert(&l->unwritten, NULL))
 		store_counted(l, first, last, entry);
 }
 
@@ -286,8 +286,7 @@ static void drop(struct qcow2_layout *l, sector_t first, sector_t last)
 		qcow2_layout_start_anew(l);
 	else
 		synchronize_srcu(&l->users);
-	if (l->takes_unwritten)
-		qcow2_unwritten_drop(&l->unwritten, first, last);
+	qcow2_unwritten_drop(&l->unwritten, first, last);
 }
 
 /* A damaged image may have entries for clusters that are free: wait for I/O on them. */
@@ -385,8 +384,7 @@ void qcow2_layout_forget_all(struct qcow2_layout *l)
 	mtree_destroy(&l->extents);
 	WRITE_ONCE(l->nr_extents, 0);
 	synchronize_srcu(&l->users);
-	if (l->takes_unwritten)
-		qcow2_unwritten_clear(&l->unwritten);
+	qcow2_unwritten_clear(&l->unwritten);
 }
 
 void qcow2_layout_extents_init(struct qcow2_layout *l)

@@ -49,7 +49,7 @@ static bool learn_about_miss(struct qcow2_layout *l)
 	return is_known;
 }
 
-static bool is_leased(struct qcow2_layout *l)
+static bool have_leases(struct qcow2_layout *l)
 {
 	lockdep_assert_held(&l->lock);
 	return test_bit(MAY_LEASE, &l->flags) &&
@@ -61,7 +61,7 @@ void qcow2_layout_expect(struct qcow2_layout *l, u64 host_off, u64 bytes)
 	u64 end = host_off + bytes;
 	struct iomap extent = {};
 
-	if (!l || !l->takes_unwritten || !is_leased(l))
+	if (!l || !l->takes_unwritten || !have_leases(l))
 		return;
 	while (host_off < end && learn(l, host_off, true, &extent))
 		host_off = extent.offset + extent.length;
@@ -80,7 +80,7 @@ void qcow2_layout_fill(struct work_struct *work)
 	unsigned int noio = memalloc_noio_save();
 
 	mutex_lock(&l->lock);
-	if (is_leased(l))
+	if (have_leases(l))
 		note_fill(l, learn_about_miss(l));
 	mutex_unlock(&l->lock);
 	memalloc_noio_restore(noio);

@@ -61,7 +61,7 @@ struct qcow2_lease_owner {
  * @extents: of layout-extents.c
  * @hints: for each 8 MiB, modulo their number, the longest written one
  * @takes_unwritten: whether the file system can be told of first writes; constant
- * @unwritten: if so
+ * @unwritten: the extents that take them
  * @nr_extents: what was put into @extents since it was empty; under @lock
  * @skip: misses that ask for no fill; racy
  * @write_misses: misses of writes; racy
@@ -131,15 +131,6 @@ void qcow2_layout_end_lease(struct qcow2_layout *l);
  * As if somebody had broken them, but the next may be taken at once.
  */
 void qcow2_layout_start_anew(struct qcow2_layout *l);
-
-/**
- * qcow2_layout_convert - convert first writes
- * @l: the layout
- *
- * Return: false after an error, which the next barrier tells; what was not converted
- * stays known.
- */
-bool qcow2_layout_convert(struct qcow2_layout *l);
 
 void qcow2_layout_lease_init(struct qcow2_layout *l);
 

@@ -28,11 +28,6 @@
 /* How long to leave a file alone that somebody else has opened. */
 #define RETRY_DELAY	HZ
 
-bool qcow2_layout_convert(struct qcow2_layout *l)
-{
-	return !l->takes_unwritten || !qcow2_unwritten_convert(&l->unwritten, NULL);
-}
-
 static struct qcow2_layout *lease_layout(const struct file_lease *fl)
 {
 	const struct qcow2_lease_owner *owner = fl->c.flc_owner;
@@ -145,7 +140,7 @@ static void return_leases(struct work_struct *work)
 	struct qcow2_layout *l = container_of(work, struct qcow2_layout, return_work);
 
 	synchronize_srcu(&l->users);
-	qcow2_layout_convert(l);
+	qcow2_unwritten_convert(&l->unwritten, NULL);
 	drop_lease(l, &l->layout_owner);
 	drop_lease(l, &l->open_owner);
 	if (test_bit(BROKEN, &l->flags))
@@ -173,7 +168,8 @@ bool qcow2_layout_lease(struct qcow2_layout *l)
 {
 	lockdep_assert_held(&l->lock);
 	if (test_bit_acquire(LEASED, &l->flags) ||
-	    time_before(jiffies, READ_ONCE(l->retry_at)) || !qcow2_layout_convert(l))
+	    time_before(jiffies, READ_ONCE(l->retry_at)) ||
+	    qcow2_unwritten_convert(&l->unwritten, NULL))
 		return false;
 	qcow2_layout_forget_all(l);
 	clear_bit(BROKEN, &l->flags);

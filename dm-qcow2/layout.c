@@ -19,7 +19,7 @@
  * An unwritten block is first written either past the file system, as a whole, or through
  * it. Direct I/O through it fills the rest of a block that is written in part with zeroes,
  * and must not do so over a write that goes past it: settle() takes such blocks out
- * of what goes past it, for good.
+ * of what goes past it, until the file system says that they are written.
  *
  * Locks, outer to inner: layout.lock, that of the unwritten extents, the file's locks,
  * flc_lock of the file, callers_lock.
@@ -39,8 +39,7 @@
 static bool start_write(struct qcow2_layout *l)
 {
 	if (!qcow2_freeze_tryhold(l->file)) {
-		if (l->takes_unwritten)
-			qcow2_unwritten_hurry(&l->unwritten);
+		qcow2_unwritten_hurry(&l->unwritten);
 		return false;
 	}
 	if (!test_bit(WRITTEN, &l->flags))
@@ -68,7 +67,7 @@ bool qcow2_layout_map(struct qcow2_layout *l, struct bio *bio, u64 host_off, boo
 		      u32 *bytes, struct qcow2_layout_io *io)
 {
 	bool is_write = op_is_write(bio_op(bio));
-	bool may_pass = false;
+	bool may_pass;
 
 	if (!l || (is_fresh && !l->takes_unwritten))
 		return false;
@@ -128,7 +127,7 @@ int qcow2_layout_commit(struct qcow2_layout *l, bool *is_durable)
 	int err;
 
 	*is_durable = false;
-	if (!l || !l->takes_unwritten)
+	if (!l)
 		return 0;
 	err = qcow2_unwritten_convert(&l->unwritten, is_durable);
 	if (*is_durable)
@@ -182,16 +181,11 @@ int qcow2_layout_open(struct file *file, struct qcow2_layout **layout)
 	l = kzalloc(sizeof(*l), GFP_KERNEL);
 	if (!l)
 		return -ENOMEM;
-	if (init_srcu_struct(&l->users)) {
-		kfree(l);
-		return -ENOMEM;
-	}
+	if (init_srcu_struct(&l->users))
+		goto err_free;
+	if (qcow2_unwritten_init(&l->unwritten, file))
+		goto err_srcu;
 	l->takes_unwritten = qcow2_extents_may_be_committed(file);
-	if (l->takes_unwritten && qcow2_unwritten_init(&l->unwritten, file)) {
-		cleanup_srcu_struct(&l->users);
-		kfree(l);
-		return -ENOMEM;
-	}
 	l->file = file;
 	INIT_WORK(&l->fill_work, qcow2_layout_fill);
 	mutex_init(&l->lock);
@@ -199,6 +193,12 @@ int qcow2_layout_open(struct file *file, struct qcow2_layout **layout)
 	qcow2_layout_lease_init(l);
 	*layout = l;
 	return 0;
+
+err_srcu:
+	cleanup_srcu_struct(&l->users);
+err_free:
+	kfree(l);
+	return -ENOMEM;
 }
 
 void qcow2_layout_close(struct qcow2_layout *l)
@@ -207,8 +207,7 @@ void qcow2_layout_close(struct qcow2_layout *l)
 		return;
 	cancel_work_sync(&l->fill_work);
 	mtree_destroy(&l->extents);
-	if (l->takes_unwritten)
-		qcow2_unwritten_exit(&l->unwritten);
+	qcow2_unwritten_exit(&l->unwritten);
 	cleanup_srcu_struct(&l->users);
 	kfree(l);
 }

@@ -285,9 +285,7 @@ static void convert_aged(struct work_struct *work)
 	struct qcow2_unwritten_set *set =
 		container_of(to_delayed_work(work), struct qcow2_unwritten_set, age_work);
 
-	/* An error is for the next barrier to tell. */
-	if (qcow2_unwritten_convert(set, NULL))
-		return;
+	qcow2_unwritten_convert(set, NULL);
 }
 
 void qcow2_unwritten_hurry(struct qcow2_unwritten_set *set)
@@ -315,14 +313,14 @@ void qcow2_unwritten_drop(struct qcow2_unwritten_set *set, sector_t first, secto
 
 int qcow2_unwritten_init(struct qcow2_unwritten_set *set, struct file *file)
 {
-	set->maps = kvmalloc_array(MAX_MAPS, sizeof(*set->maps), GFP_KERNEL);
-	if (!set->maps)
-		return -ENOMEM;
 	set->file = file;
 	mutex_init(&set->lock);
 	INIT_LIST_HEAD(&set->extents);
 	INIT_DELAYED_WORK(&set->age_work, convert_aged);
-	return 0;
+	if (!qcow2_extents_may_be_committed(file))
+		return 0;
+	set->maps = kvmalloc_array(MAX_MAPS, sizeof(*set->maps), GFP_KERNEL);
+	return set->maps ? 0 : -ENOMEM;
 }
 
 void qcow2_unwritten_exit(struct qcow2_unwritten_set *set)

@@ -49,7 +49,7 @@ struct qcow2_unwritten {
  * @count: how many
  * @err: of the first conversion that failed
  * @age_work: converts what nobody has asked for
- * @maps: what is converted in one go
+ * @maps: what is converted in one go; NULL if the file takes no extents in
  * @nr_maps: how many
  */
 struct qcow2_unwritten_set {
@@ -66,8 +66,11 @@ struct qcow2_unwritten_set {
 
 /**
  * qcow2_unwritten_init - get ready for the unwritten extents of a file
- * @set: the set
+ * @set: the set, zeroed
  * @file: an open regular file; outlives the set
+ *
+ * Unless qcow2_extents_may_be_committed(), nothing must be added. An empty set has nothing
+ * pending, and nothing to convert or to drop.
  *
  * Return: 0 or -ENOMEM.
  */
@@ -146,9 +149,11 @@ bool qcow2_unwritten_is_pending(const struct qcow2_unwritten *u, sector_t first,
  * Blocks whose mark came before the call are converted when it returns. Sleeps; takes
  * the file's locks; never waits for a frozen file system to thaw.
  *
- * Return: 0, or the error of this or an earlier conversion: it is not tried again.
+ * Return: 0, or the error of this or an earlier conversion: it is not tried again, and
+ * what was not converted stays pending. Who has no use for the error may leave it to
+ * the next barrier, which gets it, too.
  */
-int __must_check qcow2_unwritten_convert(struct qcow2_unwritten_set *set, bool *is_durable);
+int qcow2_unwritten_convert(struct qcow2_unwritten_set *set, bool *is_durable);
 
 /**
  * qcow2_unwritten_hurry - convert soon
