@@ -113,7 +113,6 @@ crash_replay_fs()
 	local targets=() unit=1 n
 
 	[ "$1" != xfs ] || unit=8
-
 	for n in 0 1; do
 		ram_disk "target$n" $(($(blockdev --getsize64 "$DATA") >> 20))
 		run dd if="$TMP/start" of="$RAM_DISK" bs=1M oflag=direct conv=sparse status=none

@@ -260,6 +260,34 @@ put_quietly()
 	dd if="$NOISE" of="$DEV" bs=4096 count=1 seek="$1" oflag=direct,seek_bytes conv=notrunc status=none
 }
 
+# flaky_device MIB: sets FLAKY to a fresh device; writes to it can be made to fail, reads pass.
+flaky_device()
+{
+	scratch_dev "$1"
+	FLAKY=/dev/mapper/$NAME-flaky
+	flaky_sectors=$(blockdev --getsz "$SCRATCH_DEV")
+	run dmsetup create "$NAME-flaky" --table "0 $flaky_sectors linear $SCRATCH_DEV 0"
+	cleanup dmsetup remove --retry "$NAME-flaky"
+}
+
+# Never up, always down.
+writes_fail()
+{
+	flaky_becomes "flakey $SCRATCH_DEV 0 0 100 1 error_writes"
+}
+
+writes_pass()
+{
+	flaky_becomes "linear $SCRATCH_DEV 0"
+}
+
+flaky_becomes()
+{
+	run dmsetup load "$FLAKY" --table "0 $flaky_sectors $1"
+	run dmsetup suspend --nolockfs --noflush "$FLAKY"
+	run dmsetup resume "$FLAKY"
+}
+
 # Leases of the blocks of a file: see Documentation/dm-qcow2.rst.
 
 # leased: does I/O on blocks that are known go past the file system?
@@ -305,4 +333,20 @@ fill_with_noise()
 	make_noise "$1"
 	run dd if="$NOISE" of="$DEV" bs=1M oflag=direct conv=notrunc,fsync status=none
 	run cp "$NOISE" "$2"
+}
+
+# first_write_passes MIRROR: write 4 KiB into a cluster that was never written to; fails if file systems have done direct
+# I/O meanwhile. NEXT is the cluster: the first one is 1001, and they are allocated one after the other.
+first_write_passes()
+{
+	fs_calls put_next "$1"
+	[ "$FS_CALLS" = 0 ]
+}
+
+# put_next MIRROR: the write, at another place in each cluster: NEXT_AT.
+put_next()
+{
+	NEXT=$((${NEXT:-1000} + 1))
+	NEXT_AT=$((NEXT * 65536 + 4096 * (NEXT % 16)))
+	put_both $NEXT_AT 4096 "$1"
 }
