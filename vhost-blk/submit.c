@@ -15,6 +15,7 @@
 #include "backend.h"
 #include "complete.h"
 #include "device.h"
+#include "pin.h"
 #include "request.h"
 #include "submit.h"
 
@@ -86,7 +87,7 @@ static int pin(struct vhost_blk_request *req, struct iov_iter *iter, blk_opf_t o
 		if (!bio)
 			return -ENOMEM;
 		bio->bi_iter.bi_sector = sector;
-		ret = bio_iov_iter_get_pages(bio, iter);
+		ret = vhost_blk_pin_pages(bio, iter);
 		if (ret)
 			return ret;
 		sector += bio_sectors(bio);
