@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What kernels before the newest have another name for.
+ * What other kernels than the newest do otherwise, and what that lacks.
  */
 #ifndef DM_QCOW2_COMPAT_H
 #define DM_QCOW2_COMPAT_H
 
+#include <linux/bio.h>
 #include <linux/exportfs.h>
 #include <linux/fs.h>
 #include <linux/version.h>
@@ -12,6 +13,23 @@
 /* struct file_kattr was struct fileattr before 6.17. */
 #if KERNEL_VERSION(6, 17, 0) > LINUX_VERSION_CODE
 #define file_kattr fileattr
+#endif
+
+/* Since 6.19 who takes a lease looks for opens in its way: lm_open_conflict(). */
+#if KERNEL_VERSION(6, 19, 0) <= LINUX_VERSION_CODE
+#define QCOW2_HAS_OPEN_CONFLICT
+#endif
+
+/* It went in 7.2, with its last user in the tree. */
+#if KERNEL_VERSION(7, 2, 0) <= LINUX_VERSION_CODE
+static inline void zero_fill_bio_iter(struct bio *bio, struct bvec_iter start)
+{
+	struct bvec_iter iter;
+	struct bio_vec bv;
+
+	__bio_for_each_segment(bv, bio, iter, start)
+		memzero_bvec(&bv);
+}
 #endif
 
 /*

@@ -23,6 +23,7 @@
 #include <linux/filelock.h>
 #include <linux/fs.h>
 
+#include "compat.h"
 #include "layout-internal.h"
 
 /* How long to leave a file alone that somebody else has opened. */
@@ -68,10 +69,27 @@ static bool is_own_call(struct file_lease *fl)
 	return is_own;
 }
 
+#ifdef QCOW2_HAS_OPEN_CONFLICT
+/* The lease on opens is for a file that is open here alone; that on layouts, F_RDLCK, for any. */
+static int find_other_opens(struct file *file, int type)
+{
+	const struct inode *inode = file_inode(file);
+	bool is_writer = file->f_mode & FMODE_WRITE;
+
+	if (type == F_WRLCK && (atomic_read(&inode->i_writecount) != is_writer ||
+				atomic_read(&inode->i_readcount) != !is_writer))
+		return -EAGAIN;
+	return 0;
+}
+#endif
+
 static const struct lease_manager_operations lease_ops = {
 	.lm_break = break_lease_of_ours,
 	.lm_change = lease_modify,
 	.lm_breaker_owns_lease = is_own_call,
+#ifdef QCOW2_HAS_OPEN_CONFLICT
+	.lm_open_conflict = find_other_opens,
+#endif
 };
 
 static int take_lease(struct qcow2_layout *l, struct qcow2_lease_owner *owner, int type,

@@ -15,6 +15,7 @@
  */
 #include <linux/slab.h>
 
+#include "compat.h"
 #include "map.h"
 #include "qcow2.h"
 #include "request.h"

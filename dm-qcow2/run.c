@@ -9,6 +9,7 @@
  */
 #include <linux/uio.h>
 
+#include "compat.h"
 #include "freeze.h"
 #include "layout.h"
 #include "qcow2.h"
@@ -119,7 +120,7 @@ static void init_iocb(struct qcow2_run *run)
 		.ki_complete = run_complete,
 		.ki_flags = IOCB_DIRECT | (run->may_block ? 0 : IOCB_NOWAIT) |
 			    (op_is_write(bio_op(run->bio)) ? IOCB_WRITE : 0),
-		.ki_ioprio = bio_prio(run->bio),
+		.ki_ioprio = run->bio->bi_ioprio,
 	};
 }
 

@@ -21,6 +21,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include "announce.h"
+#include "compat.h"
 #include "complete.h"
 #include "device.h"
 #include "drain.h"
@@ -180,7 +181,7 @@ static bool add_used(struct vhost_blk_vq *q, unsigned int nr)
 	u16 last_used_idx = vq->last_used_idx;
 
 	q->stats.updates++;
-	if (!vhost_add_used_n(vq, vq->heads, nr))
+	if (!vhost_blk_add_used_n(vq, nr))
 		return true;
 	if (fatal_signal_pending(current)) {
 		vq->last_used_idx = last_used_idx;

@@ -22,8 +22,13 @@
 #define WEIGHT		256
 #define BYTE_WEIGHT	0
 
-/* virtio-blk bits that change what the kernel does, and these it can serve. */
-#define FEATURES	(VHOST_FEATURES |			\
+/* What vhost core does, and virtio-blk bits that change what the kernel does. */
+#define FEATURES	(BIT_ULL(VIRTIO_F_NOTIFY_ON_EMPTY) |	\
+			 BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |	\
+			 BIT_ULL(VIRTIO_RING_F_EVENT_IDX) |	\
+			 BIT_ULL(VHOST_F_LOG_ALL) |		\
+			 BIT_ULL(VIRTIO_F_ANY_LAYOUT) |		\
+			 BIT_ULL(VIRTIO_F_VERSION_1) |		\
 			 BIT_ULL(VIRTIO_BLK_F_MQ) |		\
 			 BIT_ULL(VIRTIO_BLK_F_FLUSH) |		\
 			 BIT_ULL(VIRTIO_BLK_F_DISCARD) |	\

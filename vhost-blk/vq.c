@@ -13,6 +13,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "announce.h"
+#include "compat.h"
 #include "complete.h"
 #include "device.h"
 #include "drain.h"
@@ -104,7 +105,7 @@ static struct vhost_blk_request *pop(struct vhost_blk_vq *q, struct iovec *iov)
 
 	ret = keep_log(req, nr_log);
 	if (ret) {
-		vhost_discard_vq_desc(vq, 1);
+		vhost_blk_discard(vq, 1);
 		return ERR_PTR(ret);
 	}
 	q->free = req->next;
@@ -180,7 +181,7 @@ static unsigned int fetch(struct vhost_blk_vq *q, bool is_last)
 static void unpop(struct vhost_blk_vq *q, unsigned int first, unsigned int nr)
 {
 	mutex_lock(&q->vq.mutex);
-	vhost_discard_vq_desc(&q->vq, nr - first);
+	vhost_blk_discard(&q->vq, nr - first);
 	while (nr-- > first) {
 		kfree(q->batch[nr]->log);
 		vhost_blk_recycle(q->batch[nr]);
