@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# The rows in a nested guest: guest-BACK-END-DISK[-SETTING], all of them disks of one guest with one CPU.
+# The rows in a nested guest: guest-BACK-END-DISK[-SETTING], all of them disks of one guest with one CPU, or with
+# GUEST_CPUS and as many queues.
 #
 #     BACK-END  virtio  QEMU's own virtio-blk, in an I/O thread; "-poll": which looks for requests before it sleeps, as
 #                       it does by default
@@ -10,6 +11,7 @@
 # Sourced after tests/bench/rows.sh; guest_fio needs tests/bench/events.sh.
 
 GUEST_MIB=80
+GUEST_CPUS=${GUEST_CPUS:-1}
 declare -A guest_disk_of
 declare -A guest_serial=(
 	[guest-virtio-ram]=d1 [guest-virtio-ram-poll]=d2 [guest-vhost-ram]=ram3
@@ -49,7 +51,7 @@ guest_rows_prepare()
 # serve_ram NAME [OPTION...]: as /run/vblk/NAME.sock.
 serve_ram()
 {
-	vhost-serve "${@:2}" "$1" "/run/vblk/$1.sock" &
+	vhost-serve --queues "$GUEST_CPUS" "${@:2}" "$1" "/run/vblk/$1.sock" &
 	cleanup kill $!
 	wait_until 60 [ -S "/run/vblk/$1.sock" ]
 }
@@ -57,7 +59,7 @@ serve_ram()
 # serve_image NAME [OPTION...]
 serve_image()
 {
-	run vblk-attach --queues 1 "${@:2}" "$IMAGE_MNT/$1" "$1" >&2
+	run vblk-attach --queues "$GUEST_CPUS" "${@:2}" "$IMAGE_MNT/$1" "$1" >&2
 	cleanup vblk-detach --force "$1"
 }
 
@@ -83,13 +85,13 @@ virtio_disk()
 {
 	echo "-object iothread,id=io-$1${4:+,$4}"
 	echo "-drive file=$2,format=$3,if=none,id=$1,cache=none,aio=${GUEST_AIO:-native}"
-	echo "-device virtio-blk-pci,drive=$1,iothread=io-$1,serial=$1,num-queues=1"
+	echo "-device virtio-blk-pci,drive=$1,iothread=io-$1,serial=$1,num-queues=$GUEST_CPUS"
 }
 
 vhost_disk()
 {
 	echo "-chardev socket,id=$1,path=/run/vblk/$1.sock,reconnect=1"
-	echo "-device vhost-user-blk-pci,chardev=$1,num-queues=1"
+	echo "-device vhost-user-blk-pci,chardev=$1,num-queues=$GUEST_CPUS"
 }
 
 # guest_rows_start: boot the guest, and set guest_disk_of to the names by which it knows the disks.
@@ -98,7 +100,8 @@ guest_rows_start()
 	local row
 
 	# shellcheck disable=SC2046 # lists of words
-	guest_start bench - $(virtio_disk d1 /dev/ram1 raw poll-max-ns=0) $(virtio_disk d2 /dev/ram2 raw) \
+	guest_start bench - --smp "$GUEST_CPUS" -name bench,debug-threads=on \
+		$(virtio_disk d1 /dev/ram1 raw poll-max-ns=0) $(virtio_disk d2 /dev/ram2 raw) \
 		$(vhost_disk ram3) $(vhost_disk ram4) $(vhost_disk d6) $(vhost_disk d7) \
 		$(virtio_disk d4 "$IMAGE_MNT/d4" qcow2 poll-max-ns=0) $(virtio_disk d5 "$IMAGE_MNT/d5" qcow2)
 	for row in "${!guest_serial[@]}"; do
@@ -117,7 +120,8 @@ guest_fio()
 	begin=$(busy-ns)
 	interrupts_script "$disk" fio --name=cost --filename="/dev/$disk" --allow_file_create=0 --direct=1 \
 		--ioengine=io_uring --thread --iodepth="${2##*-qd}" --rw=$rw --bs=4k --norandommap --gtod_reduce=1 --eta=never \
-		--output=/dev/null --size=${GUEST_MIB}M --io_size=$(($3 * 4))k |
+		--output=/dev/null --size=${GUEST_MIB}M --io_size=$((4 * $3 / GUEST_CPUS))k --numjobs="$GUEST_CPUS" \
+		--cpus_allowed=0-$((GUEST_CPUS - 1)) --cpus_allowed_policy=split |
 		guest_run bench >"$TMP/guest-fio" || { cat "$TMP/guest-fio" >&2; return 1; }
 	end=$(busy-ns)
 	echo $((end - begin))
