@@ -41,7 +41,8 @@ hits()
 }
 
 # events_now GUEST: all counts so far, lines "NAME COUNT". The kick of a queue is an exit for a place in memory: 1024 is
-# the reason on AMD, 48 and 49 on Intel.
+# the reason on AMD, 48 and 49 on Intel. A virtual CPU is disturbed by an interrupt of the host's, 96 or 1, such as that
+# which tells it to look for its own; and again when it takes interrupts at last, 100 or 7.
 events_now()
 {
 	local threads
@@ -49,6 +50,7 @@ events_now()
 	threads=$(cd "/proc/${guest_pid[$1]}/task" && printf '%s|' *)
 	echo "exits $(hits kvm/kvm_exit)"
 	echo "kicks $(hits kvm/kvm_exit '1024|48|49')"
+	echo "disturbed $(hits kvm/kvm_exit '96|100|1|7')"
 	echo "wakeups $(hits sched/sched_wakeup)"
 	echo "switches $(hits sched/sched_switch)"
 	echo "syscalls $(hits raw_syscalls/sys_enter "${threads%|}")"

@@ -66,6 +66,7 @@ print_counts()
 		what["memory"] = "KiB that the attached image takes"
 		what["exits"] = "VM exits"
 		what["kicks"] = "of them kicks of the queue"
+		what["disturbed"] = "of them for interrupts to come in"
 		what["wakeups"] = "wake-ups"
 		what["switches"] = "switches between tasks"
 		what["syscalls"] = "system calls of QEMU"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 # The back-ends of a guest's disks. A row is BACK-END[-SETTING]...-PLACE, see tables.sh; each has an image of its own
-# and a PCI slot of its own, by which the guest finds it. Sourced after disks.sh.
+# and a place on the PCI bus of its own, by which the guest finds it. Sourced after disks.sh.
 
 FIRST_SLOT=3
 # Long enough for an emulated guest to submit several requests; 50 would be on hardware.
@@ -14,7 +14,7 @@ backends_begin()
 	disks_begin
 	# Where servers keep their claims.
 	mkdir -p /run/vblk
-	next_slot=$FIRST_SLOT
+	disks=0
 	guest_args=(-name 'g,debug-threads=on')
 	slot_of=()
 	server_of=()
@@ -84,8 +84,9 @@ backend_serve()
 {
 	local slot
 
-	slot=$(printf '%02x' "$next_slot")
-	next_slot=$((next_slot + 1))
+	# Eight functions a slot, as there are more disks than slots.
+	slot=$(printf '%02x.%d' $((FIRST_SLOT + disks / 8)) $((disks % 8)))
+	disks=$((disks + 1))
 	slot_of[$1]=$slot
 	case $1 in
 	virtio-*) serve_virtio "$1" "$2" "$slot" ;;
@@ -113,7 +114,7 @@ serve_virtio()
 	guest_args+=(
 		-object "$thread"
 		-drive "file=$IMAGE,format=$(format_of "$row"),if=none,id=d$slot,cache=none,aio=$aio"
-		-device "virtio-blk-pci,drive=d$slot,iothread=t$slot,num-queues=$queues,addr=$slot"
+		-device "virtio-blk-pci,drive=d$slot,iothread=t$slot,num-queues=$queues,addr=$slot,multifunction=on"
 	)
 	thread_of[$row]="IO t$slot"
 }
@@ -123,7 +124,7 @@ front_end()
 {
 	guest_args+=(
 		-chardev "socket,id=c$3,path=$1,reconnect=1"
-		-device "vhost-user-blk-pci,chardev=c$3,num-queues=$2,addr=$3"
+		-device "vhost-user-blk-pci,chardev=c$3,num-queues=$2,addr=$3,multifunction=on"
 	)
 }
 

@@ -55,7 +55,7 @@ guest_disks()
 	local row name
 
 	for row; do
-		name=$(guest_run g <<<"cd /sys/bus/pci/devices/0000:00:${slot_of[$row]}.0/virtio*/block && echo *") ||
+		name=$(guest_run g <<<"cd /sys/bus/pci/devices/0000:00:${slot_of[$row]}/virtio*/block && echo *") ||
 			fail "$row: the guest does not see it"
 		# shellcheck disable=SC2004 # the index is a name
 		file_of[$row]=/dev/$name

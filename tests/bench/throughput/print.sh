@@ -107,7 +107,7 @@ print_events()
 	grep -q '^events/' "$1" || return 0
 	printf '\nper I/O of a guest with 1 virtual CPU, randread\n'
 	awk '
-	BEGIN { nr = split("exits kicks interrupts wakeups switches syscalls", name, " ") }
+	BEGIN { nr = split("exits kicks disturbed interrupts wakeups switches syscalls", name, " ") }
 	$1 !~ /^events\// { next }
 	{
 		key = substr($1, 8) " " $2

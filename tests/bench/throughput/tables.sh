@@ -43,7 +43,7 @@ rows_of()
 	sequential) echo ram qcow2-bdev raw-xfs qcow2-xfs raw-ext4 qcow2-ext4 ;;
 	guest*) guest_rows "${1#guest}" ;;
 	noisy) echo virtio-native-{ram,qcow2-xfs} vhost-{ram,qcow2-xfs} ;;
-	events) echo virtio-native-{ram,qcow2-xfs} vhost-{,poll-}{ram,qcow2-xfs} ;;
+	events) echo {virtio-native,vhost}-{,poll-}{ram,qcow2-xfs} ;;
 	idle) echo virtio-native-ram vhost-ram vhost-poll-ram vhost-qcow2-xfs ;;
 	ssd) echo host virtio-native-ssd vhost-ssd virtio-native-nopoll-ssd vhost-poll-ssd virtio-uring-ssd ;;
 	esac
