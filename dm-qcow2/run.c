@@ -102,14 +102,15 @@ static unsigned int count_segments(const struct bio *bio, const struct bvec_iter
 /* The guest's memory, from what is done on, without copying its vectors. */
 static void init_iter(struct qcow2_run *run, struct iov_iter *to)
 {
+	const struct bio_vec *vecs = run->bio->bi_io_vec, *first;
 	struct bvec_iter iter = run->bio->bi_iter;
 
 	if (run->done)
 		bio_advance_iter(run->bio, &iter, run->done);
-	iov_iter_bvec(to, op_is_write(bio_op(run->bio)) ? ITER_SOURCE : ITER_DEST,
-		      __bvec_iter_bvec(run->bio->bi_io_vec, iter),
+	first = __bvec_iter_bvec(vecs, iter);
+	iov_iter_bvec(to, op_is_write(bio_op(run->bio)) ? ITER_SOURCE : ITER_DEST, first,
 		      count_segments(run->bio, &iter), iter.bi_size);
-	to->iov_offset = iter.bi_bvec_done;
+	to->iov_offset = mp_bvec_iter_offset(vecs, iter) - first->bv_offset;
 }
 
 static void init_iocb(struct qcow2_run *run)

@@ -13,8 +13,8 @@
 #include <linux/uio.h>
 #include "pin.h"
 
-/* Pinned at once; their addresses are on the stack. */
-#define BATCH_PAGES	16
+/* Pinned at once, their addresses on the stack; the largest block is 64 KiB. */
+#define BATCH_PAGES	32
 /* Enough for a bio, and far from what its size can hold. */
 #define MAX_BYTES	SZ_1G
 
