@@ -15,6 +15,11 @@
 #define file_kattr fileattr
 #endif
 
+/* The name that system_unbound_wq has since 6.17; the old one warns by 7.3. */
+#if KERNEL_VERSION(6, 17, 0) > LINUX_VERSION_CODE
+#define system_dfl_wq system_unbound_wq
+#endif
+
 /* Since 6.19 who takes a lease looks for opens in its way: lm_open_conflict(). */
 #if KERNEL_VERSION(6, 19, 0) <= LINUX_VERSION_CODE
 #define QCOW2_HAS_OPEN_CONFLICT

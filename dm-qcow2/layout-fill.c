@@ -7,6 +7,7 @@
 #include <linux/iomap.h>
 #include <linux/sched/mm.h>
 
+#include "compat.h"
 #include "extent.h"
 #include "layout-internal.h"
 #include "read-section.h"
@@ -111,5 +112,5 @@ void qcow2_layout_want_fill(struct qcow2_layout *l, u64 host_off, bool is_write)
 		return;
 	l->fill_off = host_off;
 	l->fill_for_write = is_write;
-	queue_work(system_unbound_wq, &l->fill_work);
+	queue_work(system_dfl_wq, &l->fill_work);
 }

@@ -39,7 +39,7 @@ static struct qcow2_layout *lease_layout(const struct file_lease *fl)
 void qcow2_layout_end_lease(struct qcow2_layout *l)
 {
 	if (test_and_clear_bit(LIVE, &l->flags))
-		queue_work(system_unbound_wq, &l->return_work);
+		queue_work(system_dfl_wq, &l->return_work);
 }
 
 /* Under flc_lock. The zeroes are for vfs not to take the lease by itself, ever. */

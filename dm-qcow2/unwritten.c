@@ -35,6 +35,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
+#include "compat.h"
 #include "extent.h"
 #include "freeze.h"
 #include "unwritten.h"
@@ -168,7 +169,7 @@ bool qcow2_unwritten_mark(struct qcow2_unwritten_set *set, struct qcow2_unwritte
 	/* A full barrier; pairs with the one in qcow2_unwritten_convert(). */
 	if (test_and_set_bit(PENDING, &set->flags))
 		return false;
-	queue_delayed_work(system_unbound_wq, &set->age_work, MAX_AGE);
+	queue_delayed_work(system_dfl_wq, &set->age_work, MAX_AGE);
 	return true;
 }
 
@@ -291,7 +292,7 @@ static void convert_aged(struct work_struct *work)
 void qcow2_unwritten_hurry(struct qcow2_unwritten_set *set)
 {
 	if (test_bit(PENDING, &set->flags))
-		mod_delayed_work(system_unbound_wq, &set->age_work, 0);
+		mod_delayed_work(system_dfl_wq, &set->age_work, 0);
 }
 
 void qcow2_unwritten_drop(struct qcow2_unwritten_set *set, sector_t first, sector_t last)
