@@ -13,8 +13,8 @@
 #include <linux/uio.h>
 #include "pin.h"
 
-/* Pinned at once, their addresses on the stack; the largest block is 64 KiB. */
-#define BATCH_PAGES	32
+/* Pinned at once, their addresses on the stack: a block may have as many. */
+#define BATCH_PAGES	((SZ_64K >> PAGE_SHIFT) + 1)
 /* Enough for a bio, and far from what its size can hold. */
 #define MAX_BYTES	SZ_1G
 

@@ -33,3 +33,20 @@ cost_boot()
 	session_boot "$command" || { echo 'bench: the virtual machine died' >&2; exit 1; }
 	[ "$(cat "$VBLK_OUT/status")" = 0 ] || { tail -n 20 "$VBLK_OUT/log" >&2; exit 1; }
 }
+
+# guest_cost_open GLOB...: the same as cost_open for the cells of nested guests that match. Needs cells.sh.
+guest_cost_open()
+{
+	local cells
+
+	mapfile -t cells < <(select_cells "$@")
+	[[ ${cells[*]} == guest-* ]] || { echo "$(basename "$0"): no such row: $*" >&2; exit 2; }
+	session_build emulator || exit
+	cost_open "${cells[@]}"
+}
+
+# guest_cost_boot COMMAND: the same as cost_boot, on a processor that has nested guests.
+guest_cost_boot()
+{
+	COST_CPU=+svm,+npt cost_boot "$1"
+}
