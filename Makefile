@@ -132,7 +132,7 @@ help:
 	@echo '                   (KIND=cost or KIND=throughput: one of them; and ROWS=GLOB...: only these rows of it)'
 	@echo 'make bench-check   fail if an I/O has become dearer by more than 2 %, by the record in tests/bench'
 	@echo 'make check-full    the longest tests too, and those of "make check" on kernels that look for mistakes'
-	@echo 'make emulator      build a QEMU for the virtual machine in which nested guests do not crash now and then'
+	@echo 'make emulator      build a QEMU for the virtual machine: nested guests do not crash now and then, many slow processors'
 	@echo 'make lint          check the source without running it'
 	@echo 'make clean         remove what was built, but keep downloaded kernels (distclean: all)'
 	@echo 'KERNEL=debug       use the kernel of "make debug-kernel"; KERNEL=um: of "make um-kernel"'

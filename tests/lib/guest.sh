@@ -223,11 +223,12 @@ guest_send()
 	printf '%s\n' "$script" >"$TMP/$1.agent.in"
 }
 
-# guest_run NAME: run the shell script on stdin in the guest: its output, and its exit status.
+# guest_run NAME [SECONDS]: run the shell script on stdin in the guest: its output, and its exit status. It fails, too,
+# when the script says nothing for so long.
 guest_run()
 {
 	guest_send "$1"
-	while guest_read "$1"; do
+	while guest_read "$@"; do
 		case $guest_line in
 		=*) return "${guest_line#=}" ;;
 		' '*) printf '%s\n' "${guest_line# }" ;;

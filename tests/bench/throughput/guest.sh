@@ -35,12 +35,27 @@ guest_begin()
 guest_boot()
 {
 	local vcpus=$1
+	booted=("$@")
 	shift
 
 	guest_start g - --smp "$vcpus" --mem 512 "${guest_args[@]}"
 	guest_disks "$@"
 	use_fio guest
 	JOBS=$vcpus
+}
+
+# guest_well: it still answers.
+guest_well()
+{
+	(guest_run g 60 <<<:) >&2
+}
+
+# guest_again: another in place of one that has died.
+guest_again()
+{
+	guest_examine g >&2
+	guest_kill g
+	guest_boot "${booted[@]}"
 }
 
 guest_finish()

@@ -159,3 +159,9 @@ print_wishes()
 	NR == 1 { printf "\n%-46s %-46s %6s %7s\n", "target", "against", "ratio", "limit" }
 	{ printf "%-46s %-46s %6.2f %7s  %s\n", $1, $2, $3, $4, $5 }'
 }
+
+# print_pace: whether the machine was fast enough to emulate the slow processors.
+print_pace()
+{
+	awk '{ printf "\nprocessors: busy for %.1f seconds in all, %.1f %% of it late\n", $1, 100 * $2 / $1 }'
+}
