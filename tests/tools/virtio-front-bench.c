@@ -141,15 +141,35 @@ static void gather(struct front *front, struct worker *workers,
 	qsort(sum->latencies, sum->nr_latencies, sizeof(*sum->latencies), by_value);
 }
 
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec time;
+
+	if (clock_gettime(clock, &time))
+		err(1, "CPU time");
+	return time.tv_sec * 1000000000ULL + time.tv_nsec;
+}
+
+/* CPU time of this process, and of the server if it is ours; vhost workers are threads of that. */
+static uint64_t cpu_ns(const struct front *front)
+{
+	uint64_t ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	clockid_t clock;
+
+	if (front->server > 0 && !clock_getcpuclockid(front->server, &clock))
+		ns += clock_ns(clock);
+	return ns;
+}
+
 static void print(struct front *front, const struct worker *sum, uint64_t elapsed_ns,
-		  const struct vhost_blk_vring_stats *total)
+		  uint64_t busy_ns, const struct vhost_blk_vring_stats *total)
 {
 	const char *format = front->options.is_json ?
-		"{\"ios\": %lu, \"ns_per_io\": %.1f, \"iops\": %.0f, \"p50_ns\": %u, \"p99_ns\": %u, \"kicks_per_io\": %.3f, \"batches_per_io\": %.3f, \"updates_per_io\": %.3f, \"signals_per_io\": %.3f}\n" :
-		"%lu I/Os, %.1f ns each, %.0f a second, p50 %u ns, p99 %u ns, per I/O: %.3f handler runs, %.3f batches, %.3f used-ring updates, %.3f signals\n";
+		"{\"ios\": %lu, \"ns_per_io\": %.1f, \"cpu_ns_per_io\": %.1f, \"iops\": %.0f, \"p50_ns\": %u, \"p99_ns\": %u, \"kicks_per_io\": %.3f, \"batches_per_io\": %.3f, \"updates_per_io\": %.3f, \"signals_per_io\": %.3f}\n" :
+		"%lu I/Os, %.1f ns each, %.1f of CPU time, %.0f a second, p50 %u ns, p99 %u ns, per I/O: %.3f handler runs, %.3f batches, %.3f used-ring updates, %.3f signals\n";
 	double ios = sum->nr_done;
 
-	printf(format, sum->nr_done, elapsed_ns / ios, ios * 1e9 / elapsed_ns,
+	printf(format, sum->nr_done, elapsed_ns / ios, busy_ns / ios, ios * 1e9 / elapsed_ns,
 	       sum->latencies[sum->nr_latencies / 2],
 	       sum->latencies[sum->nr_latencies * 99 / 100],
 	       total->kicks / ios, total->batches / ios, total->updates / ios,
@@ -212,22 +232,24 @@ static void end(struct front *front, struct worker *workers)
 		detach(front->options.detach);
 }
 
-/* How long it takes; to the end, that is without the time in which the CPU idles. */
-static uint64_t measure(struct front *front, struct worker *workers)
+/* How long it takes; to the end, that is without the time in which the CPU idles. Adds the CPU time to *busy_ns. */
+static uint64_t measure(struct front *front, struct worker *workers, uint64_t *busy_ns)
 {
-	uint64_t begin_ns, idle_begin_ns;
+	uint64_t begin_ns, idle_begin_ns = 0, ns;
+	bool is_to_the_end = front->options.is_to_the_end;
 
-	if (!front->options.is_to_the_end) {
+	if (is_to_the_end)
+		idle_begin_ns = idle_ns();
+	else
 		warm_up(front, workers);
-		begin_ns = front_now_ns();
-		run(front, workers);
-		return front_now_ns() - begin_ns;
-	}
-	idle_begin_ns = idle_ns();
+	*busy_ns -= cpu_ns(front);
 	begin_ns = front_now_ns();
 	run(front, workers);
-	end(front, workers);
-	return front_now_ns() - begin_ns - (idle_ns() - idle_begin_ns);
+	if (is_to_the_end)
+		end(front, workers);
+	ns = front_now_ns() - begin_ns;
+	*busy_ns += cpu_ns(front);
+	return is_to_the_end ? ns - (idle_ns() - idle_begin_ns) : ns;
 }
 
 int front_bench(struct front *front)
@@ -235,18 +257,18 @@ int front_bench(struct front *front)
 	unsigned int nr_queues = front->options.nr_queues;
 	struct worker *workers = calloc(nr_queues, sizeof(*workers)), sum = { 0 };
 	struct vhost_blk_vring_stats total = { 0 };
-	uint64_t ns;
+	uint64_t ns, busy_ns = 0;
 
 	if (!workers)
 		err(1, "workers");
 	front->transport->start(front);
 	prepare(front, workers);
-	ns = measure(front, workers);
+	ns = measure(front, workers, &busy_ns);
 	sum.latencies = calloc(nr_queues * MAX_LATENCIES, sizeof(uint32_t));
 	if (!sum.latencies)
 		err(1, "latencies");
 	gather(front, workers, &sum, &total);
-	print(front, &sum, ns, &total);
+	print(front, &sum, ns, busy_ns, &total);
 	if (!front->options.is_to_the_end)
 		front->transport->stop(front);
 	return 0;

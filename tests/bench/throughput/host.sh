@@ -14,17 +14,26 @@ measure_host()
 	disks_begin
 	cleanup host_drop
 	for row in "${rows[@]}"; do
-		filled_image "$row" "$row"
-		# shellcheck disable=SC2004 # the index is a name
-		file_of[$row]=$DEV
-		detach_of[$row]=$DETACH
+		host_add "$row"
 	done
 	use_fio here
 	JOBS=1
 	fio_rounds "$1" "${rows[@]}"
-	for row in "${rows[@]}"; do
-		host_remove "$row"
-	done
+	host_end
+}
+
+# host_add ROW: sets file_of to its device.
+host_add()
+{
+	filled_image "$1" "$1"
+	# shellcheck disable=SC2004 # the index is a name
+	file_of[$1]=$DEV
+	detach_of[$1]=$DETACH
+}
+
+host_end()
+{
+	host_drop
 	disks_end
 }
 

@@ -8,6 +8,7 @@ declare -A title_of=(
 	[guest4]='guest with 4 virtual CPUs = queues; x: times the best setting of QEMU on the same'
 	[host]='host; x: times the raw file, for linear and raw files the RAM disk, for qcow2-bdev linear'
 	[sequential]='host, 1 MiB each; x: times the raw file, for qcow2-bdev the RAM disk'
+	[queues]='vhost_blk, driven from user space: one queue, and four with a worker each; x: times one'
 	[noisy]='guest, reads one at a time: alone, and beside a queue with 32'
 	[ssd]='device limited to 1.2 times what QEMU can do; x: times the host'
 )
@@ -130,6 +131,22 @@ print_events()
 	}' "$1"
 }
 
+# print_queues CELLS RATIOS: what an I/O costs.
+print_queues()
+{
+	grep -q '^queues/' "$1" || return 0
+	printf '\nnanoseconds of CPU time an I/O, driver and workers; x: times one queue\n'
+	awk '
+	FILENAME == ARGV[1] { times[$1] = 1 / $4; next }
+	$1 !~ /^queues\// || $2 !~ /^cpu-/ { next }
+	{
+		printf "%-24s %-15s %10.0f", substr($1, 8), substr($2, 5), 1e9 / $4
+		if (($1 "/" $2) in times)
+			printf "  %.2fx", times[$1 "/" $2]
+		print ""
+	}' "$2" "$1"
+}
+
 print_idle()
 {
 	grep -q '^idle/' "$1" || return 0
@@ -142,11 +159,12 @@ print_all()
 {
 	local table
 
-	for table in host sequential guest1 guest2 guest4 noisy ssd; do
+	for table in host sequential guest1 guest2 guest4 queues noisy ssd; do
 		print_table "$table" "$1" "$2"
 		print_latencies "$table" "$1"
 	done
 	print_workers "$1"
+	print_queues "$1" "$2"
 	print_events "$3"
 	print_idle "$3"
 	awk '$1 == "ssd/device" { printf "\nthe limited device: %s: %s\n", $3, $4 }' "$3"

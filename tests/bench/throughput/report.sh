@@ -105,6 +105,8 @@ pairs()
 			return row ~ /^(vhost|qsd|best-vhost)-/ ? table "/best-virtio-" place "/" workload : ""
 		if (table == "ssd")
 			return row != "host" ? "ssd/host/" workload : ""
+		if (table == "queues")
+			return row ~ /-4q$/ ? table "/" substr(row, 1, length(row) - 2) "1q/" workload : ""
 		if (table == "noisy")
 			return workload == "beside-qd1" ? table "/" row "/alone-qd1" : ""
 		if (row == "ram")

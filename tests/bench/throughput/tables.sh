@@ -12,12 +12,13 @@
 #                 vhost   vhost_blk with a worker for each queue, w1, w2: so many for all; poll: they poll;
 #                         batch: they have the policy SCHED_BATCH
 #                 PLACE   ram  a RAM disk;  qcow2-bdev, qcow2-xfs  a qcow2 image on one, in a file on one
+#     queues      vhost_blk with one queue, and with four
 #     noisy       a queue with one I/O in flight, beside one with 32
 #     events      what happens for one I/O of a guest
 #     idle        what a disk costs that nobody uses
 #     ssd         a device that is limited in latency and I/Os per second
 
-TABLES=(guest1 guest2 guest4 host sequential ssd events idle noisy)
+TABLES=(guest1 guest2 guest4 host sequential ssd queues events idle noisy)
 
 # guest_rows VCPUS
 guest_rows()
@@ -42,6 +43,7 @@ rows_of()
 	host) echo ram linear qcow2-bdev raw-xfs loop-xfs qcow2-xfs nbd-xfs raw-ext4 loop-ext4 qcow2-ext4 ;;
 	sequential) echo ram qcow2-bdev raw-xfs qcow2-xfs raw-ext4 qcow2-ext4 ;;
 	guest*) guest_rows "${1#guest}" ;;
+	queues) echo vhost-{ram,qcow2-bdev,qcow2-xfs}-{1q,4q} ;;
 	noisy) echo virtio-native-{ram,qcow2-xfs} vhost-{ram,qcow2-xfs} ;;
 	events) echo {virtio-native,vhost}-{,poll-}{ram,qcow2-xfs} ;;
 	idle) echo virtio-native-ram vhost-ram vhost-poll-ram vhost-qcow2-xfs ;;
@@ -53,7 +55,7 @@ rows_of()
 workloads_of()
 {
 	case $1 in
-	host) echo randread-qd1 randwrite-qd1 randread-qd32 randwrite-qd32 ;;
+	host|queues) echo randread-qd1 randwrite-qd1 randread-qd32 randwrite-qd32 ;;
 	guest1) echo randread-qd1 randread-qd32 randwrite-qd32 ;;
 	sequential) echo seqread-qd4 seqwrite-qd4 ;;
 	events) echo randread-qd1 randread-qd32 ;;
