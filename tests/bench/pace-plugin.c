@@ -7,8 +7,8 @@
  *     -plugin file=pace-plugin.so,mips=N,divisor=N,control=FILE,report=FILE
  *
  * It does so while the control file exists, whose directory must. When that goes, the report gets a line
- * "BUSY-SECONDS LATE-SECONDS", by our clock: the time of all processors that were not idle, and the part of it by which
- * the machine that emulates them did not keep up. A processor that is late makes up for LATE_LIMIT_NS of it at most.
+ * "BUSY-SECONDS LATE-SECONDS", by our clock and of all processors: how long they had instructions to execute, and by how
+ * much this machine did not keep up with that. A processor that is late makes up for LATE_LIMIT_NS of it at most.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -112,15 +112,25 @@ static bool in_turn(struct cpu *cpu)
 	return current & 1;
 }
 
+/* account - what it has executed of its quantum takes so long; false if there is no pace. */
+static bool account(struct cpu *cpu)
+{
+	int64_t ns = (QUANTUM - cpu->left) * quantum_ns / QUANTUM;
+
+	cpu->left = QUANTUM;
+	if (!in_turn(cpu))
+		return false;
+	cpu->due += ns;
+	cpu->busy += ns;
+	return true;
+}
+
 static void end_quantum(struct cpu *cpu)
 {
 	int64_t now;
 
-	cpu->left += QUANTUM;
-	if (!in_turn(cpu))
+	if (!account(cpu))
 		return;
-	cpu->due += quantum_ns;
-	cpu->busy += quantum_ns;
 	now = now_ns();
 	if (now < cpu->due)
 		sleep_until(cpu->due);
@@ -151,6 +161,7 @@ static void init_cpu(qemu_plugin_id id, unsigned int index)
 		fprintf(stderr, "pace: more than %d processors\n", NR_CPUS);
 		abort();
 	}
+	cpus[index].left = QUANTUM;
 }
 
 static void begin_idle(qemu_plugin_id id, unsigned int index)
@@ -158,7 +169,7 @@ static void begin_idle(qemu_plugin_id id, unsigned int index)
 	struct cpu *cpu = &cpus[index];
 
 	(void)id;
-	if (in_turn(cpu))
+	if (account(cpu))
 		lose(cpu, now_ns(), 0);
 }
 
