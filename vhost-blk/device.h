@@ -58,7 +58,8 @@ struct vhost_blk_request;
  * @epoch: which of @in_flight counts newly popped requests; under vq.mutex,
  *	flipped by drains with dev.mutex held
  * @drained: woken when a count in @in_flight gets to zero
- * @is_polling: the kick handler is running, and polls; written by the worker
+ * @is_polling: the kick handler is running, and polls, or will be back when the
+ *	worker's other queues have had their turn; written by the worker
  * @busy_ns: local_clock() when a polling worker last had something to do
  * @held: entries of the used ring that the guest was not told of, see
  *	announce.c; under vq.mutex, read without

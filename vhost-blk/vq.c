@@ -239,9 +239,19 @@ static u64 poll_end_ns(const struct vhost_blk_vq *q)
 	return q->busy_ns + READ_ONCE(q->vq.busyloop_timeout) * (u64)NSEC_PER_USEC;
 }
 
+/*
+ * Queues that share a worker take turns on it, by going to the end of its list of works.
+ * One that polls cannot wait until another has work in the list: the worker has taken
+ * all of that off before it began with the first. So it goes when it has been served for
+ * TURN_NS, or has had nothing to do for SPIN_NS, and spins by coming back.
+ */
+#define TURN_NS	(10 * NSEC_PER_USEC)
+#define SPIN_NS	NSEC_PER_USEC
+
 enum wait_result {
 	WAIT_WORK,	/* there is some for this queue */
-	WAIT_YIELD,	/* somebody else wants the CPU or the worker */
+	WAIT_TURN,	/* other queues have their turn */
+	WAIT_CPU,	/* somebody else wants the CPU */
 	WAIT_IDLE,	/* none for the busy-loop timeout, or there is to be none */
 };
 
@@ -251,51 +261,58 @@ enum wait_result {
  */
 static enum wait_result wait_busily(struct vhost_blk_vq *q)
 {
+	u64 now;
+
 	while (may_fetch(q) && !READ_ONCE(q->is_stalled) && !signal_pending(current)) {
+		now = local_clock();
 		if (has_work(q)) {
-			q->busy_ns = local_clock();
+			q->busy_ns = now;
 			return WAIT_WORK;
 		}
 		vhost_blk_announce_overdue(q);
-		if (local_clock() > poll_end_ns(q))
+		if (now > poll_end_ns(q))
 			return WAIT_IDLE;
-		if (need_resched() || vhost_vq_has_work(&q->vq))
-			return WAIT_YIELD;
+		if (need_resched())
+			return WAIT_CPU;
+		if (now > q->busy_ns + SPIN_NS || vhost_vq_has_work(&q->vq))
+			return WAIT_TURN;
 		cpu_relax();
 	}
 	return WAIT_IDLE;
 }
 
-/* The ring is empty. Returns whether to look at it again at once. */
-static bool go_on_polling(struct vhost_blk_vq *q, bool *is_last)
+/*
+ * Serve the ring until it is empty, or has had its turn. Returns true if the worker goes
+ * on polling it: nobody has to be told before it is back.
+ */
+static bool serve(struct vhost_blk_vq *q)
 {
-	enum wait_result result = wait_busily(q);
-
-	if (result == WAIT_YIELD)
-		vhost_poll_queue(&q->vq.poll);
-	*is_last = result == WAIT_IDLE;
-	return result != WAIT_YIELD;
-}
-
-/* Serve the ring until it is empty, or has had its turn. */
-static void serve(struct vhost_blk_vq *q)
-{
-	bool is_last = !q->is_polling;
+	enum wait_result result = q->is_polling ? WAIT_WORK : WAIT_IDLE;
+	u64 begin_ns = q->is_polling ? local_clock() : 0;
 	unsigned int nr, total = 0;
 
 	do {
-		nr = fetch(q, is_last);
+		nr = fetch(q, result == WAIT_IDLE);
 		if (!submit_batch(q, nr))
-			return;
+			return false;
 		vhost_blk_complete(q);
 		total += nr;
-		if (!nr && (is_last || !go_on_polling(q, &is_last)))
-			return;
 		if (nr && q->is_polling) {
 			q->busy_ns = local_clock();
 			vhost_blk_announce_overdue(q);
+			if (q->busy_ns > begin_ns + TURN_NS)
+				result = WAIT_TURN;
+		} else if (!nr) {
+			if (result == WAIT_IDLE)
+				return false;
+			result = wait_busily(q);
+		}
+		if (result == WAIT_TURN || result == WAIT_CPU) {
+			vhost_poll_queue(&q->vq.poll);
+			return result == WAIT_TURN;
 		}
 	} while (!vhost_exceeds_weight(&q->vq, total, 0));
+	return false;
 }
 
 /**
@@ -310,12 +327,13 @@ void vhost_blk_handle_kick(struct vhost_work *work)
 					      vq.poll.work);
 
 	mutex_lock(&q->fetch_lock);
-	q->stats.kicks++;
+	/* One that is polled still has not been kicked again. */
+	q->stats.kicks += !q->is_polling;
 	WRITE_ONCE(q->is_attended, true);
 	q->is_polling = READ_ONCE(q->vq.busyloop_timeout);
-	serve(q);
-	q->is_polling = false;
-	vhost_blk_announce_held(q);
+	q->is_polling = serve(q);
+	if (!q->is_polling)
+		vhost_blk_announce_held(q);
 	WRITE_ONCE(q->is_attended, false);
 	/* Pairs with llist_add(): what came unannounced is in the list by now. */
 	smp_mb();

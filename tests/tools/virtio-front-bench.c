@@ -61,8 +61,9 @@ static void take_one(struct worker *worker, struct front_slot *slot, uint64_t no
 {
 	if (front_status(slot) != VIRTIO_BLK_S_OK)
 		errx(1, "status %u", front_status(slot));
+	/* One that was sent after the clock was read may have ended in the same go. */
 	if (worker->nr_latencies < MAX_LATENCIES)
-		worker->latencies[worker->nr_latencies++] = now - slot->started_ns;
+		worker->latencies[worker->nr_latencies++] = now > slot->started_ns ? now - slot->started_ns : 0;
 	worker->nr_done++;
 }
 

@@ -33,7 +33,7 @@
  * struct vhost_blk_vring_stats - what a queue did since it was opened
  * @index: queue (in)
  * @in_flight: requests popped from the ring and not yet in the used ring
- * @kicks: runs of the queue's handler
+ * @kicks: times that the queue's handler was started
  * @batches: groups of requests submitted under one plug
  * @updates: updates of the used ring; each carries all completions at hand
  * @signals: times that the guest was told of used entries
