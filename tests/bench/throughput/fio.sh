@@ -139,7 +139,7 @@ fio_round()
 	fio_keep "$table" "$workload" "$round"
 }
 
-# fio_try WORKLOAD ROW...
+# fio_try WORKLOAD ROW...: its JSON to "$TMP/json".
 fio_try()
 {
 	local status

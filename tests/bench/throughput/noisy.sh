@@ -44,7 +44,9 @@ noisy_round()
 	local round=$1
 	shift
 
+	pace_begin
 	noisy_jobs "$@" | fio_guest >"$TMP/all" || fail "noisy: fio has failed: $(head -c 500 "$TMP/all")"
+	pace_end
 	sed -n '/^{/,/^}/p' "$TMP/all" | jq 'del(.jobs[] | select(.jobname == "noise"))' >"$TMP/json" || fail 'noisy: no JSON'
 	fio_keep noisy beside-qd1 "$round"
 }
