@@ -41,7 +41,7 @@ static const char help[] =
 "      --queues N         request queues, 1-64 (one per CPU, at most 8)\n"
 "      --queue-size N     descriptors a queue, 16-1024, a power of 2 (128)\n"
 "      --workers N        kernel threads that serve the queues (one a queue)\n"
-"      --poll-us N        they look for requests so long before they sleep (0)\n"
+"      --poll-us N        they look for requests so long before they sleep (50)\n"
 "      --batch            they let others finish their turn, for less CPU time\n"
 "      --socket PATH      vhost-user socket (/run/vblk/NAME.sock)\n"
 "      --serial TEXT      the disk's serial number, up to 20 bytes (NAME)\n"
@@ -94,6 +94,7 @@ static const struct option options[] = {
  * @name: of a new device; the user's, or made from the image's file name
  * @serving: how it is to be served; unused with @no_vhost
  * @socket_arg: the user's socket path, or NULL
+ * @has_poll_us: the user has given that
  * @cache_mb: 0 for the target's own default
  * @is_new: the device is ours, not one of before
  * @server: opened in this process; only with @foreground
@@ -105,6 +106,7 @@ struct attach {
 	struct serving serving;
 	const char *socket_arg;
 	const char *serial_arg;
+	bool has_poll_us;
 	unsigned int cache_mb;
 	bool read_only;
 	bool no_vhost;
@@ -161,6 +163,7 @@ static int parse_option(struct attach *a, int opt)
 		return parse_uint("--workers", optarg, 1, SERVER_MAX_QUEUES,
 				  &a->serving.workers);
 	case OPT_POLL_US:
+		a->has_poll_us = true;
 		return parse_uint("--poll-us", optarg, 0, MAX_POLL_US,
 				  &a->serving.poll_us);
 	case OPT_BATCH:
@@ -273,6 +276,8 @@ static void choose_serving(struct attach *a)
 			cpus > MAX_DEFAULT_QUEUES ? MAX_DEFAULT_QUEUES : cpus;
 	if (!a->serving.queue_size)
 		a->serving.queue_size = DEFAULT_QUEUE_SIZE;
+	if (!a->has_poll_us)
+		a->serving.poll_us = DEFAULT_POLL_US;
 }
 
 /* What the user gave; the rest is chosen for a new device only. */
@@ -315,7 +320,7 @@ static int parse(struct attach *a, int argc, char **argv)
 		return err_report(VBLK_USAGE, NULL, "needs IMAGE and perhaps NAME");
 	if (a->no_vhost && (a->foreground || a->socket_arg || a->serial_arg ||
 			    a->serving.queues || a->serving.queue_size ||
-			    a->serving.workers || a->serving.poll_us ||
+			    a->serving.workers || a->has_poll_us ||
 			    a->serving.batch || a->format == OUT_LIBVIRT_XML))
 		return err_report(VBLK_USAGE, "--no-vhost",
 				  "goes with none of the options about serving");

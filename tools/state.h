@@ -17,6 +17,7 @@
 
 #define STATE_DIR	"/run/vblk"
 #define SERIAL_BYTES	20	/* as GET_ID returns it; no terminating NUL */
+#define DEFAULT_POLL_US	50	/* several times what a guest takes to submit another request */
 
 /**
  * struct serving - how a disk is served to a guest
@@ -26,7 +27,7 @@
  * @queues: request queues offered
  * @queue_size: descriptors a queue
  * @workers: kernel threads that the queues share, or 0 for one each
- * @poll_us: how long such a thread looks at a ring before it sleeps
+ * @poll_us: how long such a thread looks at a ring before it sleeps, if that pays
  * @batch: these threads let whoever has a CPU finish its turn
  */
 struct serving {

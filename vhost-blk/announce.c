@@ -23,6 +23,7 @@
 #include <linux/sched/clock.h>
 #include "announce.h"
 #include "device.h"
+#include "poll.h"
 
 #define MAX_GATHER	32
 #define DEVICE_PART	4
@@ -31,9 +32,7 @@
 
 static bool is_overdue(const struct vhost_blk_vq *q)
 {
-	u64 timeout_ns = READ_ONCE(q->vq.busyloop_timeout) * (u64)NSEC_PER_USEC;
-
-	return local_clock() - READ_ONCE(q->held_since) > timeout_ns;
+	return local_clock() - READ_ONCE(q->held_since) > vhost_blk_poll_limit_ns(q);
 }
 
 static void tell(struct vhost_blk_vq *q)
@@ -144,4 +143,6 @@ void vhost_blk_announce_overdue(struct vhost_blk_vq *q)
 		tell(q);
 	}
 	mutex_unlock(&q->vq.mutex);
+	/* Until now the guest had nothing to answer to. */
+	vhost_blk_wait_begins(q);
 }

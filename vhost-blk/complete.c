@@ -25,6 +25,7 @@
 #include "complete.h"
 #include "device.h"
 #include "drain.h"
+#include "poll.h"
 #include "request.h"
 #include "submit.h"
 #include "trace.h"
@@ -226,22 +227,23 @@ static struct llist_node *publish(struct vhost_blk_vq *q, struct llist_node *lis
  * @q: queue
  *
  * Context: process, with the owner's mm, without vq.mutex.
+ * Return: whether there was something.
  */
-void vhost_blk_complete(struct vhost_blk_vq *q)
+bool vhost_blk_complete(struct vhost_blk_vq *q)
 {
 	struct vhost_virtqueue *vq = &q->vq;
 	unsigned int published = 0;
 	struct llist_node *list;
 
 	if (llist_empty(&q->done))
-		return;
+		return false;
 	if (fatal_signal_pending(current)) {
 		queue_work(vhost_blk_reaper, &q->reap_work);
-		return;
+		return false;
 	}
 	list = settle(q, llist_reverse_order(llist_del_all(&q->done)));
 	if (!list)
-		return;
+		return true;
 
 	mutex_lock(&vq->mutex);
 	while (list)
@@ -250,11 +252,21 @@ void vhost_blk_complete(struct vhost_blk_vq *q)
 	vhost_blk_unstall(q);
 	vhost_blk_wake_drains(q);
 	mutex_unlock(&vq->mutex);
+	return true;
 }
 
+/* If the guest's next request is expected soon, look for it. */
 static void complete_in_worker(struct vhost_work *work)
 {
-	vhost_blk_complete(container_of(work, struct vhost_blk_vq, complete_work));
+	struct vhost_blk_vq *q = container_of(work, struct vhost_blk_vq,
+					      complete_work);
+
+	if (!q->is_polling)
+		vhost_blk_wait_ended(q);
+	vhost_blk_complete(q);
+	vhost_blk_wait_begins(q);
+	if (!q->is_polling && vhost_blk_may_poll(q, q->busy_ns))
+		vhost_blk_poll(q);
 }
 
 static void complete_in_reaper(struct work_struct *work)

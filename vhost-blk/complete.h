@@ -7,6 +7,6 @@ struct vhost_blk_vq;
 
 void vhost_blk_init_completion(struct vhost_blk_vq *q);
 void vhost_blk_request_done(struct vhost_blk_request *req);
-void vhost_blk_complete(struct vhost_blk_vq *q);
+bool vhost_blk_complete(struct vhost_blk_vq *q);
 
 #endif

@@ -60,7 +60,11 @@ struct vhost_blk_request;
  * @drained: woken when a count in @in_flight gets to zero
  * @is_polling: the kick handler is running, and polls, or will be back when the
  *	worker's other queues have had their turn; written by the worker
- * @busy_ns: local_clock() when a polling worker last had something to do
+ * @busy_ns: local_clock() when the worker last had something to do, see poll.c; it is
+ *	written by the worker, as what follows
+ * @waits_for_device: some requests were under way then
+ * @is_short: whether the last wait without and with such was shorter than the
+ *	busy-loop timeout
  * @held: entries of the used ring that the guest was not told of, see
  *	announce.c; under vq.mutex, read without
  * @held_since: local_clock() of the first of them; likewise
@@ -96,6 +100,8 @@ struct vhost_blk_vq {
 
 	bool is_polling;
 	u64 busy_ns;
+	bool waits_for_device;
+	bool is_short[2];
 	unsigned int held;
 	u64 held_since;
 	unsigned int gather;

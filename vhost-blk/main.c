@@ -7,7 +7,8 @@
  *	                    |                                        v
  *	call eventfd <-- vhost worker: complete.c <-- bio end <-- block device
  *
- * device.c has the ioctls; backend.c the block device; drain.c the waiting.
+ * device.c has the ioctls; backend.c the block device; drain.c the waiting;
+ * poll.c says when a worker does not sleep.
  * Lock order: device.h. Life of a request: request.h. Death of an owner:
  * complete.c.
  */

@@ -17,6 +17,7 @@
 #include "complete.h"
 #include "device.h"
 #include "drain.h"
+#include "poll.h"
 #include "request.h"
 #include "submit.h"
 #include "trace.h"
@@ -234,11 +235,6 @@ static bool has_work(struct vhost_blk_vq *q)
 	return vhost16_to_cpu(vq, avail_idx) != READ_ONCE(vq->last_avail_idx);
 }
 
-static u64 poll_end_ns(const struct vhost_blk_vq *q)
-{
-	return q->busy_ns + READ_ONCE(q->vq.busyloop_timeout) * (u64)NSEC_PER_USEC;
-}
-
 /*
  * Queues that share a worker take turns on it, by going to the end of its list of works.
  * One that polls cannot wait until another has work in the list: the worker has taken
@@ -251,30 +247,22 @@ static u64 poll_end_ns(const struct vhost_blk_vq *q)
 enum wait_result {
 	WAIT_WORK,	/* there is some for this queue */
 	WAIT_TURN,	/* other queues have their turn */
-	WAIT_CPU,	/* somebody else wants the CPU */
-	WAIT_IDLE,	/* none for the busy-loop timeout, or there is to be none */
+	WAIT_IDLE,	/* none for long enough, or there is to be none */
 };
 
-/*
- * Spin until there is work. The time that a queue may spin is counted from its
- * last work on, also when it has to be interrupted.
- */
+/* Spin until there is work, or somebody else's turn. */
 static enum wait_result wait_busily(struct vhost_blk_vq *q)
 {
 	u64 now;
 
 	while (may_fetch(q) && !READ_ONCE(q->is_stalled) && !signal_pending(current)) {
-		now = local_clock();
-		if (has_work(q)) {
-			q->busy_ns = now;
+		if (has_work(q))
 			return WAIT_WORK;
-		}
 		vhost_blk_announce_overdue(q);
-		if (now > poll_end_ns(q))
+		now = local_clock();
+		if (!vhost_blk_may_poll(q, now))
 			return WAIT_IDLE;
-		if (need_resched())
-			return WAIT_CPU;
-		if (now > q->busy_ns + SPIN_NS || vhost_vq_has_work(&q->vq))
+		if (now > q->busy_ns + SPIN_NS || need_resched())
 			return WAIT_TURN;
 		cpu_relax();
 	}
@@ -295,10 +283,10 @@ static bool serve(struct vhost_blk_vq *q)
 		nr = fetch(q, result == WAIT_IDLE);
 		if (!submit_batch(q, nr))
 			return false;
-		vhost_blk_complete(q);
+		if (vhost_blk_complete(q) || nr)
+			vhost_blk_wait_begins(q);
 		total += nr;
 		if (nr && q->is_polling) {
-			q->busy_ns = local_clock();
 			vhost_blk_announce_overdue(q);
 			if (q->busy_ns > begin_ns + TURN_NS)
 				result = WAIT_TURN;
@@ -307,9 +295,9 @@ static bool serve(struct vhost_blk_vq *q)
 				return false;
 			result = wait_busily(q);
 		}
-		if (result == WAIT_TURN || result == WAIT_CPU) {
+		if (result == WAIT_TURN) {
 			vhost_poll_queue(&q->vq.poll);
-			return result == WAIT_TURN;
+			return true;
 		}
 	} while (!vhost_exceeds_weight(&q->vq, total, 0));
 	return false;
@@ -328,9 +316,12 @@ void vhost_blk_handle_kick(struct vhost_work *work)
 
 	mutex_lock(&q->fetch_lock);
 	/* One that is polled still has not been kicked again. */
-	q->stats.kicks += !q->is_polling;
+	if (!q->is_polling) {
+		q->stats.kicks++;
+		vhost_blk_wait_ended(q);
+	}
 	WRITE_ONCE(q->is_attended, true);
-	q->is_polling = READ_ONCE(q->vq.busyloop_timeout);
+	q->is_polling = vhost_blk_polls_at_all(q);
 	q->is_polling = serve(q);
 	if (!q->is_polling)
 		vhost_blk_announce_held(q);
@@ -339,6 +330,20 @@ void vhost_blk_handle_kick(struct vhost_work *work)
 	smp_mb();
 	vhost_blk_complete(q);
 	mutex_unlock(&q->fetch_lock);
+}
+
+/**
+ * vhost_blk_poll - have the handler look for requests, though nobody has kicked
+ * @q: queue of which it does not run
+ *
+ * Context: vhost worker.
+ */
+void vhost_blk_poll(struct vhost_blk_vq *q)
+{
+	q->is_polling = true;
+	/* The worker is being taken away: then nobody polls. */
+	if (!vhost_vq_work_queue(&q->vq, &q->vq.poll.work))
+		q->is_polling = false;
 }
 
 /* A pool that fits the ring; nothing is in flight, so that nobody has a slot. */

@@ -11,6 +11,7 @@ int vhost_blk_vq_start(struct vhost_blk_vq *q, struct vhost_blk_backend *backend
 void vhost_blk_vq_stop(struct vhost_blk_vq *q);
 void vhost_blk_vq_free_memory(struct vhost_blk_vq *q);
 void vhost_blk_handle_kick(struct vhost_work *work);
+void vhost_blk_poll(struct vhost_blk_vq *q);
 void vhost_blk_break_ring(struct vhost_blk_vq *q, int error);
 void vhost_blk_recycle(struct vhost_blk_request *req);
 void vhost_blk_unstall(struct vhost_blk_vq *q);

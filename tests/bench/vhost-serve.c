@@ -18,7 +18,7 @@ static const char help[] =
 "\n"
 "  --queues=N        request queues (1)\n"
 "  --workers=N       kernel threads that serve them (one a queue)\n"
-"  --poll-us=N       how long they look for requests before they sleep (0)\n"
+"  --poll-us=N       how long they look for requests before they sleep (50)\n"
 "  --batch           they have the policy SCHED_BATCH\n";
 
 static unsigned int number(const char *text, unsigned int max)
@@ -74,7 +74,7 @@ static void find_device(const char *name, struct dmdev *d)
 
 int main(int argc, char **argv)
 {
-	struct serving serving = { .queues = 1, .queue_size = 128 };
+	struct serving serving = { .queues = 1, .queue_size = 128, .poll_us = DEFAULT_POLL_US };
 	struct dmdev d = {};
 	struct server *server;
 	int ret;

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include "tests/bench/detach.h"
 #include "tests/bench/idle.h"
 #include "virtio-front.h"
@@ -67,6 +68,14 @@ static void take_one(struct worker *worker, struct front_slot *slot, uint64_t no
 	worker->nr_done++;
 }
 
+static void think(const struct worker *worker)
+{
+	struct timespec time = { .tv_nsec = worker->front->options.think_us * 1000L };
+
+	if (time.tv_nsec)
+		nanosleep(&time, NULL);
+}
+
 /* Like a driver under load: take all that is there, refill, kick once. Ends idle. */
 static void do_until(struct worker *worker, unsigned long limit)
 {
@@ -80,6 +89,7 @@ static void do_until(struct worker *worker, unsigned long limit)
 		struct front_slot *slot = front_next(worker->ring, NULL);
 
 		now = front_now_ns();
+		think(worker);
 		for (; slot; slot = front_ring_get(worker->ring, NULL)) {
 			take_one(worker, slot, now);
 			if (worker->nr_sent >= limit || now >= worker->deadline_ns)

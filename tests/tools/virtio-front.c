@@ -45,6 +45,7 @@ static const char help[] =
 "  --span=BYTES        use only the beginning of the disk\n"
 "  --seed=N            of data and choices (1)\n"
 "  --write-percent=N   of the requests of bench (0)\n"
+"  --think-us=N        bench sends the next ones so long after an answer (0)\n"
 "  --spacing=BYTES     one request of bench in each so many bytes, none twice\n"
 "  --flush-every=N     wait for N requests of bench, then flush (never)\n"
 "  --to-the-end        bench ends when all is flushed and the server is gone ...\n"
@@ -80,7 +81,7 @@ enum {
 	OPTION_BUSYLOOP, OPTION_READ_ONLY, OPTION_SERIAL, OPTION_DISTURB,
 	OPTION_DISTURB_MS, OPTION_DISTURB_COUNT, OPTION_STATE, OPTION_JSON, OPTION_NO_WAIT,
 	OPTION_SPACING, OPTION_FLUSH_EVERY, OPTION_TO_THE_END, OPTION_DETACH, OPTION_MEMORY,
-	OPTION_HELP,
+	OPTION_THINK_US, OPTION_HELP,
 };
 
 static const struct option long_options[] = {
@@ -95,6 +96,7 @@ static const struct option long_options[] = {
 	{ "span", required_argument, NULL, OPTION_SPAN },
 	{ "seed", required_argument, NULL, OPTION_SEED },
 	{ "write-percent", required_argument, NULL, OPTION_WRITE_PERCENT },
+	{ "think-us", required_argument, NULL, OPTION_THINK_US },
 	{ "spacing", required_argument, NULL, OPTION_SPACING },
 	{ "flush-every", required_argument, NULL, OPTION_FLUSH_EVERY },
 	{ "to-the-end", no_argument, NULL, OPTION_TO_THE_END },
@@ -199,6 +201,9 @@ static bool set_bench_option(struct front_options *options, int option)
 	switch (option) {
 	case OPTION_WRITE_PERCENT:
 		options->write_percent = number(optarg, 0, 100);
+		return true;
+	case OPTION_THINK_US:
+		options->think_us = number(optarg, 0, 999999);
 		return true;
 	case OPTION_SPACING:
 		options->spacing = number(optarg, 4096, 1 << 30);

@@ -49,6 +49,7 @@
  * @seed: of the random choices and the data
  * @span: bytes of the device that are used; 0: all
  * @write_percent: of the requests measured
+ * @think_us: how long a queue's answers are thought about before more is sent
  * @spacing: bytes of which each request measured has its own; 0: anywhere
  * @flush_every: requests after which a queue is flushed; 0: never
  * @detach: what to detach at the end of a measurement, see tests/bench/detach.h
@@ -84,6 +85,7 @@ struct front_options {
 	uint64_t seed;
 	uint64_t span;
 	unsigned int write_percent;
+	unsigned int think_us;
 	uint64_t spacing;
 	unsigned int flush_every;
 	const char *detach;

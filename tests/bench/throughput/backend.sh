@@ -149,6 +149,7 @@ serve_vhost()
 	! has_setting "$row" w1 || options+=(--workers 1)
 	! has_setting "$row" w2 || options+=(--workers 2)
 	! has_setting "$row" batch || options+=(--batch)
+	! has_setting "$row" nopoll || options+=(--poll-us 0)
 	! has_setting "$row" poll || options+=(--poll-us "$POLL_US")
 	if [ "$(image_of "$row")" = ram ]; then
 		vhost-serve "${options[@]}" "${IMAGE#/dev/}" "$socket" &

@@ -6,11 +6,11 @@
 #     host        what tests/bench/rows.sh makes
 #     sequential  the same, large I/Os
 #     guestN      in a nested guest with N virtual CPUs = queues; a row is BACK-END[-SETTING]...-PLACE:
-#                 virtio  QEMU's virtio-blk with an iothread; aio=native or uring (io_uring), nopoll: poll-max-ns=0,
-#                         poll: as long as vhost's
+#                 virtio  QEMU's virtio-blk with an iothread; aio=native or uring (io_uring)
 #                 qsd     qemu-storage-daemon, vhost-user-blk
-#                 vhost   vhost_blk with a worker for each queue, w1, w2: so many for all; poll: they poll;
-#                         batch: they have the policy SCHED_BATCH
+#                 vhost   vhost_blk with a worker for each queue, w1, w2: so many for all; batch: they have the
+#                         policy SCHED_BATCH
+#                 of both nopoll: they do not poll; poll: for POLL_US, see backend.sh
 #                 PLACE   ram  a RAM disk;  qcow2-bdev, qcow2-xfs  a qcow2 image on one, in a file on one
 #     queues      vhost_blk with one queue, and with four
 #     noisy       a queue with one I/O in flight, beside one with 32
@@ -27,7 +27,7 @@ guest_rows()
 
 	for place in ram qcow2-xfs qcow2-bdev; do
 		echo "virtio-native-$place" "vhost-$place"
-		echo "virtio-native-nopoll-$place" "virtio-native-poll-$place" "vhost-poll-$place"
+		echo "virtio-native-nopoll-$place" "vhost-nopoll-$place" "virtio-native-poll-$place" "vhost-poll-$place"
 		echo "virtio-uring-$place" "vhost-batch-$place"
 		[ "$1" = 1 ] || echo "vhost-w1-$place" "vhost-w1-poll-$place"
 		echo "virtio-uring-nopoll-$place"
