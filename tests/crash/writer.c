@@ -165,23 +165,38 @@ static uint64_t end_write(size_t version)
 	return w->completed;
 }
 
+/*
+ * A block device may take less than it was given, where direct I/O falls back to the page cache for one; what it then
+ * returns is how much was copied, and not up to the device. The rest belongs to the same write.
+ */
+static void put(const char *buf, size_t bytes, off_t offset, bool fua)
+{
+	while (bytes) {
+		struct iovec iov = { (char *)buf, bytes };
+		ssize_t n = pwritev2(fd, &iov, 1, offset, fua ? RWF_DSYNC : 0);
+
+		if (n < 0)
+			err(1, "%s: write of %zu bytes at %jd", opt.device, bytes, (intmax_t)offset);
+		if (!n)
+			errx(1, "%s: nothing of %zu bytes was written at %jd", opt.device, bytes, (intmax_t)offset);
+		buf += n;
+		bytes -= n;
+		offset += n;
+	}
+}
+
 static void do_write(char *buf, bool fua)
 {
 	size_t version = begin_write(fua);
 	const struct jwrite *w = &done.writes[version];
-	struct iovec iov = { buf, w->nr_sectors * SECTOR_BYTES };
+	ssize_t bytes = w->nr_sectors * SECTOR_BYTES;
 	uint64_t event;
-	ssize_t n;
 	uint32_t i;
 
 	for (i = 0; i < w->nr_sectors; i++)
 		stamp_make(buf + i * SECTOR_BYTES, w->sector + i, version);
-	n = pwritev2(fd, &iov, 1, w->sector * SECTOR_BYTES, fua ? RWF_DSYNC : 0);
-	if (n < 0)
-		err(1, "%s: write of %zu bytes at sector %" PRIu64, opt.device, iov.iov_len, w->sector);
-	if ((size_t)n != iov.iov_len)
-		errx(1, "%s: short write at sector %" PRIu64, opt.device, w->sector);
-	if (mirror_fd >= 0 && pwrite(mirror_fd, buf, n, w->sector * SECTOR_BYTES) != n)
+	put(buf, bytes, w->sector * SECTOR_BYTES, fua);
+	if (mirror_fd >= 0 && pwrite(mirror_fd, buf, bytes, w->sector * SECTOR_BYTES) != bytes)
 		err(1, "%s", opt.mirror);
 	event = end_write(version);
 	if (fua)
