@@ -28,9 +28,14 @@ measure_idle()
 	guest_finish
 }
 
-# busy_ns ROW: nanoseconds that its threads have run.
+# busy_ns ROW: nanoseconds that its threads have run. Threads of QEMU's process come and go, so its own sum is taken.
 busy_ns()
 {
+	if [ "$1" = QEMU ]; then
+		sed 's/.*) //' "/proc/${guest_pid[g]}/stat" |
+			awk -v hz="$(getconf CLK_TCK)" '{ printf "%.0f\n", ($12 + $13) * 1e9 / hz }'
+		return
+	fi
 	threads_of "$1" | sed 's/$/\/schedstat/' | xargs awk '{ n += $1 } END { printf "%.0f\n", n }'
 }
 
@@ -38,7 +43,6 @@ busy_ns()
 threads_of()
 {
 	case $1 in
-	QEMU) printf '%s\n' "/proc/${guest_pid[g]}/task/"* ;;
 	virtio-*) grep -l -x "${thread_of[$1]}" "/proc/${guest_pid[g]}/task/"*/comm | xargs dirname ;;
 	vhost-qcow2-*)
 		printf '%s\n' "/proc/${server_of[$1]}/task/"*
