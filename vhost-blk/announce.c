@@ -11,10 +11,13 @@
  *
  *  - @gather entries are told of together. After that went well @patience times,
  *    twice as many are tried.
- *  - They are told of at the latest after the busy-loop timeout. The guest had
- *    nothing more to submit then: half of what there was is what to gather from
- *    now on. If it was a try, the next one is put off. With one request in flight
- *    each is told of at once, but for one in MAX_PATIENCE.
+ *  - If nothing comes for a part of the busy-loop timeout, the guest has nothing more
+ *    to submit: it is told, and half of what there was is what to gather from now on.
+ *    If it was a try, the next one is put off. With one request in flight each is told
+ *    of at once, but for one in MAX_PATIENCE; with some whose guest does other things in
+ *    between, too.
+ *  - They are told of at the latest after the busy-loop timeout. What has come until then
+ *    is what to gather.
  *  - While requests are under way, no more is held back than a quarter of them: a
  *    device that is slow must not run dry.
  *
@@ -27,12 +30,18 @@
 
 #define MAX_GATHER	32
 #define DEVICE_PART	4
+#define QUIET_PART	4
 #define MIN_PATIENCE	4
 #define MAX_PATIENCE	256
 
-static bool is_overdue(const struct vhost_blk_vq *q)
+static bool is_overdue(const struct vhost_blk_vq *q, u64 now)
 {
-	return local_clock() - READ_ONCE(q->held_since) > vhost_blk_poll_limit_ns(q);
+	return now - READ_ONCE(q->held_since) > vhost_blk_poll_limit_ns(q);
+}
+
+static bool is_quiet(const struct vhost_blk_vq *q, u64 now)
+{
+	return now - q->busy_ns > vhost_blk_poll_limit_ns(q) / QUIET_PART;
 }
 
 static void tell(struct vhost_blk_vq *q)
@@ -63,6 +72,14 @@ static void gather_less(struct vhost_blk_vq *q)
 		q->next_patience = min(4 * q->next_patience, MAX_PATIENCE);
 	q->is_trying = false;
 	q->gather = max(q->held / 2, 1);
+	q->patience = q->next_patience;
+}
+
+/* The guest goes on, but the first has waited for long. */
+static void gather_what_fits(struct vhost_blk_vq *q)
+{
+	q->is_trying = false;
+	q->gather = q->held;
 	q->patience = q->next_patience;
 }
 
@@ -128,18 +145,26 @@ void vhost_blk_announce_held(struct vhost_blk_vq *q)
 }
 
 /**
- * vhost_blk_announce_overdue - the same, if the guest has waited for long
+ * vhost_blk_announce_overdue - the same, if the guest waits, or has waited for long
  * @q: queue
  *
  * Context: the vhost worker, without vq.mutex.
  */
 void vhost_blk_announce_overdue(struct vhost_blk_vq *q)
 {
-	if (!READ_ONCE(q->held) || !is_overdue(q))
+	u64 now;
+
+	if (!READ_ONCE(q->held))
+		return;
+	now = local_clock();
+	if (!is_quiet(q, now) && !is_overdue(q, now))
 		return;
 	mutex_lock(&q->vq.mutex);
 	if (q->held) {
-		gather_less(q);
+		if (is_quiet(q, now))
+			gather_less(q);
+		else
+			gather_what_fits(q);
 		tell(q);
 	}
 	mutex_unlock(&q->vq.mutex);

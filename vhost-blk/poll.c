@@ -63,14 +63,15 @@ void vhost_blk_wait_ended(struct vhost_blk_vq *q)
 }
 
 /**
- * vhost_blk_polls_at_all - whether there are waits that are polled through
+ * vhost_blk_polls_at_all - whether there are waits that would be polled through now
  * @q: queue
  *
  * Context: the vhost worker.
  */
 bool vhost_blk_polls_at_all(const struct vhost_blk_vq *q)
 {
-	return vhost_blk_poll_limit_ns(q) && (q->is_short[false] || q->is_short[true]);
+	return vhost_blk_poll_limit_ns(q) &&
+	       (q->is_short[false] || q->is_short[true]) && single_task_running();
 }
 
 /**

@@ -176,13 +176,14 @@ static void print(struct front *front, const struct worker *sum, uint64_t elapse
 		  uint64_t busy_ns, const struct vhost_blk_vring_stats *total)
 {
 	const char *format = front->options.is_json ?
-		"{\"ios\": %lu, \"ns_per_io\": %.1f, \"cpu_ns_per_io\": %.1f, \"iops\": %.0f, \"p50_ns\": %u, \"p99_ns\": %u, \"kicks_per_io\": %.3f, \"batches_per_io\": %.3f, \"updates_per_io\": %.3f, \"signals_per_io\": %.3f}\n" :
-		"%lu I/Os, %.1f ns each, %.1f of CPU time, %.0f a second, p50 %u ns, p99 %u ns, per I/O: %.3f handler runs, %.3f batches, %.3f used-ring updates, %.3f signals\n";
+		"{\"ios\": %lu, \"ns_per_io\": %.1f, \"cpu_ns_per_io\": %.1f, \"iops\": %.0f, \"p50_ns\": %u, \"p99_ns\": %u, \"max_ns\": %u, \"kicks_per_io\": %.3f, \"batches_per_io\": %.3f, \"updates_per_io\": %.3f, \"signals_per_io\": %.3f}\n" :
+		"%lu I/Os, %.1f ns each, %.1f of CPU time, %.0f a second, p50 %u ns, p99 %u ns, max %u ns, per I/O: %.3f handler runs, %.3f batches, %.3f used-ring updates, %.3f signals\n";
 	double ios = sum->nr_done;
 
 	printf(format, sum->nr_done, elapsed_ns / ios, busy_ns / ios, ios * 1e9 / elapsed_ns,
 	       sum->latencies[sum->nr_latencies / 2],
 	       sum->latencies[sum->nr_latencies * 99 / 100],
+	       sum->latencies[sum->nr_latencies - 1],
 	       total->kicks / ios, total->batches / ios, total->updates / ios,
 	       total->signals / ios);
 }
