@@ -17,7 +17,7 @@ has_cell()
 	case $1/$2 in
 	*-1g/attach|*-16t/attach|guest-*/randread-qd32|guest-*/overwrite-qd32) ;;
 	guest-*) return 1 ;;
-	*/attach|ram/allocate-*|linear/allocate-*|vhost-ram/allocate-*|*-[0-9]*/allocate-*) return 1 ;;
+	*/attach|virtio/allocate-*|ram/allocate-*|linear/allocate-*|vhost-ram/allocate-*|*-[0-9]*/allocate-*) return 1 ;;
 	esac
 }
 

@@ -4,6 +4,7 @@
 #
 #     KIND   linear  dm-linear              raw    a raw file      loop  a loop device on a raw file
 #            qcow2   dm-qcow2               nbd    qemu-nbd        ram   the RAM disk itself
+#            virtio  a virtio-blk disk of the machine that measures; for profiles of what a guest spends
 #     PLACE  bdev    the RAM disk           xfs, ext4   a file on it
 #     VARIANT  1g, 16t   the image is that large; only the end of it, $BENCH_MIB, is used
 #              4q        four queues, each with a worker, instead of one
@@ -114,6 +115,7 @@ attach()
 	DETACH=
 	case $1 in
 	ram|raw) DEV=$IMAGE ;;
+	virtio) DEV=/dev/disk/by-id/virtio-scratch1 ;;
 	linear) attach_dm linear "$IMAGE" 0 ;;
 	qcow2) attach_dm qcow2 "$IMAGE" ;;
 	loop) DEV=$(losetup --find --show --direct-io=on "$IMAGE") || fail 'no loop device' ;;
