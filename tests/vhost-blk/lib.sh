@@ -50,6 +50,19 @@ answer()
 	[ "$got" = "$want" ] || fail "virtio-front $*: $got, expected $want"
 }
 
+# bench OPTION...: measure; the figures go to "$TMP/bench".
+bench()
+{
+	run virtio-front --json "$@" bench >"$TMP/bench"
+	cat "$TMP/bench"
+}
+
+# bench_has FILTER: of jq, on the figures of the last bench.
+bench_has()
+{
+	jq -e "$1" "$TMP/bench" >/dev/null || fail "not so: $1"
+}
+
 # hold OPTION...: serve a disk in the background until "release".
 hold()
 {
