@@ -16,7 +16,7 @@ sources()
 shell_sources()
 {
 	{
-		grep -rlE '^#!/bin/(ba|busybox )?sh' --exclude-dir=build --exclude-dir=.git .
+		grep -rlE '^#!/bin/(ba|busybox )?sh' --exclude-dir=build --exclude-dir=.git --exclude=.git .
 		sources '*.sh'
 	} | sort -u
 }
@@ -30,7 +30,7 @@ lint_licences()
 # A path of somebody's own machine helps nobody else.
 lint_names_of_machines()
 {
-	! grep -rnE "(^|[[:space:]'\"=:])/(home|work)/" --exclude-dir=build --exclude-dir=.git .
+	! grep -rnE "(^|[[:space:]'\"=:])/(home|work)/" --exclude-dir=build --exclude-dir=.git --exclude=.git .
 }
 
 lint_shell_scripts()
