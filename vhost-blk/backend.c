@@ -1,11 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The block device behind a disk: claim, rights, bounds.
+ * The block device behind a disk: claim, rights, bounds, and the host's page cache.
+ *
+ * A request's bios go past the page cache of the device, and user space may keep
+ * the device open, so that its last close, which empties the cache, never comes.
+ * Therefore:
+ *
+ *	claim	what is dirty is written, so that the guest reads it and it is not
+ *		written over the guest's data later; then the cache is emptied
+ *	close	the cache is emptied: the host may have read while the guest wrote
+ *
+ * In between host and guest see each other's writes only past the cache (O_DIRECT).
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/blkdev.h>
 #include <linux/err.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/pagemap.h>
 #include <linux/slab.h>
 #include "backend.h"
 
@@ -26,6 +39,28 @@ static struct file *claim(struct file *passed, void *holder)
 	return bdev_file_open_by_dev(inode->i_rdev, mode, holder, NULL);
 }
 
+/*
+ * Empty the page cache of a device. Pages that are mapped, or being read, go too.
+ * EBUSY: somebody is writing to some.
+ */
+static int drop_cache(const struct vhost_blk_backend *backend)
+{
+	/* Also empties the lists of buffers that each CPU has. */
+	invalidate_bdev(backend->bdev);
+	return invalidate_inode_pages2(backend->file->f_mapping);
+}
+
+static int write_back_and_drop_cache(const struct vhost_blk_backend *backend)
+{
+	int ret = sync_blockdev(backend->bdev);
+
+	if (!ret)
+		return drop_cache(backend);
+	pr_warn_ratelimited("%pg: cannot write back what the host has written: %d\n",
+			    backend->bdev, ret);
+	return ret;
+}
+
 /**
  * vhost_blk_backend_open - claim the block device that a descriptor has open
  * @fd: descriptor of the caller; its mode bounds ours
@@ -33,13 +68,15 @@ static struct file *claim(struct file *passed, void *holder)
  * The claim is exclusive: another vhost-blk disk, a mount or a device-mapper
  * table on the same device excludes us and is excluded by us.
  *
- * Return: the backend, or an ERR_PTR: EBADF, ENOTBLK, EBUSY or what opening
- * the device says.
+ * Context: waits until what the host has in the page cache is on the device.
+ * Return: the backend, or an ERR_PTR: EBADF, ENOTBLK, EBUSY, what opening the
+ * device says, or how writing the page cache failed.
  */
 struct vhost_blk_backend *vhost_blk_backend_open(int fd)
 {
 	struct vhost_blk_backend *backend;
 	struct file *passed, *file;
+	int ret;
 
 	backend = kzalloc(sizeof(*backend), GFP_KERNEL_ACCOUNT);
 	if (!backend)
@@ -59,8 +96,13 @@ struct vhost_blk_backend *vhost_blk_backend_open(int fd)
 
 	backend->file = file;
 	backend->bdev = file_bdev(file);
-	return backend;
+	/* With the claim held nobody mounts it meanwhile. */
+	ret = write_back_and_drop_cache(backend);
+	if (!ret)
+		return backend;
 
+	__fput_sync(file);
+	file = ERR_PTR(ret);
 err_free:
 	kfree(backend);
 	return ERR_CAST(file);
@@ -74,6 +116,8 @@ err_free:
  */
 void vhost_blk_backend_close(struct vhost_blk_backend *backend)
 {
+	/* What is dirty now was written while the guest ran: it is its writer's business. */
+	drop_cache(backend);
 	__fput_sync(backend->file);
 	kfree(backend);
 }
