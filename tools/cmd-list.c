@@ -36,7 +36,7 @@ static int list_disks(const char *columns, bool as_json)
 	ret = dmdev_init();
 	if (ret)
 		return ret;
-	err = dmdev_list(&devs, &n);
+	err = dmdev_list(true, &devs, &n);
 	if (err)
 		return err_errno(-err, NULL, "cannot list the devices");
 

@@ -176,7 +176,8 @@ bool dmdev_is_ours(const struct dmdev *d)
 	return !strncmp(d->uuid, DMDEV_PREFIX, strlen(DMDEV_PREFIX));
 }
 
-static int append_if_ours(const char *name, struct dmdev **list, size_t *n)
+static int append(const char *name, bool ours_only, struct dmdev **list,
+		  size_t *n)
 {
 	struct dmdev *grown, d;
 	int err;
@@ -186,7 +187,7 @@ static int append_if_ours(const char *name, struct dmdev **list, size_t *n)
 		return 0;	/* removed since the list was read */
 	if (err)
 		return err;
-	if (!dmdev_is_ours(&d))
+	if (ours_only && !dmdev_is_ours(&d))
 		return 0;
 
 	grown = realloc(*list, (*n + 1) * sizeof(d));
@@ -197,14 +198,15 @@ static int append_if_ours(const char *name, struct dmdev **list, size_t *n)
 	return 0;
 }
 
-static int collect_names(struct dm_names *names, struct dmdev **list, size_t *n)
+static int collect_names(struct dm_names *names, bool ours_only,
+			 struct dmdev **list, size_t *n)
 {
 	int err;
 
 	if (!names->dev)
 		return 0;
 	for (;;) {
-		err = append_if_ours(names->name, list, n);
+		err = append(names->name, ours_only, list, n);
 		if (err || !names->next)
 			return err;
 		names = (struct dm_names *)((char *)names + names->next);
@@ -212,11 +214,12 @@ static int collect_names(struct dm_names *names, struct dmdev **list, size_t *n)
 }
 
 /**
- * dmdev_list() - all devices that vblk-attach created
+ * dmdev_list() - the device-mapper devices
+ * @ours_only: those that vblk-attach created
  * @list: set to an array that the caller frees
  * @n: its length
  */
-int dmdev_list(struct dmdev **list, size_t *n)
+int dmdev_list(bool ours_only, struct dmdev **list, size_t *n)
 {
 	struct dm_task *dmt = new_task(DM_DEVICE_LIST, NULL);
 	struct dm_names *names;
@@ -229,7 +232,7 @@ int dmdev_list(struct dmdev **list, size_t *n)
 	err = run_task(dmt);
 	names = err ? NULL : dm_task_get_names(dmt);
 	if (names)
-		err = collect_names(names, list, n);
+		err = collect_names(names, ours_only, list, n);
 	dm_task_destroy(dmt);
 	if (err) {
 		free(*list);
@@ -411,7 +414,8 @@ static int read_target(int type, const char *name, uint64_t *sectors,
 	err = run_task(dmt);
 	if (!err) {
 		dm_get_next_target(dmt, NULL, &start, sectors, &target, &text);
-		*params = text ? strdup(text) : NULL;
+		*params = text && !strcmp(target, DMDEV_TARGET) ?
+			strdup(text) : NULL;
 		if (!*params)
 			err = -ENODATA;
 	}
@@ -423,7 +427,7 @@ static int read_target(int type, const char *name, uint64_t *sectors,
  * dmdev_table() - the active table line, without start, size and target
  * @params: set to a string that the caller frees
  *
- * Return: 0, -ENODATA when no table is active, another -errno.
+ * Return: 0, -ENODATA when no table of dm-qcow2's is active, another -errno.
  */
 int dmdev_table(const char *name, uint64_t *sectors, char **params)
 {
@@ -434,7 +438,7 @@ int dmdev_table(const char *name, uint64_t *sectors, char **params)
  * dmdev_status() - the status line, without start, size and target
  * @params: set to a string that the caller frees
  *
- * Return: 0, -ENODATA when no table is active, another -errno.
+ * Return: 0, -ENODATA when no table of dm-qcow2's is active, another -errno.
  */
 int dmdev_status(const char *name, uint64_t *sectors, char **params)
 {

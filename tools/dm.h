@@ -34,7 +34,7 @@ void dmdev_release(void);
 int dmdev_find_name(const char *name, struct dmdev *d);
 int dmdev_find_uuid(const char *uuid, struct dmdev *d);
 int dmdev_find_number(dev_t dev, struct dmdev *d);
-int dmdev_list(struct dmdev **list, size_t *n);
+int dmdev_list(bool ours_only, struct dmdev **list, size_t *n);
 bool dmdev_is_ours(const struct dmdev *d);
 
 int dmdev_target_present(void);

@@ -1,172 +1,224 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who holds an image or a block device, in words for an error message.
+ * What keeps a block device busy, in words for an error message.
  *
- * The kernel does not name the owner of an OFD lock (F_OFD_GETLK gives pid -1),
- * and "busy" from the device mapper names nobody, so look where holders show:
- * open files in /proc, mounts, swap areas, stacked block devices in sysfs.
+ * "Busy" from the device mapper names nobody, so look where holders show: mounts,
+ * swap areas, stacked block devices, loop devices, journals of file systems,
+ * open files. Nothing here asks a file system about a file of its own: paths
+ * are looked at under /dev only.
  */
-#include <ctype.h>
 #include <dirent.h>
-#include <fcntl.h>
+#include <libmount.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "holder.h"
+#include "open-file.h"
 
-/* What an open file must look like to be the one that is searched for. */
-struct wanted {
-	struct stat file;
-	bool must_lock;
-	pid_t except;
+/* A block device by its number, and by the name that sysfs has for it. */
+struct device {
+	dev_t dev;
+	char kname[64];
 };
 
-static bool is_same_file(const struct stat *a, const struct stat *b)
+static void name_device(struct device *d, dev_t dev)
 {
-	if ((a->st_mode & S_IFMT) != (b->st_mode & S_IFMT))
-		return false;
-	if (S_ISBLK(a->st_mode))
-		return a->st_rdev == b->st_rdev;
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+	char path[64], target[256];
+	const char *base;
+	ssize_t len;
+
+	d->dev = dev;
+	d->kname[0] = '\0';
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(dev),
+		 minor(dev));
+	len = readlink(path, target, sizeof(target) - 1);
+	if (len <= 0)
+		return;
+	target[len] = '\0';
+	base = strrchr(target, '/');
+	snprintf(d->kname, sizeof(d->kname), "%.63s",
+		 base ? base + 1 : target);
 }
 
-static bool has_ofd_lock(pid_t pid, const char *fd)
+static bool is_node_of(const char *path, const struct device *d)
 {
-	char path[64], line[256];
-	bool found = false;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.10s", pid, fd);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	while (!found && fgets(line, sizeof(line), f))
-		found = !strncmp(line, "lock:", 5) && strstr(line, "OFDLCK");
-	fclose(f);
-	return found;
-}
-
-static bool process_has(pid_t pid, const struct wanted *want)
-{
-	struct dirent *de;
-	bool found = false;
 	struct stat st;
-	char path[64];
-	DIR *dir;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	dir = opendir(path);
-	if (!dir)
-		return false;
-	while (!found && (de = readdir(dir))) {
-		if (!isdigit(de->d_name[0]) ||
-		    fstatat(dirfd(dir), de->d_name, &st, 0) < 0 ||
-		    !is_same_file(&st, &want->file))
-			continue;
-		found = !want->must_lock || has_ofd_lock(pid, de->d_name);
-	}
-	closedir(dir);
-	return found;
+	return path && !strncmp(path, "/dev/", 5) && stat(path, &st) == 0 &&
+	       S_ISBLK(st.st_mode) && st.st_rdev == d->dev;
 }
 
-static void read_command(pid_t pid, char *comm, size_t size)
+static bool read_line(const char *path, char *line, size_t size)
 {
-	char path[64];
-	FILE *f;
+	FILE *f = fopen(path, "re");
+	bool ok = f && fgets(line, size, f);
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	f = fopen(path, "re");
-	if (!f || !fgets(comm, size, f))
-		snprintf(comm, size, "?");
-	comm[strcspn(comm, "\n")] = '\0';
+	if (ok)
+		line[strcspn(line, "\n")] = '\0';
 	if (f)
 		fclose(f);
+	return ok;
 }
 
-/* Workers of udev look at every new device and leave within milliseconds. */
-static bool is_passer_by(const char *comm)
-{
-	return !strcmp(comm, "(udev-worker)") || !strcmp(comm, "systemd-udevd");
-}
+/* Mounts */
 
-static bool find_process(const struct wanted *want, char *who, size_t size)
+/* XFS has its log, and the data of some files, on devices of their own. */
+static bool has_option_device(struct libmnt_fs *fs, const struct device *d)
 {
-	DIR *dir = opendir("/proc");
-	bool found = false;
-	struct dirent *de;
-	char comm[32];
-	pid_t pid;
+	static const char *const names[] = { "logdev", "rtdev" };
+	const char *options = mnt_fs_get_fs_options(fs);
+	char *value, path[512];
+	size_t len;
 
-	if (!dir)
-		return false;
-	while (!found && (de = readdir(dir))) {
-		pid = atoi(de->d_name);
-		if (pid <= 0 || pid == getpid() || pid == want->except ||
-		    !process_has(pid, want))
+	for (int i = 0; options && i < 2; i++) {
+		if (mnt_optstr_get_option(options, names[i], &value, &len) ||
+		    len >= sizeof(path))
 			continue;
-		read_command(pid, comm, sizeof(comm));
-		if (is_passer_by(comm))
-			continue;
-		snprintf(who, size, "process %d (%s)", pid, comm);
-		found = true;
+		snprintf(path, sizeof(path), "%.*s", (int)len, value);
+		if (is_node_of(path, d))
+			return true;
 	}
-	closedir(dir);
-	return found;
+	return false;
+}
+
+/* A btrfs has a number of its own for a device, and any number of them. */
+static bool is_on_btrfs_of(struct libmnt_fs *fs, const char *devices)
+{
+	const char *source = mnt_fs_get_source(fs);
+	const char *type = mnt_fs_get_fstype(fs);
+	char path[512];
+	struct device d;
+	struct stat st;
+
+	if (!type || strcmp(type, "btrfs") != 0 || !source ||
+	    strncmp(source, "/dev/", 5) != 0 || stat(source, &st) < 0)
+		return false;
+	name_device(&d, st.st_rdev);
+	snprintf(path, sizeof(path), "%.400s/%s", devices, d.kname);
+	return *d.kname && access(path, F_OK) == 0;
 }
 
 /**
- * holder_of_image() - which process holds QEMU locks on an image
- * @image: the image
- * @who: set to a phrase like "process 812 (qemu-system-x86)"
- * @size: of @who
- *
- * Return: false when no visible process holds one.
+ * struct use - a device that a mounted file system may use
+ * @d: the device
+ * @btrfs: the directory in sysfs of the btrfs that has it, or ""
  */
-bool holder_of_image(const struct stat *image, char *who, size_t size)
+struct use {
+	struct device d;
+	char btrfs[320];
+};
+
+static void find_btrfs(struct use *u)
 {
-	struct wanted want = {
-		.file = *image,
-		.must_lock = true,
-	};
+	DIR *dir = opendir("/sys/fs/btrfs");
+	struct dirent *de;
+	char path[400];
 
-	return find_process(&want, who, size);
-}
-
-static bool find_mount(dev_t dev, char *who, size_t size)
-{
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	unsigned int maj, min;
-	bool found = false;
-	char line[4096], where[1024];
-
-	if (!f)
-		return false;
-	while (!found && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%*d %*d %u:%u %*s %1023s", &maj, &min,
-			   where) != 3 || makedev(maj, min) != dev)
-			continue;
-		snprintf(who, size, "it is mounted on %s", where);
-		found = true;
+	u->btrfs[0] = '\0';
+	if (!dir)
+		return;
+	while (!*u->btrfs && (de = readdir(dir))) {
+		snprintf(path, sizeof(path), "/sys/fs/btrfs/%s/devices/%s",
+			 de->d_name, u->d.kname);
+		if (de->d_name[0] != '.' && access(path, F_OK) == 0)
+			snprintf(u->btrfs, sizeof(u->btrfs),
+				 "/sys/fs/btrfs/%s/devices", de->d_name);
 	}
-	fclose(f);
-	return found;
+	closedir(dir);
 }
 
-static bool find_swap(dev_t dev, char *who, size_t size)
+static bool is_used_by(struct libmnt_fs *fs, const struct use *u)
+{
+	return mnt_fs_get_devno(fs) == u->d.dev ||
+	       has_option_device(fs, &u->d) ||
+	       (*u->btrfs && is_on_btrfs_of(fs, u->btrfs));
+}
+
+static bool find_mount(const struct device *d, char *who, size_t size)
+{
+	struct use use = { .d = *d };
+	struct libmnt_table *table;
+	struct libmnt_iter *iter;
+	struct libmnt_fs *fs;
+	bool found = false;
+
+	find_btrfs(&use);
+	table = mnt_new_table_from_file("/proc/self/mountinfo");
+	iter = mnt_new_iter(MNT_ITER_FORWARD);
+	while (table && iter && !found &&
+	       mnt_table_next_fs(table, iter, &fs) == 0) {
+		found = is_used_by(fs, &use);
+		if (found)
+			snprintf(who, size, "it is mounted on %s",
+				 mnt_fs_get_target(fs));
+	}
+	mnt_free_iter(iter);
+	mnt_unref_table(table);
+	if (!found && *use.btrfs)
+		snprintf(who, size, "it is part of a btrfs");
+	return found || *use.btrfs;
+}
+
+/* Journals of ext4 */
+
+/* The journal's thread is named after the device that it writes to. */
+static bool is_journal_of(const char *fs, const struct device *d)
+{
+	char path[320], line[64], want[80];
+	size_t len;
+
+	snprintf(path, sizeof(path), "/sys/fs/ext4/%s/journal_task", fs);
+	if (!read_line(path, line, sizeof(line)))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%.10s/comm", line);
+	if (!read_line(path, line, sizeof(line)))
+		return false;
+	/* No more than 15 characters of it. */
+	len = snprintf(want, sizeof(want), "jbd2/%s", d->kname);
+	return len <= 15 ? !strcmp(line, want) : !strncmp(line, want, 15);
+}
+
+/* A journal inside of its file system has an inode number behind the device. */
+static bool find_journal(const struct device *d, char *who, size_t size)
+{
+	char path[128];
+	struct dirent *de;
+	bool found = false;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/fs/jbd2/%s", d->kname);
+	if (!*d->kname || access(path, F_OK) < 0)
+		return false;
+	dir = opendir("/sys/fs/ext4");
+	while (dir && !found && (de = readdir(dir))) {
+		found = de->d_name[0] != '.' && is_journal_of(de->d_name, d);
+		if (found)
+			snprintf(who, size, "it is the journal of /dev/%s",
+				 de->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	if (!found)
+		snprintf(who, size, "it is the journal of a file system");
+	return true;
+}
+
+/* Block devices on it */
+
+static bool find_swap(const struct device *d, char *who, size_t size)
 {
 	FILE *f = fopen("/proc/swaps", "re");
-	char line[1024], path[512];
+	char line[1024], path[512], type[32];
 	bool found = false;
-	struct stat st;
 
 	if (!f)
 		return false;
 	while (!found && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%511s", path) != 1 || stat(path, &st) < 0 ||
-		    !S_ISBLK(st.st_mode) || st.st_rdev != dev)
+		if (sscanf(line, "%511s %31s", path, type) != 2 ||
+		    strcmp(type, "partition") != 0 || !is_node_of(path, d))
 			continue;
 		snprintf(who, size, "it is a swap area");
 		found = true;
@@ -177,22 +229,16 @@ static bool find_swap(dev_t dev, char *who, size_t size)
 
 static void name_stacked(const char *kname, char *who, size_t size)
 {
-	char path[300], name[128] = "";
-	FILE *f;
+	char path[300], name[128];
 
 	snprintf(path, sizeof(path), "/sys/block/%s/dm/name", kname);
-	f = fopen(path, "re");
-	if (f && fgets(name, sizeof(name), f)) {
-		name[strcspn(name, "\n")] = '\0';
+	if (read_line(path, name, sizeof(name)))
 		snprintf(who, size, "/dev/mapper/%s is on it", name);
-	} else {
+	else
 		snprintf(who, size, "/dev/%s is on it", kname);
-	}
-	if (f)
-		fclose(f);
 }
 
-static bool find_stacked(dev_t dev, char *who, size_t size)
+static bool find_stacked(const struct device *d, char *who, size_t size)
 {
 	bool found = false;
 	struct dirent *de;
@@ -200,7 +246,7 @@ static bool find_stacked(dev_t dev, char *who, size_t size)
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/holders",
-		 major(dev), minor(dev));
+		 major(d->dev), minor(d->dev));
 	dir = opendir(path);
 	if (!dir)
 		return false;
@@ -209,6 +255,32 @@ static bool find_stacked(dev_t dev, char *who, size_t size)
 			continue;
 		name_stacked(de->d_name, who, size);
 		found = true;
+	}
+	closedir(dir);
+	return found;
+}
+
+/* A loop device is no holder for sysfs. */
+static bool find_loop(const struct device *d, char *who, size_t size)
+{
+	char path[300], backing[512];
+	bool found = false;
+	struct dirent *de;
+	DIR *dir;
+
+	dir = opendir("/sys/block");
+	if (!dir)
+		return false;
+	while (!found && (de = readdir(dir))) {
+		if (strncmp(de->d_name, "loop", 4) != 0)
+			continue;
+		snprintf(path, sizeof(path), "/sys/block/%s/loop/backing_file",
+			 de->d_name);
+		found = read_line(path, backing, sizeof(backing)) &&
+			is_node_of(backing, d);
+		if (found)
+			snprintf(who, size, "the loop device /dev/%s is on it",
+				 de->d_name);
 	}
 	closedir(dir);
 	return found;
@@ -225,16 +297,14 @@ static bool find_stacked(dev_t dev, char *who, size_t size)
  */
 bool holder_of_device(dev_t dev, pid_t except, char *who, size_t size)
 {
-	struct wanted want = {
-		.file.st_mode = S_IFBLK,
-		.file.st_rdev = dev,
-		.except = except,
-	};
+	struct device d;
 
-	if (find_mount(dev, who, size) || find_swap(dev, who, size) ||
-	    find_stacked(dev, who, size))
+	name_device(&d, dev);
+	if (find_mount(&d, who, size) || find_journal(&d, who, size) ||
+	    find_swap(&d, who, size) || find_stacked(&d, who, size) ||
+	    find_loop(&d, who, size))
 		return true;
-	if (!find_process(&want, who, size))
+	if (!open_file_user(dev, except, who, size))
 		return false;
 	strncat(who, " has it open", size - strlen(who) - 1);
 	return true;

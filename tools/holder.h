@@ -4,10 +4,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/stat.h>
 #include <sys/types.h>
 
-bool holder_of_image(const struct stat *image, char *who, size_t size);
 bool holder_of_device(dev_t dev, pid_t except, char *who, size_t size);
 
 #endif

@@ -15,11 +15,11 @@
 #include <unistd.h>
 
 #include "dm-qcow2/header.h"
-#include "dm.h"
+#include "dm-image.h"
 #include "err.h"
-#include "holder.h"
 #include "image.h"
 #include "lock.h"
+#include "open-file.h"
 
 /* More than the header, and aligned enough for direct I/O on any device. */
 #define HEADER_BYTES	4096
@@ -97,6 +97,20 @@ static int open_direct(struct image *img, bool read_only)
 	return VBLK_OK;
 }
 
+static void name_user(const struct image *img, char *who, size_t size)
+{
+	struct dmdev d;
+
+	if (open_file_locker(img->fd, who, size))
+		return;
+	/* Of a mapped device the kernel alone holds the lock. */
+	if (dm_image_find(img->path, &d))
+		snprintf(who, size, DMDEV_DIR "%s", d.name);
+	else
+		snprintf(who, size,
+			 "the kernel, or a process that is not visible here");
+}
+
 static int take_lock(struct image *img, bool read_only)
 {
 	char who[512];
@@ -106,9 +120,7 @@ static int take_lock(struct image *img, bool read_only)
 		return VBLK_OK;
 	if (err != -EAGAIN)
 		return err_errno(-err, img->arg, "cannot lock");
-	if (!holder_of_image(&img->st, who, sizeof(who)))
-		snprintf(who, sizeof(who),
-			 "the kernel, or a process that is not visible here");
+	name_user(img, who, sizeof(who));
 	return err_report(VBLK_BUSY, img->arg, "locked: used by %s", who);
 }
 
