@@ -7,45 +7,11 @@
 #include <sys/stat.h>
 
 #include "attached.h"
+#include "dm-image.h"
 #include "err.h"
 #include "image.h"
 
-#define SECTOR_SHIFT	9
 #define MIN_CLUSTER_BYTES	512
-
-/* The next word of a table line; dm escapes blanks in it with a backslash. */
-static char *next_word(char **line)
-{
-	char *in = *line, *out, *word;
-
-	while (*in == ' ')
-		in++;
-	if (!*in)
-		return NULL;
-	for (word = out = in; *in && *in != ' '; in++) {
-		if (*in == '\\' && in[1])
-			in++;
-		*out++ = *in;
-	}
-	*line = *in ? in + 1 : in;
-	*out = '\0';
-	return word;
-}
-
-/* The size and the path; the top layer is the last word before the features. */
-static void read_table(struct attached *a)
-{
-	char *params, *line, *word;
-	uint64_t sectors;
-
-	if (dmdev_table(a->d.name, &sectors, &params))
-		return;
-	a->bytes = sectors << SECTOR_SHIFT;
-	line = params;
-	while ((word = next_word(&line)) && strcmp(word, "features") != 0)
-		snprintf(a->image, sizeof(a->image), "%s", word);
-	free(params);
-}
 
 /* The size of a cluster, from how many of them the disk has. */
 static uint64_t cluster_bytes(uint64_t disk_bytes, uint64_t clusters)
@@ -76,19 +42,37 @@ static void read_status(struct attached *a)
 	free(params);
 }
 
+/* Of a file in STATE_DIR that nobody can read, its name tells what to remove. */
+static void fill_damaged(struct attached *a, bool has_file)
+{
+	memset(&a->serving, 0, sizeof(a->serving));
+	if (!has_file)
+		return;
+	strcpy(a->serving.name, a->d.name);
+	if ((size_t)snprintf(a->serving.socket, sizeof(a->serving.socket),
+			     STATE_DIR "/%s.sock", a->d.name) >=
+	    sizeof(a->serving.socket))
+		a->serving.socket[0] = '\0';
+}
+
 /**
  * attached_fill() - complete what is known of a disk
  * @a: @d is valid
  */
 void attached_fill(struct attached *a)
 {
+	int err;
+
 	a->image[0] = '\0';
 	a->bytes = 0;
 	a->has_usage = false;
 	a->has_failed = false;
-	a->is_served = state_load(a->d.name, &a->serving) == 0;
-	a->server = state_server(a->d.name, &a->guest);
-	read_table(a);
+	err = state_find(a->d.name, a->d.uuid, &a->serving);
+	a->is_served = !err;
+	if (err)
+		fill_damaged(a, err == -EBADMSG);
+	a->server = state_server(a->serving.name, &a->guest);
+	dm_image_read(a->d.name, &a->bytes, a->image, sizeof(a->image));
 	read_status(a);
 	if (!a->image[0] && a->is_served)
 		strcpy(a->image, a->serving.image);
@@ -109,14 +93,22 @@ static int find_path(const char *arg, struct dmdev *d)
 	return S_ISBLK(st.st_mode) ? dmdev_find_number(st.st_rdev, d) : -ENXIO;
 }
 
+/* A device of somebody else's may still be what an image of ours is on. */
+static int find_name(const char *name, struct dmdev *d)
+{
+	int err = dmdev_find_name(name, d);
+
+	return !err && !dmdev_is_ours(d) ? -ENXIO : err;
+}
+
 static int find_device(const char *arg, struct dmdev *d)
 {
 	int err = -ENXIO;
 
 	if (!strchr(arg, '/'))
-		err = dmdev_find_name(arg, d);
+		err = find_name(arg, d);
 	else if (!strncmp(arg, DMDEV_DIR, strlen(DMDEV_DIR)))
-		err = dmdev_find_name(arg + strlen(DMDEV_DIR), d);
+		err = find_name(arg + strlen(DMDEV_DIR), d);
 	if (err == -ENXIO)
 		err = find_path(arg, d);
 	if (!err && !dmdev_is_ours(d))

@@ -17,7 +17,8 @@
  * @used_bytes: guest data allocated in the image, with @has_usage
  * @has_failed: the target stopped writing; the image needs a check
  * @is_served: attached for a guest; @serving is valid
- * @serving: how it is served
+ * @serving: how it is served; of a damaged file the name and
+ *	its own socket alone, else ""
  * @server: pid of the server, 0 when none runs
  * @guest: pid of the process that uses the socket, 0 when there is none
  */

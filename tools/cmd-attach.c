@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +28,6 @@
 
 #define MAX_DEFAULT_QUEUES	8
 #define DEFAULT_QUEUE_SIZE	128
-#define MIN_QUEUE_SIZE		16
-#define MAX_POLL_US		1000000
 
 static const char help[] =
 "Usage: vblk-attach [OPTION...] IMAGE [NAME]\n"
@@ -95,6 +94,7 @@ static const struct option options[] = {
  * @serving: how it is to be served; unused with @no_vhost
  * @socket_arg: the user's socket path, or NULL
  * @has_poll_us: the user has given that
+ * @asked: what the user has given of @serving, 0 or "" for the rest
  * @cache_mb: 0 for the target's own default
  * @is_new: the device is ours, not one of before
  * @server: opened in this process; only with @foreground
@@ -107,6 +107,7 @@ struct attach {
 	const char *socket_arg;
 	const char *serial_arg;
 	bool has_poll_us;
+	struct serving asked;
 	unsigned int cache_mb;
 	bool read_only;
 	bool no_vhost;
@@ -136,7 +137,7 @@ static int parse_uint(const char *what, const char *text, unsigned int min,
 
 static int parse_queue_size(const char *text, unsigned int *value)
 {
-	int ret = parse_uint("--queue-size", text, MIN_QUEUE_SIZE,
+	int ret = parse_uint("--queue-size", text, SERVER_MIN_QUEUE_SIZE,
 			     SERVER_MAX_QUEUE_SIZE, value);
 
 	if (!ret && (*value & (*value - 1)))
@@ -164,7 +165,7 @@ static int parse_option(struct attach *a, int opt)
 				  &a->serving.workers);
 	case OPT_POLL_US:
 		a->has_poll_us = true;
-		return parse_uint("--poll-us", optarg, 0, MAX_POLL_US,
+		return parse_uint("--poll-us", optarg, 0, SERVER_MAX_POLL_US,
 				  &a->serving.poll_us);
 	case OPT_BATCH:
 		a->serving.batch = true;
@@ -201,6 +202,10 @@ static int check_name(const char *name)
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 		"0123456789+-.:=@_";
 
+	/* DM_CONTROL_NODE: the device mapper's own. */
+	if (!strcmp(name, "control"))
+		return err_report(VBLK_USAGE, name,
+				  "not a device name: " DMDEV_DIR "control is the device mapper's own");
 	if (!*name || *name == '-' || *name == '.' ||
 	    name[strspn(name, allowed)])
 		return err_report(VBLK_USAGE, name,
@@ -223,12 +228,16 @@ static int derive_name(struct attach *a)
 	const char *base = strrchr(a->img.path, '/');
 	char name[PATH_MAX];
 	size_t len;
+	int ret;
 
 	strcpy(name, base ? base + 1 : a->img.path);
 	len = strlen(name);
 	if (len >= sizeof(suffix) && !strcmp(name + len - strlen(suffix), suffix))
 		name[len - strlen(suffix)] = '\0';
-	return take_name(a, name);
+	ret = take_name(a, name);
+	if (ret)
+		err_hint("vblk-attach %s NAME", a->img.arg);
+	return ret;
 }
 
 static int choose_socket(struct attach *a)
@@ -268,6 +277,8 @@ static void choose_serving(struct attach *a)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
+	strcpy(a->serving.name, a->name);
+	strcpy(a->serving.uuid, a->img.uuid);
 	snprintf(a->serving.serial, sizeof(a->serving.serial), "%.*s",
 		 SERIAL_BYTES, a->serial_arg ? a->serial_arg : a->name);
 	strcpy(a->serving.image, a->img.path);
@@ -291,6 +302,7 @@ static int check_args(struct attach *a, const char *name_arg)
 				 SERIAL_BYTES);
 	if (!ret && a->socket_arg)
 		ret = choose_socket(a);
+	a->asked = a->serving;
 	return ret;
 }
 
@@ -374,26 +386,69 @@ static int load_table(struct attach *a)
 	return err ? report_load_error(a, err) : VBLK_OK;
 }
 
-static int create_device(struct attach *a)
+/* Often by the same disk: its image has been replaced by a new file of its name. */
+static int report_taken(const struct attach *a)
 {
-	int err, ret;
+	struct attached other = {};
+	int ret;
 
-	err = dmdev_create(a->name, a->img.uuid);
-	if (err == -EBUSY) {
+	if (dmdev_find_name(a->name, &other.d) == 0 && dmdev_is_ours(&other.d))
+		attached_fill(&other);
+	if (!other.is_served || strcmp(other.serving.image, a->img.path) != 0) {
 		ret = err_report(VBLK_BUSY, a->name, "name taken: " DMDEV_DIR
 				 "%s exists", a->name);
 		err_hint("vblk-attach %s NAME", a->img.arg);
 		return ret;
 	}
+	ret = err_report(VBLK_BUSY, a->name,
+			 "name taken: it serves the file that was %s before",
+			 a->img.arg);
+	err_hint("vblk-%s " DMDEV_DIR "%s", other.server ? "detach" : "attach",
+		 a->name);
+	return ret;
+}
+
+/* The device that a name's files are of may have been renamed since. */
+static int check_files(const struct attach *a)
+{
+	struct serving old;
+	struct dmdev d;
+	int ret;
+
+	if (state_load(a->name, &old) || !*old.uuid ||
+	    !strcmp(old.uuid, a->img.uuid) || dmdev_find_uuid(old.uuid, &d))
+		return VBLK_OK;
+	/* Unless they are left-overs of a name that it had once. */
+	if (state_find(d.name, d.uuid, &old) || strcmp(old.name, a->name) != 0)
+		return VBLK_OK;
+	ret = err_report(VBLK_BUSY, a->name,
+			 "name taken: by the disk that is " DMDEV_DIR "%s now",
+			 d.name);
+	err_hint("vblk-attach %s NAME", a->img.arg);
+	return ret;
+}
+
+static int create_device(struct attach *a)
+{
+	int err, ret;
+
+	err = dmdev_create(a->name, a->img.uuid);
+	if (err == -EBUSY)
+		return report_taken(a);
 	if (err)
 		return err_errno(-err, a->name, "cannot create the device");
+	ret = check_files(a);
+	if (ret) {
+		dmdev_remove(a->name);
+		return ret;
+	}
 
 	/* Before the table, so that whoever finds one knows who serves it. */
 	if (a->no_vhost) {
 		/* What the name's last disk may have left. */
 		state_forget(a->name);
 	} else {
-		err = state_save(a->name, &a->serving);
+		err = state_save(&a->serving);
 		if (err) {
 			ret = err_errno(-err, STATE_DIR, "cannot write");
 			goto err_remove;
@@ -475,7 +530,7 @@ static void undo(struct attach *a)
 	if (a->server)
 		server_close(a->server);
 	else if (a->is_new && a->result.server)
-		server_stop(a->name, a->result.server, true);
+		server_stop(&a->serving, a->name, a->result.server, true);
 	if (a->is_new)
 		remove_new(a);
 }
@@ -491,6 +546,62 @@ static int report_result(struct attach *a)
 	return ret;
 }
 
+static void say_kept(const char *option, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void say_kept(const char *option, const char *fmt, ...)
+{
+	char is[64];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(is, sizeof(is), fmt, args);
+	va_end(args);
+	err_report(VBLK_FAILED, option,
+		   "ignored: the disk stays as it was attached, with %s", is);
+}
+
+static bool has_cache_mb(const struct attach *a)
+{
+	char feature[32], *params, *word;
+	uint64_t sectors;
+	bool has_it;
+
+	if (dmdev_table(a->result.d.name, &sectors, &params))
+		return false;
+	snprintf(feature, sizeof(feature), " cache_mb=%u", a->cache_mb);
+	word = strstr(params, feature);
+	has_it = word && (word[strlen(feature)] == ' ' || !word[strlen(feature)]);
+	free(params);
+	return has_it;
+}
+
+/* A guest may be in the middle of what it was offered. */
+static void say_what_is_kept(const struct attach *a)
+{
+	const struct serving *is = &a->result.serving, *asked = &a->asked;
+
+	if (a->read_only && !a->result.d.is_read_only)
+		say_kept("--read-only", "writing");
+	if (asked->queues && asked->queues != is->queues)
+		say_kept("--queues", "%u", is->queues);
+	if (asked->queue_size && asked->queue_size != is->queue_size)
+		say_kept("--queue-size", "%u", is->queue_size);
+	if (asked->workers && asked->workers != is->workers)
+		say_kept("--workers", is->workers ? "%u" : "one a queue",
+			 is->workers);
+	if (a->has_poll_us && asked->poll_us != is->poll_us)
+		say_kept("--poll-us", "%u", is->poll_us);
+	if (asked->batch && !is->batch)
+		say_kept("--batch", "the usual scheduling policy");
+	if (*asked->socket && strcmp(asked->socket, is->socket) != 0)
+		say_kept("--socket", "%s", is->socket);
+	if (a->serial_arg && strcmp(a->serial_arg, is->serial) != 0)
+		say_kept("--serial", "%s", is->serial);
+	if (a->cache_mb && !has_cache_mb(a))
+		say_kept("--cache-mb", "the limit that it has");
+}
+
 /* The image has a device already; all that may be missing is its server. */
 static int take_over(struct attach *a, const char *name_arg)
 {
@@ -501,7 +612,10 @@ static int take_over(struct attach *a, const char *name_arg)
 	if (!a->no_vhost && r->is_served && !r->server &&
 	    (!name_arg || !strcmp(name_arg, r->d.name))) {
 		ret = server_check();
-		return ret ? ret : start_server(a, true);
+		if (ret)
+			return ret;
+		say_what_is_kept(a);
+		return start_server(a, true);
 	}
 	ret = err_report(VBLK_BUSY, a->img.arg, "already attached as " DMDEV_DIR
 			 "%s", r->d.name);
@@ -540,10 +654,28 @@ static void block_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/*
+ * A served disk by its device: its image may have no path any more. A disk of
+ * this host's may have an image inside instead.
+ */
+static void adopt_device(struct attach *a)
+{
+	struct attached disk;
+
+	if (!S_ISBLK(a->img.st.st_mode) ||
+	    dmdev_find_number(a->img.st.st_rdev, &disk.d) ||
+	    !dmdev_is_ours(&disk.d))
+		return;
+	attached_fill(&disk);
+	if (disk.is_served && strlen(disk.d.uuid) < sizeof(a->img.uuid))
+		strcpy(a->img.uuid, disk.d.uuid);
+}
+
 static int attach(struct attach *a, const char *name_arg)
 {
 	int lock, ret;
 
+	adopt_device(a);
 	lock = state_lock(a->img.uuid);
 	if (lock < 0)
 		return err_errno(-lock, STATE_DIR, "cannot lock");

@@ -80,12 +80,13 @@ static int remove_device(const struct attached *a)
 	int err;
 
 	/* Forgotten first: once the device is gone the name may be another's. */
-	state_forget(a->d.name);
+	if (*a->serving.name)
+		state_forget(a->serving.name);
 	err = dmdev_remove(a->d.name);
 	if (!err)
 		return VBLK_OK;
 	if (a->is_served)
-		state_save(a->d.name, &a->serving);
+		state_save(&a->serving);
 	if (!holder_of_device(a->d.dev, 0, who, sizeof(who)))
 		return err_errno(-err, a->d.name, "cannot remove the device");
 	return report_busy(a, who);
@@ -98,7 +99,7 @@ static int remove_device(const struct attached *a)
  */
 static int remove_served(const struct attached *a)
 {
-	const char *name = a->d.name, *path = a->serving.socket;
+	const char *name = a->serving.name, *path = a->serving.socket;
 	bool is_own = server_owns_socket(name, path);
 	int claim, ret;
 
@@ -119,10 +120,10 @@ static int detach_locked(struct attached *a, bool force)
 
 	ret = check_unused(a);
 	if (!ret && a->server)
-		ret = server_stop(a->d.name, a->server, force);
+		ret = server_stop(&a->serving, a->d.name, a->server, force);
 	if (ret)
 		return ret;
-	return a->is_served ? remove_served(a) : remove_device(a);
+	return *a->serving.socket ? remove_served(a) : remove_device(a);
 }
 
 static int detach(const char *arg, bool force)

@@ -16,6 +16,7 @@
 
 #include "disk.h"
 #include "err.h"
+#include "holder.h"
 #include "vhost-kernel.h"
 #include "vhost-mem.h"
 #include "vhost-user-msg.h"
@@ -153,6 +154,17 @@ static int describe(struct disk *disk, const struct dmdev *d)
 	return 0;
 }
 
+/* The guest waits, and does not know what for. */
+static void say_busy(const struct disk *disk)
+{
+	char who[512] = "the kernel, or a process that is not visible here, has it open";
+	struct stat st;
+
+	if (fstat(disk->fd, &st) == 0)
+		holder_of_device(st.st_rdev, getpid(), who, sizeof(who));
+	err_report(VBLK_BUSY, disk->name, "in use: %s; the guest waits", who);
+}
+
 static int open_device(const struct dmdev *d)
 {
 	int flags = O_CLOEXEC | (d->is_read_only ? O_RDONLY : O_RDWR);
@@ -188,6 +200,7 @@ int disk_open(struct disk *disk, const struct dmdev *d,
 	memset(disk, 0, sizeof(*disk));
 	strcpy(disk->name, d->name);
 	disk->serving = serving;
+	disk->say_busy = say_busy;
 	disk->fd = open_device(d);
 	if (disk->fd < 0)
 		return err_errno(-disk->fd, d->name, "cannot open the device");

@@ -18,6 +18,7 @@
  * @features: virtio bits offered
  * @mem_slots: regions that a memory table may have
  * @config: the configuration space
+ * @say_busy: report who keeps a guest from it; NULL to say nothing
  *
  * Nothing here changes when another server takes the disk over.
  */
@@ -29,6 +30,7 @@ struct disk {
 	uint64_t features;
 	unsigned int mem_slots;
 	struct virtio_blk_config config;
+	void (*say_busy)(const struct disk *disk);
 };
 
 int disk_open(struct disk *disk, const struct dmdev *d,

@@ -193,9 +193,9 @@ static int bind_socket(int fd, const char *path)
 	return err;
 }
 
-static int open_listener(struct server *s, const char *name, bool takes_over)
+static int open_listener(struct server *s, bool takes_over)
 {
-	const char *path = s->serving.socket;
+	const char *name = s->serving.name, *path = s->serving.socket;
 	int err, ret;
 
 	ret = server_unlink_socket(name, path, takes_over ? SOCKET_WAIT_MS : 0,
@@ -224,8 +224,10 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static int claim(struct server *s, const char *name)
+static int claim(struct server *s)
 {
+	const char *name = s->serving.name;
+
 	s->claim = state_claim(name);
 	if (s->claim == -EAGAIN)
 		return err_report(VBLK_BUSY, name, "it has a server already");
@@ -270,7 +272,7 @@ int server_open(const struct dmdev *d, const struct serving *serving,
 	ret = set_policy(serving, d->name);
 	if (ret)
 		goto err_free;
-	ret = claim(s, d->name);
+	ret = claim(s);
 	if (ret)
 		goto err_free;
 	ret = disk_open(&s->disk, d, &s->serving);
@@ -281,7 +283,7 @@ int server_open(const struct dmdev *d, const struct serving *serving,
 		ret = err_errno(errno, d->name, "cannot watch for signals");
 		goto err_disk;
 	}
-	ret = open_listener(s, d->name, takes_over);
+	ret = open_listener(s, takes_over);
 	if (ret)
 		goto err_signals;
 	*server = s;
@@ -535,14 +537,16 @@ static int report_guest(const char *name, pid_t guest)
 
 /**
  * server_stop() - end a disk's server and wait until it is gone
- * @name: the disk
+ * @serving: how it is served
+ * @device: name of its device
  * @pid: its server, from state_server()
  * @force: also when a guest is connected; one that comes while the server stops
  *         is not waited for
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int server_stop(const char *name, pid_t pid, bool force)
+int server_stop(const struct serving *serving, const char *device, pid_t pid,
+		bool force)
 {
 	int pidfd = syscall(SYS_pidfd_open, pid, 0);
 	pid_t guest;
@@ -550,16 +554,16 @@ int server_stop(const char *name, pid_t pid, bool force)
 
 	if (pidfd < 0)
 		return errno == ESRCH ? VBLK_OK :
-			err_errno(errno, name, "cannot stop the server");
+			err_errno(errno, device, "cannot stop the server");
 	/* Still the same one, so that a reused pid is not signalled. */
-	if (state_server(name, &guest) != pid)
+	if (state_server(serving->name, &guest) != pid)
 		ret = VBLK_OK;
 	else if (guest && !force)
-		ret = report_guest(name, guest);
+		ret = report_guest(device, guest);
 	else if (syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0)
-		ret = err_errno(errno, name, "cannot stop the server");
+		ret = err_errno(errno, device, "cannot stop the server");
 	else
-		ret = wait_exit(name, pidfd);
+		ret = wait_exit(device, pidfd);
 	close(pidfd);
 	return ret;
 }

@@ -8,9 +8,6 @@
 #include "dm.h"
 #include "state.h"
 
-#define SERVER_MAX_QUEUES	64
-#define SERVER_MAX_QUEUE_SIZE	1024	/* QEMU's limit for a virtqueue */
-
 struct server;
 
 int server_check(void);
@@ -23,6 +20,7 @@ int server_open(const struct dmdev *d, const struct serving *serving,
 		bool takes_over, struct server **server);
 int server_run(struct server *server);
 void server_close(struct server *server);
-int server_stop(const char *name, pid_t pid, bool force);
+int server_stop(const struct serving *serving, const char *device, pid_t pid,
+		bool force);
 
 #endif

@@ -4,6 +4,7 @@
  * whether a server or a guest is there is a question to the kernel's lock
  * table, which also knows the server's pid.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
@@ -28,11 +29,12 @@ static void state_path(char *path, size_t size, const char *name,
 	snprintf(path, size, STATE_DIR "/%s.%s", name, suffix);
 }
 
+/* A front-end has to reach its socket, whatever the umask of the first attach. */
 static int make_dir(void)
 {
-	if (mkdir(STATE_DIR, 0755) < 0 && errno != EEXIST)
-		return -errno;
-	return 0;
+	if (mkdir(STATE_DIR, 0755) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return chmod(STATE_DIR, 0755) < 0 ? -errno : 0;
 }
 
 static bool is_still_linked(int fd, const char *path)
@@ -90,6 +92,7 @@ static json_object *serving_to_json(const struct serving *s)
 {
 	json_object *o = json_object_new_object();
 
+	json_object_object_add(o, "uuid", json_object_new_string(s->uuid));
 	json_object_object_add(o, "image", json_object_new_string(s->image));
 	json_object_object_add(o, "socket", json_object_new_string(s->socket));
 	json_object_object_add(o, "serial", json_object_new_string(s->serial));
@@ -107,8 +110,9 @@ static json_object *serving_to_json(const struct serving *s)
  *
  * Return: 0 or -errno.
  */
-int state_save(const char *name, const struct serving *serving)
+int state_save(const struct serving *serving)
 {
+	const char *name = serving->name;
 	char path[PATH_MAX], tmp[PATH_MAX];
 	json_object *o = serving_to_json(serving);
 	int err = 0;
@@ -147,6 +151,31 @@ static bool get_uint(json_object *o, const char *key, unsigned int *to)
 	return true;
 }
 
+/* The bounds that vblk-attach keeps: others would fail in the middle of a guest's start. */
+static bool is_in_bounds(const struct serving *s)
+{
+	return s->queues >= 1 && s->queues <= SERVER_MAX_QUEUES &&
+	       s->queue_size >= SERVER_MIN_QUEUE_SIZE &&
+	       s->queue_size <= SERVER_MAX_QUEUE_SIZE &&
+	       !(s->queue_size & (s->queue_size - 1)) &&
+	       s->workers <= SERVER_MAX_QUEUES && s->poll_us <= SERVER_MAX_POLL_US &&
+	       s->image[0] == '/' && s->socket[0] == '/';
+}
+
+static bool serving_from_json(json_object *o, struct serving *s)
+{
+	/* A version that has no such settings does not write them. */
+	get_string(o, "uuid", s->uuid, sizeof(s->uuid));
+	get_uint(o, "workers", &s->workers);
+	get_uint(o, "poll_us", &s->poll_us);
+	s->batch = json_object_get_boolean(json_object_object_get(o, "batch"));
+	return get_string(o, "image", s->image, sizeof(s->image)) &&
+	       get_string(o, "socket", s->socket, sizeof(s->socket)) &&
+	       get_string(o, "serial", s->serial, sizeof(s->serial)) &&
+	       get_uint(o, "queues", &s->queues) &&
+	       get_uint(o, "queue_size", &s->queue_size) && is_in_bounds(s);
+}
+
 /**
  * state_load() - read NAME.json
  *
@@ -166,19 +195,60 @@ int state_load(const char *name, struct serving *serving)
 	if (!o)
 		return -EBADMSG;
 	memset(serving, 0, sizeof(*serving));
-	ok = get_string(o, "image", serving->image, sizeof(serving->image)) &&
-	     get_string(o, "socket", serving->socket,
-			sizeof(serving->socket)) &&
-	     get_string(o, "serial", serving->serial,
-			sizeof(serving->serial)) &&
-	     get_uint(o, "queues", &serving->queues) &&
-	     get_uint(o, "queue_size", &serving->queue_size);
-	/* A version that has no such settings does not write them. */
-	get_uint(o, "workers", &serving->workers);
-	get_uint(o, "poll_us", &serving->poll_us);
-	serving->batch = json_object_get_boolean(json_object_object_get(o, "batch"));
+	snprintf(serving->name, sizeof(serving->name), "%s", name);
+	ok = json_object_is_type(o, json_type_object) &&
+	     serving_from_json(o, serving);
 	json_object_put(o);
 	return ok ? 0 : -EBADMSG;
+}
+
+static bool is_of_disk(const char *name, const char *uuid, struct serving *s)
+{
+	return state_load(name, s) == 0 && !strcmp(s->uuid, uuid);
+}
+
+/* The name of the disk that a file of STATE_DIR describes. */
+static bool name_of_file(const char *file, char *name, size_t size)
+{
+	static const char suffix[] = ".json";
+	size_t len = strlen(file);
+
+	if (len < sizeof(suffix) ||
+	    strcmp(file + len - strlen(suffix), suffix) != 0)
+		return false;
+	len -= strlen(suffix);
+	return (size_t)snprintf(name, size, "%.*s", (int)len, file) < size;
+}
+
+/**
+ * state_find() - how a disk is served, also when its device has been renamed
+ * @name: of the device, now
+ * @uuid: of the device
+ * @serving: filled in
+ *
+ * Return: 0, -ENOENT when the disk is not served, -EBADMSG when NAME.json is not
+ * what state_save() writes.
+ */
+int state_find(const char *name, const char *uuid, struct serving *serving)
+{
+	char file[STATE_NAME_SIZE];
+	bool found = false;
+	struct dirent *de;
+	DIR *dir;
+	int err;
+
+	err = state_load(name, serving);
+	if (err == -EBADMSG ||
+	    (!err && (!*serving->uuid || !strcmp(serving->uuid, uuid))))
+		return err;
+	dir = opendir(STATE_DIR);
+	if (!dir)
+		return -errno;
+	while (!found && (de = readdir(dir)))
+		found = name_of_file(de->d_name, file, sizeof(file)) &&
+			is_of_disk(file, uuid, serving);
+	closedir(dir);
+	return found ? 0 : -ENOENT;
 }
 
 /** state_forget() - remove what a disk left, its own socket excepted */

@@ -16,11 +16,21 @@
 #include <sys/un.h>
 
 #define STATE_DIR	"/run/vblk"
+#define STATE_NAME_SIZE	128	/* as a device-mapper device's name */
+#define STATE_UUID_SIZE	129
 #define SERIAL_BYTES	20	/* as GET_ID returns it; no terminating NUL */
 #define DEFAULT_POLL_US	50	/* several times what a guest takes to submit another request */
 
+/* The bounds of what a disk may be given. */
+#define SERVER_MAX_QUEUES	64
+#define SERVER_MIN_QUEUE_SIZE	16
+#define SERVER_MAX_QUEUE_SIZE	1024	/* QEMU's limit for a virtqueue */
+#define SERVER_MAX_POLL_US	1000000
+
 /**
  * struct serving - how a disk is served to a guest
+ * @name: of its files here; the device's, unless that has been renamed since
+ * @uuid: of its device, "" in the files of versions that did not write it
  * @image: absolute path of the image
  * @socket: absolute path of the vhost-user socket
  * @serial: what the guest sees as the disk's serial number
@@ -31,6 +41,8 @@
  * @batch: these threads let whoever has a CPU finish its turn
  */
 struct serving {
+	char name[STATE_NAME_SIZE];
+	char uuid[STATE_UUID_SIZE];
 	char image[PATH_MAX];
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char serial[SERIAL_BYTES + 1];
@@ -44,8 +56,9 @@ struct serving {
 int state_lock(const char *uuid);
 void state_unlock(const char *uuid, int fd);
 
-int state_save(const char *name, const struct serving *serving);
+int state_save(const struct serving *serving);
 int state_load(const char *name, struct serving *serving);
+int state_find(const char *name, const char *uuid, struct serving *serving);
 void state_forget(const char *name);
 
 int state_claim(const char *name);

@@ -30,6 +30,8 @@
  */
 #define CLAIM_WAIT_MS	60000
 #define CLAIM_POLL_MS	20
+/* Before that it is most likely one that is about to end. */
+#define CLAIM_SAY_MS	1000
 
 static int call_ioctl(struct vhost_kernel *k, unsigned long request, void *arg)
 {
@@ -50,9 +52,9 @@ int vhost_kernel_features(uint64_t *features)
 	return err;
 }
 
-static int claim(struct vhost_kernel *k, int disk_fd, int stop_fd)
+static int claim(struct vhost_kernel *k, const struct disk *disk, int stop_fd)
 {
-	struct vhost_vring_file backend = { .fd = disk_fd };
+	struct vhost_vring_file backend = { .fd = disk->fd };
 	struct pollfd stop = { .fd = stop_fd, .events = POLLIN };
 	int waited_ms = 0, err;
 
@@ -63,6 +65,8 @@ static int claim(struct vhost_kernel *k, int disk_fd, int stop_fd)
 		if (poll(&stop, 1, CLAIM_POLL_MS) > 0)
 			return -EINTR;
 		waited_ms += CLAIM_POLL_MS;
+		if (waited_ms == CLAIM_SAY_MS && disk->say_busy)
+			disk->say_busy(disk);
 	}
 }
 
@@ -98,7 +102,7 @@ int vhost_kernel_open(struct vhost_kernel *k, const struct disk *disk,
 	if (!err)
 		err = set_serial(k, disk->serving->serial);
 	if (!err)
-		err = claim(k, disk->fd, stop_fd);
+		err = claim(k, disk, stop_fd);
 	if (err)
 		vhost_kernel_close(k);
 	return err;
