@@ -24,6 +24,7 @@
 #include "holder.h"
 #include "image.h"
 #include "out.h"
+#include "qemu.h"
 #include "server.h"
 
 #define MAX_DEFAULT_QUEUES	8
@@ -46,6 +47,7 @@ static const char help[] =
 "      --serial TEXT      the disk's serial number, up to 20 bytes (NAME)\n"
 "      --cache-mb N       limit of the image's metadata cache\n"
 "      --foreground       serve in this process, do not fork a server\n"
+"      --qemu VERSION     print options for that QEMU (the one of this host)\n"
 "      --json             print the result as JSON\n"
 "      --print-xml        print a <disk> element for libvirt\n"
 "  -h, --help             print this\n"
@@ -65,6 +67,7 @@ enum {
 	OPT_SERIAL,
 	OPT_CACHE_MB,
 	OPT_FOREGROUND,
+	OPT_QEMU,
 	OPT_JSON,
 	OPT_PRINT_XML,
 };
@@ -81,6 +84,7 @@ static const struct option options[] = {
 	{ "serial", required_argument, NULL, OPT_SERIAL },
 	{ "cache-mb", required_argument, NULL, OPT_CACHE_MB },
 	{ "foreground", no_argument, NULL, OPT_FOREGROUND },
+	{ "qemu", required_argument, NULL, OPT_QEMU },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "print-xml", no_argument, NULL, OPT_PRINT_XML },
 	{ "help", no_argument, NULL, 'h' },
@@ -95,6 +99,7 @@ static const struct option options[] = {
  * @socket_arg: the user's socket path, or NULL
  * @has_poll_us: the user has given that
  * @asked: what the user has given of @serving, 0 or "" for the rest
+ * @reconnect: of the QEMU that the user has named
  * @cache_mb: 0 for the target's own default
  * @is_new: the device is ours, not one of before
  * @server: opened in this process; only with @foreground
@@ -108,6 +113,7 @@ struct attach {
 	const char *serial_arg;
 	bool has_poll_us;
 	struct serving asked;
+	enum qemu_reconnect reconnect;
 	unsigned int cache_mb;
 	bool read_only;
 	bool no_vhost;
@@ -182,6 +188,8 @@ static int parse_option(struct attach *a, int opt)
 	case OPT_FOREGROUND:
 		a->foreground = true;
 		return VBLK_OK;
+	case OPT_QEMU:
+		return qemu_parse_version(optarg, &a->reconnect);
 	case OPT_JSON:
 		a->format = OUT_JSON;
 		return VBLK_OK;
@@ -333,7 +341,8 @@ static int parse(struct attach *a, int argc, char **argv)
 	if (a->no_vhost && (a->foreground || a->socket_arg || a->serial_arg ||
 			    a->serving.queues || a->serving.queue_size ||
 			    a->serving.workers || a->has_poll_us ||
-			    a->serving.batch || a->format == OUT_LIBVIRT_XML))
+			    a->serving.batch || a->reconnect ||
+			    a->format == OUT_LIBVIRT_XML))
 		return err_report(VBLK_USAGE, "--no-vhost",
 				  "goes with none of the options about serving");
 	return VBLK_OK;
@@ -539,7 +548,7 @@ static int report_result(struct attach *a)
 {
 	int ret;
 
-	out_attached(&a->result, a->format);
+	out_attached(&a->result, a->format, a->reconnect);
 	ret = out_flush();
 	if (ret)
 		undo(a);

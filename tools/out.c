@@ -13,15 +13,7 @@
 #include "err.h"
 #include "out.h"
 
-#define ID_BYTES	160
 #define ARG_BYTES	512
-
-/* Commands that make a guest use the disk. */
-struct qemu_args {
-	char object[ARG_BYTES];
-	char chardev[ARG_BYTES];
-	char device[ARG_BYTES];
-};
 
 /** out_flush() - have what was printed written; an exit code */
 int out_flush(void)
@@ -31,53 +23,14 @@ int out_flush(void)
 	return VBLK_OK;
 }
 
-/* QEMU's ids are narrower than device names. */
-static void make_id(const char *name, char *id, size_t size)
-{
-	char *p;
-
-	snprintf(id, size, "vblk-%s", name);
-	for (p = id; *p; p++)
-		if (strchr("+:=@", *p))
-			*p = '_';
-}
-
-/* A comma in an option's value is written twice. */
-static void double_commas(const char *in, char *out, size_t size)
-{
-	size_t n = 0;
-
-	for (; *in && n + 2 < size; in++) {
-		if (*in == ',')
-			out[n++] = ',';
-		out[n++] = *in;
-	}
-	out[n] = '\0';
-}
-
-static void make_qemu_args(const struct attached *a, struct qemu_args *q)
-{
-	char id[ID_BYTES], path[2 * sizeof(a->serving.socket) + 1];
-
-	make_id(a->d.name, id, sizeof(id));
-	double_commas(a->serving.socket, path, sizeof(path));
-	snprintf(q->object, sizeof(q->object),
-		 "memory-backend-memfd,id=mem,size=RAM,share=on");
-	snprintf(q->chardev, sizeof(q->chardev),
-		 "socket,id=%s,path=%s,reconnect=1", id, path);
-	snprintf(q->device, sizeof(q->device),
-		 "vhost-user-blk-pci,chardev=%s,num-queues=%u,queue-size=%u",
-		 id, a->serving.queues, a->serving.queue_size);
-}
-
-static void print_text(const struct attached *a)
+static void print_text(const struct attached *a, enum qemu_reconnect reconnect)
 {
 	struct qemu_args q;
 
 	printf("device: " DMDEV_DIR "%s\n", a->d.name);
 	if (!a->is_served)
 		return;
-	make_qemu_args(a, &q);
+	qemu_make_args(a, reconnect, &q);
 	printf("socket: %s\n", a->serving.socket);
 	printf("qemu:   -m RAM -object %s \\\n"
 	       "        -machine memory-backend=mem \\\n"
@@ -149,13 +102,14 @@ static json_object *disk_to_json(const struct attached *a)
 	return o;
 }
 
-static void add_qemu_args(json_object *o, const struct attached *a)
+static void add_qemu_args(json_object *o, const struct attached *a,
+			  enum qemu_reconnect reconnect)
 {
 	json_object *args = json_object_new_array();
 	struct qemu_args q;
 	size_t i;
 
-	make_qemu_args(a, &q);
+	qemu_make_args(a, reconnect, &q);
 	const char *const words[] = {
 		"-object", q.object, "-machine", "memory-backend=mem",
 		"-chardev", q.chardev, "-device", q.device,
@@ -177,14 +131,16 @@ static void print_json(json_object *o)
  * out_attached() - print what an attach made
  * @a: the disk
  * @format: JSON, libvirt's XML, or text
+ * @reconnect: of the QEMU that the line is for
  */
-void out_attached(const struct attached *a, enum out_format format)
+void out_attached(const struct attached *a, enum out_format format,
+		  enum qemu_reconnect reconnect)
 {
 	json_object *o;
 
 	switch (format) {
 	case OUT_TEXT:
-		print_text(a);
+		print_text(a, reconnect);
 		break;
 	case OUT_LIBVIRT_XML:
 		print_libvirt_xml(a);
@@ -192,7 +148,7 @@ void out_attached(const struct attached *a, enum out_format format)
 	case OUT_JSON:
 		o = disk_to_json(a);
 		if (a->is_served)
-			add_qemu_args(o, a);
+			add_qemu_args(o, a, reconnect);
 		print_json(o);
 		break;
 	}

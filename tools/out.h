@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "attached.h"
+#include "qemu.h"
 
 enum out_format {
 	OUT_TEXT,
@@ -13,7 +14,8 @@ enum out_format {
 	OUT_LIBVIRT_XML,
 };
 
-void out_attached(const struct attached *a, enum out_format format);
+void out_attached(const struct attached *a, enum out_format format,
+		  enum qemu_reconnect reconnect);
 int out_list(const struct attached *disks, size_t n, const char *column_list,
 	     bool as_json);
 int out_flush(void);

@@ -90,7 +90,7 @@ virtio_disk()
 
 vhost_disk()
 {
-	echo "-chardev socket,id=$1,path=/run/vblk/$1.sock,reconnect=1"
+	echo "-chardev socket,id=$1,path=/run/vblk/$1.sock,$(guest_reconnect)"
 	echo "-device vhost-user-blk-pci,chardev=$1,num-queues=$GUEST_CPUS"
 }
 

@@ -100,6 +100,16 @@ guest_alone()
 	echo 1 | tee $others >/dev/null
 }
 
+# guest_reconnect: the option that makes this QEMU connect again. 11 does not know the old name, 9.1 not the new one.
+guest_reconnect()
+{
+	if grep -q -a reconnect-ms "$(command -v qemu-system-x86_64)"; then
+		echo reconnect-ms=1000
+	else
+		echo reconnect=1
+	fi
+}
+
 # guest_disk DISK QUEUES: QEMU's options for the disk; no word of them has a space.
 guest_disk()
 {
@@ -108,7 +118,7 @@ guest_disk()
 		return
 		;;
 	*.sock)
-		echo "-chardev socket,id=disk,path=$1,reconnect=1"
+		echo "-chardev socket,id=disk,path=$1,$(guest_reconnect)"
 		echo "-device vhost-user-blk-pci,chardev=disk,num-queues=$2"
 		;;
 	*)

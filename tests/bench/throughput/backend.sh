@@ -123,7 +123,7 @@ serve_virtio()
 front_end()
 {
 	guest_args+=(
-		-chardev "socket,id=c$3,path=$1,reconnect=1"
+		-chardev "socket,id=c$3,path=$1,$(guest_reconnect)"
 		-device "vhost-user-blk-pci,chardev=c$3,num-queues=$2,addr=$3,multifunction=on"
 	)
 }
