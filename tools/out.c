@@ -13,7 +13,8 @@
 #include "err.h"
 #include "out.h"
 
-#define ARG_BYTES	512
+/* The longest has a path. */
+#define CELL_BYTES	(PATH_MAX + 32)
 
 /** out_flush() - have what was printed written; an exit code */
 int out_flush(void)
@@ -71,37 +72,6 @@ static void print_libvirt_xml(const struct attached *a)
 	       "</disk>\n");
 }
 
-static void add_string(json_object *o, const char *key, const char *value)
-{
-	json_object_object_add(o, key, *value ? json_object_new_string(value) :
-			       NULL);
-}
-
-static void add_pid(json_object *o, const char *key, pid_t pid)
-{
-	json_object_object_add(o, key, pid ? json_object_new_int(pid) : NULL);
-}
-
-static json_object *disk_to_json(const struct attached *a)
-{
-	json_object *o = json_object_new_object();
-	char device[ARG_BYTES];
-
-	snprintf(device, sizeof(device), DMDEV_DIR "%s", a->d.name);
-	add_string(o, "name", a->d.name);
-	add_string(o, "device", device);
-	add_string(o, "image", a->image);
-	json_object_object_add(o, "size_bytes", json_object_new_int64(a->bytes));
-	json_object_object_add(o, "read_only",
-			       json_object_new_boolean(a->d.is_read_only));
-	add_string(o, "state", attached_state(a));
-	add_string(o, "socket", a->is_served ? a->serving.socket : "");
-	add_string(o, "serial", a->is_served ? a->serving.serial : "");
-	add_pid(o, "server_pid", a->server);
-	add_pid(o, "guest_pid", a->guest);
-	return o;
-}
-
 static void add_qemu_args(json_object *o, const struct attached *a,
 			  enum qemu_reconnect reconnect)
 {
@@ -127,33 +97,6 @@ static void print_json(json_object *o)
 	json_object_put(o);
 }
 
-/**
- * out_attached() - print what an attach made
- * @a: the disk
- * @format: JSON, libvirt's XML, or text
- * @reconnect: of the QEMU that the line is for
- */
-void out_attached(const struct attached *a, enum out_format format,
-		  enum qemu_reconnect reconnect)
-{
-	json_object *o;
-
-	switch (format) {
-	case OUT_TEXT:
-		print_text(a, reconnect);
-		break;
-	case OUT_LIBVIRT_XML:
-		print_libvirt_xml(a);
-		break;
-	case OUT_JSON:
-		o = disk_to_json(a);
-		if (a->is_served)
-			add_qemu_args(o, a, reconnect);
-		print_json(o);
-		break;
-	}
-}
-
 enum column_id {
 	COL_NAME,
 	COL_DEVICE,
@@ -164,37 +107,45 @@ enum column_id {
 	COL_SOCKET,
 	COL_SERVER,
 	COL_STATE,
+	COL_SERIAL,
+	COL_GUEST,
 	NR_COLUMNS,
 };
 
-/* The order of `vblk-list` without -o; JSON has the same keys in lower case. */
+/**
+ * struct column - a property of a disk, for people and for programs
+ * @name: for people; the order is that of `vblk-list` without -o
+ * @key: its name in JSON, whichever verb prints it: vblk.schema.json
+ * @old_key: the name that `vblk-list --json` had for it, which stays
+ * @on_request: not in a table unless -o names it
+ */
 static const struct column {
 	const char *name;
 	double width;
 	int flags;
-	int json_type;
+	const char *key;
+	const char *old_key;
+	bool on_request;
 } columns[NR_COLUMNS] = {
-	[COL_NAME] = { "NAME", 10, 0, SCOLS_JSON_STRING },
-	[COL_DEVICE] = { "DEVICE", 20, 0, SCOLS_JSON_STRING },
-	[COL_IMAGE] = { "IMAGE", 20, SCOLS_FL_TRUNC, SCOLS_JSON_STRING },
-	[COL_SIZE] = { "SIZE", 6, SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER },
-	[COL_USED] = { "USED", 6, SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER },
-	[COL_RO] = { "RO", 1, SCOLS_FL_RIGHT, SCOLS_JSON_BOOLEAN },
-	[COL_SOCKET] = { "SOCKET", 20, 0, SCOLS_JSON_STRING },
-	[COL_SERVER] = { "SERVER", 6, SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER },
-	[COL_STATE] = { "STATE", 8, 0, SCOLS_JSON_STRING },
+	[COL_NAME] = { "NAME", 10, 0, "name" },
+	[COL_DEVICE] = { "DEVICE", 20, 0, "device" },
+	[COL_IMAGE] = { "IMAGE", 20, SCOLS_FL_TRUNC, "image" },
+	[COL_SIZE] = { "SIZE", 6, SCOLS_FL_RIGHT, "size_bytes", "size" },
+	[COL_USED] = { "USED", 6, SCOLS_FL_RIGHT, "used_bytes", "used" },
+	[COL_RO] = { "RO", 1, SCOLS_FL_RIGHT, "read_only", "ro" },
+	[COL_SOCKET] = { "SOCKET", 20, 0, "socket" },
+	[COL_SERVER] = { "SERVER", 6, SCOLS_FL_RIGHT, "server_pid", "server" },
+	[COL_STATE] = { "STATE", 8, 0, "state" },
+	[COL_SERIAL] = { "SERIAL", 10, 0, "serial", NULL, true },
+	[COL_GUEST] = { "GUEST", 6, SCOLS_FL_RIGHT, "guest_pid", NULL, true },
 };
 
-static void format_bytes(uint64_t bytes, bool as_json, char *text, size_t size)
+static void format_bytes(uint64_t bytes, char *text, size_t size)
 {
 	static const char units[] = "BKMGTPE";
 	unsigned int unit = 0;
 	uint64_t rest = 0;
 
-	if (as_json) {
-		snprintf(text, size, "%ju", (uintmax_t)bytes);
-		return;
-	}
 	while (bytes >= 1024) {
 		rest = bytes % 1024;
 		bytes /= 1024;
@@ -209,7 +160,7 @@ static void format_bytes(uint64_t bytes, bool as_json, char *text, size_t size)
 
 /* The text of one cell; empty where there is nothing to say. */
 static void format_cell(const struct attached *a, enum column_id id,
-			bool as_json, char *text, size_t size)
+			char *text, size_t size)
 {
 	text[0] = '\0';
 	switch (id) {
@@ -223,11 +174,11 @@ static void format_cell(const struct attached *a, enum column_id id,
 		snprintf(text, size, "%s", a->image);
 		break;
 	case COL_SIZE:
-		format_bytes(a->bytes, as_json, text, size);
+		format_bytes(a->bytes, text, size);
 		break;
 	case COL_USED:
 		if (a->has_usage)
-			format_bytes(a->used_bytes, as_json, text, size);
+			format_bytes(a->used_bytes, text, size);
 		break;
 	case COL_RO:
 		snprintf(text, size, "%d", a->d.is_read_only);
@@ -243,9 +194,67 @@ static void format_cell(const struct attached *a, enum column_id id,
 	case COL_STATE:
 		snprintf(text, size, "%s", attached_state(a));
 		break;
+	case COL_SERIAL:
+		if (a->is_served)
+			snprintf(text, size, "%s", a->serving.serial);
+		break;
+	case COL_GUEST:
+		if (a->guest > 0)
+			snprintf(text, size, "%d", a->guest);
+		break;
 	case NR_COLUMNS:
 		break;
 	}
+}
+
+static json_object *bytes_to_json(uint64_t bytes)
+{
+	return json_object_new_int64(bytes < INT64_MAX ? bytes : INT64_MAX);
+}
+
+static json_object *pid_to_json(pid_t pid)
+{
+	return pid > 0 ? json_object_new_int(pid) : NULL;
+}
+
+/* NULL, which is null in JSON, where there is nothing to say. */
+static json_object *cell_to_json(const struct attached *a, enum column_id id)
+{
+	char text[CELL_BYTES];
+
+	switch (id) {
+	case COL_SIZE:
+		return bytes_to_json(a->bytes);
+	case COL_USED:
+		return a->has_usage ? bytes_to_json(a->used_bytes) : NULL;
+	case COL_RO:
+		return json_object_new_boolean(a->d.is_read_only);
+	case COL_SERVER:
+		return pid_to_json(a->server);
+	case COL_GUEST:
+		return pid_to_json(a->guest);
+	default:
+		format_cell(a, id, text, sizeof(text));
+		return *text ? json_object_new_string(text) : NULL;
+	}
+}
+
+static json_object *disk_to_json(const struct attached *a,
+				 const enum column_id *ids, size_t n,
+				 bool with_old_keys)
+{
+	json_object *o = json_object_new_object();
+	const struct column *c;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		c = &columns[ids[i]];
+		json_object_object_add(o, c->key, cell_to_json(a, ids[i]));
+		if (with_old_keys && c->old_key)
+			json_object_object_add(o, c->old_key,
+					       cell_to_json(a, ids[i]));
+	}
+	return o;
 }
 
 static int find_column(const char *name, size_t len)
@@ -259,8 +268,9 @@ static int find_column(const char *name, size_t len)
 	return -1;
 }
 
-/* "NAME,STATE" into ids; all columns for NULL. */
-static int parse_columns(const char *list, enum column_id *ids, size_t *n)
+/* "NAME,STATE" into ids; for NULL those of a table, or all. */
+static int parse_columns(const char *list, bool all, enum column_id *ids,
+			 size_t *n)
 {
 	size_t len;
 	int id;
@@ -268,7 +278,8 @@ static int parse_columns(const char *list, enum column_id *ids, size_t *n)
 	*n = 0;
 	if (!list) {
 		for (id = 0; id < NR_COLUMNS; id++)
-			ids[(*n)++] = id;
+			if (all || !columns[id].on_request)
+				ids[(*n)++] = id;
 		return VBLK_OK;
 	}
 	for (;; list += len + 1) {
@@ -296,22 +307,21 @@ static int add_columns(struct libscols_table *tb, const enum column_id *ids,
 		cl = scols_table_new_column(tb, c->name, c->width, c->flags);
 		if (!cl)
 			return -ENOMEM;
-		scols_column_set_json_type(cl, c->json_type);
 	}
 	return 0;
 }
 
 static int add_disk(struct libscols_table *tb, const struct attached *a,
-		    const enum column_id *ids, size_t n, bool as_json)
+		    const enum column_id *ids, size_t n)
 {
 	struct libscols_line *ln = scols_table_new_line(tb, NULL);
-	char text[PATH_MAX + 32];
+	char text[CELL_BYTES];
 	size_t i;
 
 	if (!ln)
 		return -ENOMEM;
 	for (i = 0; i < n; i++) {
-		format_cell(a, ids[i], as_json, text, sizeof(text));
+		format_cell(a, ids[i], text, sizeof(text));
 		if (*text && scols_line_set_data(ln, i, text))
 			return -ENOMEM;
 	}
@@ -319,7 +329,7 @@ static int add_disk(struct libscols_table *tb, const struct attached *a,
 }
 
 static int print_table(const struct attached *disks, size_t nr_disks,
-		       const enum column_id *ids, size_t nr_ids, bool as_json)
+		       const enum column_id *ids, size_t nr_ids)
 {
 	struct libscols_table *tb = scols_new_table();
 	size_t i;
@@ -327,22 +337,65 @@ static int print_table(const struct attached *disks, size_t nr_disks,
 
 	if (!tb)
 		return -ENOMEM;
-	scols_table_enable_json(tb, as_json);
-	scols_table_set_name(tb, "disks");
 	err = add_columns(tb, ids, nr_ids);
 	for (i = 0; !err && i < nr_disks; i++)
-		err = add_disk(tb, &disks[i], ids, nr_ids, as_json);
+		err = add_disk(tb, &disks[i], ids, nr_ids);
 	if (!err)
 		err = scols_print_table(tb);
 	scols_unref_table(tb);
 	return err;
 }
 
+static void print_list_json(const struct attached *disks, size_t nr_disks,
+			    const enum column_id *ids, size_t nr_ids)
+{
+	json_object *list = json_object_new_array();
+	json_object *o = json_object_new_object();
+	size_t i;
+
+	for (i = 0; i < nr_disks; i++)
+		json_object_array_add(list,
+				      disk_to_json(&disks[i], ids, nr_ids, true));
+	json_object_object_add(o, "disks", list);
+	print_json(o);
+}
+
+/**
+ * out_attached() - print what an attach made
+ * @a: the disk
+ * @format: JSON, libvirt's XML, or text
+ * @reconnect: of the QEMU that the line is for
+ */
+void out_attached(const struct attached *a, enum out_format format,
+		  enum qemu_reconnect reconnect)
+{
+	static const enum column_id ids[] = {
+		COL_NAME, COL_DEVICE, COL_IMAGE, COL_SIZE, COL_RO, COL_STATE,
+		COL_SOCKET, COL_SERIAL, COL_SERVER, COL_GUEST,
+	};
+	json_object *o;
+
+	switch (format) {
+	case OUT_TEXT:
+		print_text(a, reconnect);
+		break;
+	case OUT_LIBVIRT_XML:
+		print_libvirt_xml(a);
+		break;
+	case OUT_JSON:
+		o = disk_to_json(a, ids, sizeof(ids) / sizeof(ids[0]), false);
+		if (a->is_served)
+			add_qemu_args(o, a, reconnect);
+		print_json(o);
+		break;
+	}
+}
+
 /**
  * out_list() - print a table of disks
  * @disks: the disks
  * @n: how many
- * @column_list: names separated by commas, or NULL for all
+ * @column_list: names separated by commas, or NULL: all for JSON
  * @as_json: print JSON
  *
  * Return: an exit code; what is wrong has been reported.
@@ -352,11 +405,14 @@ int out_list(const struct attached *disks, size_t n, const char *column_list,
 {
 	enum column_id ids[NR_COLUMNS];
 	size_t nr_ids;
-	int err, ret;
+	int err = 0, ret;
 
-	ret = parse_columns(column_list, ids, &nr_ids);
+	ret = parse_columns(column_list, as_json, ids, &nr_ids);
 	if (ret)
 		return ret;
-	err = print_table(disks, n, ids, nr_ids, as_json);
+	if (as_json)
+		print_list_json(disks, n, ids, nr_ids);
+	else
+		err = print_table(disks, n, ids, nr_ids);
 	return err ? err_errno(-err, NULL, "cannot print the list") : out_flush();
 }
