@@ -72,6 +72,9 @@ void attached_fill(struct attached *a)
 	if (err)
 		fill_damaged(a, err == -EBADMSG);
 	a->server = state_server(a->serving.name, &a->guest);
+	a->problem[0] = '\0';
+	if (a->server)
+		state_problem(a->serving.name, a->problem, sizeof(a->problem));
 	dm_image_read(a->d.name, &a->bytes, a->image, sizeof(a->image));
 	read_status(a);
 	if (!a->image[0] && a->is_served)
@@ -142,7 +145,7 @@ int attached_find(const char *arg, struct attached *a)
  * attached_state() - one word for a list
  *
  * "failed" after an error that left the image to be checked, else "serving" a
- * guest, "idle" without one, "unserved" when the server is gone, "local"
+ * guest, "blocked" if it cannot be served, "idle" without one, "unserved" when the server is gone, "local"
  * when it was attached for this host, "incomplete" without a table.
  */
 const char *attached_state(const struct attached *a)
@@ -155,5 +158,7 @@ const char *attached_state(const struct attached *a)
 		return "local";
 	if (!a->server)
 		return "unserved";
-	return a->guest ? "serving" : "idle";
+	if (!a->guest)
+		return "idle";
+	return a->problem[0] ? "blocked" : "serving";
 }

@@ -21,6 +21,7 @@
  *	its own socket alone, else ""
  * @server: pid of the server, 0 when none runs
  * @guest: pid of the process that uses the socket, 0 when there is none
+ * @problem: why a guest is not served, "" when it is, or when that is not known
  */
 struct attached {
 	struct dmdev d;
@@ -33,6 +34,7 @@ struct attached {
 	struct serving serving;
 	pid_t server;
 	pid_t guest;
+	char problem[256];
 };
 
 void attached_fill(struct attached *a);

@@ -16,7 +16,7 @@ static const char help[] =
 "\n"
 "      --json             print JSON, sizes in bytes\n"
 "  -o, --output COLUMNS   of NAME, DEVICE, IMAGE, SIZE, USED, RO, SOCKET,\n"
-"                         SERVER, STATE, SERIAL, GUEST\n"
+"                         SERVER, STATE, PROBLEM, SERIAL, GUEST\n"
 "  -h, --help             print this\n";
 
 static const struct option options[] = {

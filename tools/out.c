@@ -107,6 +107,7 @@ enum column_id {
 	COL_SOCKET,
 	COL_SERVER,
 	COL_STATE,
+	COL_PROBLEM,
 	COL_SERIAL,
 	COL_GUEST,
 	NR_COLUMNS,
@@ -136,6 +137,7 @@ static const struct column {
 	[COL_SOCKET] = { "SOCKET", 20, 0, "socket" },
 	[COL_SERVER] = { "SERVER", 6, SCOLS_FL_RIGHT, "server_pid", "server" },
 	[COL_STATE] = { "STATE", 8, 0, "state" },
+	[COL_PROBLEM] = { "PROBLEM", 7, 0, "problem" },
 	[COL_SERIAL] = { "SERIAL", 10, 0, "serial", NULL, true },
 	[COL_GUEST] = { "GUEST", 6, SCOLS_FL_RIGHT, "guest_pid", NULL, true },
 };
@@ -193,6 +195,9 @@ static void format_cell(const struct attached *a, enum column_id id,
 		break;
 	case COL_STATE:
 		snprintf(text, size, "%s", attached_state(a));
+		break;
+	case COL_PROBLEM:
+		snprintf(text, size, "%s", a->problem);
 		break;
 	case COL_SERIAL:
 		if (a->is_served)

@@ -28,7 +28,9 @@
 #include "err.h"
 #include "server.h"
 #include "stall.h"
+#include "trouble.h"
 #include "vhost-kernel.h"
+#include "vhost-peer.h"
 #include "vhost-user.h"
 
 #define SOCKET_GROUP	"kvm"
@@ -53,6 +55,7 @@
  * @signals: signalfd for the signals that stop the server
  * @session: the front-end that is connected, or NULL
  * @conn: its socket, for poll
+ * @trouble: what goes wrong with it, or went with the last one
  */
 struct server {
 	struct serving serving;
@@ -62,6 +65,7 @@ struct server {
 	int signals;
 	struct vhost_user *session;
 	int conn;
+	struct trouble trouble;
 };
 
 /**
@@ -286,6 +290,8 @@ int server_open(const struct dmdev *d, const struct serving *serving,
 	ret = open_listener(s, takes_over);
 	if (ret)
 		goto err_signals;
+	s->trouble.claim = s->claim;
+	s->trouble.object = s->serving.socket;
 	*server = s;
 	return VBLK_OK;
 
@@ -322,15 +328,6 @@ void server_close(struct server *s)
 	free(s);
 }
 
-static pid_t peer_pid(int conn)
-{
-	struct ucred cred = {};
-	socklen_t len = sizeof(cred);
-
-	getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &cred, &len);
-	return cred.pid > 0 ? cred.pid : -1;	/* 0: not in our namespace */
-}
-
 static bool has_hung_up(int conn)
 {
 	struct pollfd p = { .fd = conn, .events = POLLRDHUP };
@@ -348,19 +345,19 @@ static void accept_front_end(struct server *s)
 	if (s->session && has_hung_up(s->conn))
 		end_session(s);
 	if (s->session) {
-		err_report(VBLK_BUSY, s->serving.socket,
-			   "refused process %d: another one is connected",
-			   peer_pid(conn));
+		trouble_log(&s->trouble,
+			    "refused process %d: another one is connected",
+			    vhost_peer_pid(conn));
 		close(conn);
 		return;
 	}
-	s->session = vhost_user_new(conn, &s->disk, s->signals);
+	s->session = vhost_user_new(conn, &s->disk, s->signals, &s->trouble);
 	if (!s->session) {
 		close(conn);
 		return;
 	}
 	s->conn = conn;
-	state_set_guest(s->claim, peer_pid(conn));
+	state_set_guest(s->claim, vhost_peer_pid(conn));
 }
 
 static void serve_front_end(struct server *s)
@@ -370,8 +367,8 @@ static void serve_front_end(struct server *s)
 	if (!err)
 		return;
 	if (err != -ECONNRESET)
-		err_errno(-err, s->serving.socket, "dropped process %d",
-			  peer_pid(s->conn));
+		trouble_log(&s->trouble, "dropped process %d: %s",
+			    vhost_peer_pid(s->conn), strerror(-err));
 	end_session(s);
 }
 
@@ -390,10 +387,13 @@ int server_run(struct server *s)
 		fds[SIGNALS] = (struct pollfd){ s->signals, POLLIN, 0 };
 		fds[LISTENER] = (struct pollfd){ s->listener, POLLIN, 0 };
 		fds[CONN] = (struct pollfd){ s->conn, POLLIN, 0 };
-		n = poll(fds, NR, -1);
+		n = poll(fds, NR, s->session ?
+			 vhost_user_timeout_ms(s->session) : -1);
 		if (n < 0 && errno != EINTR)
 			return err_errno(errno, s->serving.socket,
 					 "cannot wait for messages");
+		if (s->session)
+			vhost_user_check(s->session);
 		if (n <= 0)
 			continue;
 		if (fds[SIGNALS].revents)

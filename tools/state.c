@@ -23,6 +23,9 @@ enum {
 	CLAIM_GUEST,
 };
 
+/* In the file: the guest's pid, a number of this width, and a line of its own. */
+#define GUEST_BYTES	15
+
 static void state_path(char *path, size_t size, const char *name,
 		       const char *suffix)
 {
@@ -297,6 +300,13 @@ int state_claim(const char *name)
 		close(fd);
 		return err == -EACCES ? -EAGAIN : err;
 	}
+	/* What the last one said is over. */
+	if (ftruncate(fd, 0) < 0)
+		err = -errno;
+	if (err) {
+		close(fd);
+		return err;
+	}
 	state_set_guest(fd, 0);
 	return fd;
 }
@@ -315,6 +325,43 @@ void state_set_guest(int claim, pid_t guest)
 	if (pwrite(claim, text, strlen(text), 0) < 0)
 		return;		/* the pid is for error messages only */
 	claim_lock(claim, F_SETLK, guest ? F_WRLCK : F_UNLCK, CLAIM_GUEST, &fl);
+}
+
+/**
+ * state_set_problem() - tell others why a guest is not served
+ * @claim: from state_claim()
+ * @problem: a sentence, or "" when all is well
+ */
+void state_set_problem(int claim, const char *problem)
+{
+	size_t len = strlen(problem);
+
+	/* For people only: nothing hangs on it. */
+	if (pwrite(claim, problem, len, GUEST_BYTES) == (ssize_t)len &&
+	    ftruncate(claim, GUEST_BYTES + len) < 0)
+		return;
+}
+
+/**
+ * state_problem() - what state_set_problem() was told
+ * @problem: set to it, "" if there is none
+ * @size: of @problem
+ *
+ * Not to be called in the server itself, and of no meaning without one.
+ */
+void state_problem(const char *name, char *problem, size_t size)
+{
+	char path[PATH_MAX];
+	ssize_t n = -1;
+	int fd;
+
+	state_path(path, sizeof(path), name, "pid");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = pread(fd, problem, size - 1, GUEST_BYTES);
+		close(fd);
+	}
+	problem[n > 0 ? n : 0] = '\0';
 }
 
 static pid_t read_guest(int fd)

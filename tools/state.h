@@ -63,6 +63,8 @@ void state_forget(const char *name);
 
 int state_claim(const char *name);
 void state_set_guest(int claim, pid_t guest);
+void state_set_problem(int claim, const char *problem);
 pid_t state_server(const char *name, pid_t *guest);
+void state_problem(const char *name, char *problem, size_t size);
 
 #endif

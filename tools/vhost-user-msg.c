@@ -52,7 +52,42 @@ static const enum payload payload_of[] = {
 	[VHOST_USER_REM_MEM_REG] = PAYLOAD_REGION,
 };
 
+#define NAME(request)	[VHOST_USER_ ## request] = #request
+
+static const char *const name_of[] = {
+	NAME(GET_FEATURES),
+	NAME(SET_FEATURES),
+	NAME(SET_OWNER),
+	NAME(RESET_OWNER),
+	NAME(SET_MEM_TABLE),
+	NAME(SET_VRING_NUM),
+	NAME(SET_VRING_ADDR),
+	NAME(SET_VRING_BASE),
+	NAME(GET_VRING_BASE),
+	NAME(SET_VRING_KICK),
+	NAME(SET_VRING_CALL),
+	NAME(SET_VRING_ERR),
+	NAME(GET_PROTOCOL_FEATURES),
+	NAME(SET_PROTOCOL_FEATURES),
+	NAME(GET_QUEUE_NUM),
+	NAME(SET_VRING_ENABLE),
+	NAME(GET_CONFIG),
+	NAME(SET_CONFIG),
+	NAME(RESET_DEVICE),
+	NAME(GET_MAX_MEM_SLOTS),
+	NAME(ADD_MEM_REG),
+	NAME(REM_MEM_REG),
+};
+
 #define NR_REQUESTS	(sizeof(payload_of) / sizeof(payload_of[0]))
+
+/** vhost_user_request_name() - as the specification has it, for messages */
+const char *vhost_user_request_name(uint32_t request)
+{
+	if (request < sizeof(name_of) / sizeof(name_of[0]) && name_of[request])
+		return name_of[request];
+	return "unknown request";
+}
 
 /**
  * vhost_user_message_bytes() - how long the message is that starts so

@@ -118,6 +118,7 @@ struct vhost_user_msg {
 #define VHOST_USER_MAX_BYTES	(sizeof(struct vhost_user_header) + \
 				 sizeof(struct vhost_user_config))
 
+const char *vhost_user_request_name(uint32_t request);
 int vhost_user_message_bytes(const void *header, size_t *bytes);
 int vhost_user_parse(const void *buf, size_t bytes, unsigned int nr_fds,
 		     struct vhost_user_msg *msg);

@@ -15,15 +15,21 @@
 #include <linux/vhost_blk.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "trouble.h"
 #include "vhost-conn.h"
 #include "vhost-kernel.h"
+#include "vhost-peer.h"
 #include "vhost-user-msg.h"
 #include "vhost-user.h"
 
 #define BIT(n)		(1ULL << (n))
 #define MAX_RING_SIZE	32768
+
+/* A table that misses a ring's memory is replaced at once when all is well. */
+#define MEMORY_WAIT_MS	2000
 
 #define PROTOCOL_FEATURES					\
 	(BIT(VHOST_USER_PROTOCOL_F_MQ) |			\
@@ -68,6 +74,12 @@ struct ring {
  * @protocol_features: what the front-end acknowledged
  * @mem: current memory table
  * @next: table under construction; empty otherwise
+ * @peer: pid of the front-end, or -1
+ * @trouble: where to tell what goes wrong
+ * @why: the message that is being handled was refused for this
+ * @waits: a ring is to run, but is not in the memory table
+ * @waits_since_ms: since then, in CLOCK_MONOTONIC
+ * @has_told: that it waits
  */
 struct vhost_user {
 	struct vhost_conn conn;
@@ -78,6 +90,12 @@ struct vhost_user {
 	uint64_t protocol_features;
 	struct vhost_mem *mem;
 	struct vhost_mem *next;
+	pid_t peer;
+	struct trouble *trouble;
+	const char *why;
+	bool waits;
+	int64_t waits_since_ms;
+	bool has_told;
 	struct ring rings[VHOST_BLK_MAX_QUEUES];
 };
 
@@ -86,6 +104,13 @@ static void replace_fd(int *slot, int fd)
 	if (*slot >= 0)
 		close(*slot);
 	*slot = fd;
+}
+
+/* Say why a message is refused, where an errno does not. */
+static int refuse(struct vhost_user *vu, int err, const char *why)
+{
+	vu->why = why;
+	return err;
 }
 
 static struct ring *find_ring(struct vhost_user *vu, unsigned int index)
@@ -270,6 +295,33 @@ static int commit_memory(struct vhost_user *vu)
 	return 0;
 }
 
+static int add_region(struct vhost_user *vu,
+		      const struct vhost_user_region *wire, int fd)
+{
+	int err = vhost_mem_add(vu->next, vu->mem, wire, fd);
+
+	if (err == -EOPNOTSUPP)
+		return refuse(vu, err,
+			      "guest memory is in a file on a disk or in a device: it has to be a memfd, or on tmpfs or hugetlbfs");
+	if (err == -EINVAL)
+		return refuse(vu, err,
+			      "a region of guest memory is empty, too long, or overlaps another");
+	if (err == -ENOSPC)
+		return refuse(vu, err, "guest memory has too many regions");
+	return err;
+}
+
+/* From the region @from on, which are those that came with this message. */
+static int commit_shared(struct vhost_user *vu, unsigned int from)
+{
+	const struct vhost_mem *m = vu->next;
+
+	if (vhost_peer_has_private(vu->peer, m->regions + from, m->nr - from))
+		return refuse(vu, -EINVAL,
+			      "guest memory is not shared: QEMU's memory backend needs share=on");
+	return commit_memory(vu);
+}
+
 static int replace_memory(struct vhost_user *vu,
 			  const struct vhost_user_msg *msg)
 {
@@ -277,12 +329,11 @@ static int replace_memory(struct vhost_user *vu,
 	int err;
 
 	for (i = 0; i < msg->memory.nr_regions; i++) {
-		err = vhost_mem_add(vu->next, vu->mem, &msg->memory.regions[i],
-				    vu->conn.fds[i]);
+		err = add_region(vu, &msg->memory.regions[i], vu->conn.fds[i]);
 		if (err)
 			return err;
 	}
-	return commit_memory(vu);
+	return commit_shared(vu, 0);
 }
 
 static int add_memory(struct vhost_user *vu, const struct vhost_user_msg *msg)
@@ -290,10 +341,10 @@ static int add_memory(struct vhost_user *vu, const struct vhost_user_msg *msg)
 	int err;
 
 	if (vu->mem->nr >= vu->disk->mem_slots)
-		return -ENOSPC;
+		return refuse(vu, -ENOSPC, "guest memory has too many regions");
 	*vu->next = *vu->mem;
-	err = vhost_mem_add(vu->next, vu->mem, &msg->region, vu->conn.fds[0]);
-	return err ? err : commit_memory(vu);
+	err = add_region(vu, &msg->region, vu->conn.fds[0]);
+	return err ? err : commit_shared(vu, vu->mem->nr);
 }
 
 static int remove_memory(struct vhost_user *vu,
@@ -303,7 +354,9 @@ static int remove_memory(struct vhost_user *vu,
 
 	*vu->next = *vu->mem;
 	err = vhost_mem_remove(vu->next, &msg->region);
-	return err ? err : commit_memory(vu);
+	if (err)
+		return refuse(vu, err, "there is no such region");
+	return commit_memory(vu);
 }
 
 static int change_memory(struct vhost_user *vu,
@@ -340,16 +393,18 @@ static int set_features(struct vhost_user *vu, uint64_t features)
 static int set_protocol_features(struct vhost_user *vu, uint64_t features)
 {
 	if (features & ~PROTOCOL_FEATURES)
-		return -EINVAL;
+		return refuse(vu, -EINVAL, "a bit that was not offered");
 	vu->protocol_features = features;
 	return 0;
 }
 
-static int set_ring_size(struct ring *r, unsigned int size)
+static int set_ring_size(struct vhost_user *vu, struct ring *r,
+			 unsigned int size)
 {
-	if (!size || size > MAX_RING_SIZE || (size & (size - 1)) ||
-	    r->is_running)
-		return -EINVAL;
+	if (!size || size > MAX_RING_SIZE || (size & (size - 1)))
+		return refuse(vu, -EINVAL, "no size that a queue may have");
+	if (r->is_running)
+		return refuse(vu, -EINVAL, "the queue runs");
 	r->size = size;
 	return 0;
 }
@@ -360,7 +415,7 @@ static int set_ring_addr(struct vhost_user *vu, struct ring *r,
 	int err;
 
 	if (addr->flags)
-		return -EINVAL;	/* a dirty log was not negotiated */
+		return refuse(vu, -EINVAL, "flags: no dirty log was negotiated");
 	err = stop_ring(vu, r);
 	if (err)
 		return err;
@@ -382,7 +437,8 @@ static int set_kick(struct vhost_user *vu, struct ring *r)
 	int fd = vhost_conn_take_fd(&vu->conn, 0);
 
 	if (fd < 0)
-		return -EOPNOTSUPP;	/* no polling of rings */
+		return refuse(vu, -EOPNOTSUPP,
+			      "without an eventfd: queues are not polled");
 	r->is_started = true;
 	return change_fd(vu, r, &r->kick, fd);
 }
@@ -435,10 +491,10 @@ static int handle_ring(struct vhost_user *vu, struct ring *r,
 		       const struct vhost_user_msg *msg)
 {
 	if (!r)
-		return -EINVAL;
+		return refuse(vu, -EINVAL, "there is no such queue");
 	switch (msg->request) {
 	case VHOST_USER_SET_VRING_NUM:
-		return set_ring_size(r, msg->state.num);
+		return set_ring_size(vu, r, msg->state.num);
 	case VHOST_USER_SET_VRING_ADDR:
 		return set_ring_addr(vu, r, &msg->addr);
 	case VHOST_USER_SET_VRING_BASE:
@@ -489,7 +545,8 @@ static int handle_message(struct vhost_user *vu,
 	case VHOST_USER_GET_CONFIG:
 		return get_config(vu, msg);
 	case VHOST_USER_SET_CONFIG:
-		return -EOPNOTSUPP;	/* nothing in it can be written */
+		return refuse(vu, -EOPNOTSUPP,
+			      "nothing of the configuration can be written");
 	case VHOST_USER_SET_VRING_ADDR:
 		return handle_ring(vu, find_ring(vu, msg->addr.index), msg);
 	case VHOST_USER_SET_VRING_KICK:
@@ -516,14 +573,92 @@ static bool has_own_reply(const struct vhost_user_msg *msg)
 	}
 }
 
+static bool has_running_ring(const struct vhost_user *vu)
+{
+	unsigned int i;
+
+	for (i = 0; i < VHOST_BLK_MAX_QUEUES; i++)
+		if (vu->rings[i].is_running)
+			return true;
+	return false;
+}
+
+static void tell_refusal(struct vhost_user *vu, int err)
+{
+	const char *why = vu->why ?: strerror(-err);
+	struct vhost_user_header h = {};
+
+	if (vu->conn.bytes >= sizeof(h))
+		memcpy(&h, vu->conn.buf, sizeof(h));
+	if (!has_running_ring(vu))
+		trouble_begin(vu->trouble, why);
+	trouble_log(vu->trouble, "%s of process %d refused: %s",
+		    vhost_user_request_name(h.request), vu->peer, why);
+}
+
 static int dispatch(struct vhost_user *vu, const struct vhost_user_msg *msg)
 {
 	int err = handle_message(vu, msg);
 
+	if (err && err != -EPIPE)
+		tell_refusal(vu, err);
 	if (has_own_reply(msg) || !msg->needs_reply ||
 	    !(vu->protocol_features & BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK)))
 		return err;
 	return reply_u64(vu, msg, err ? 1 : 0);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* Do all queues run that are to? */
+static void look_at_rings(struct vhost_user *vu)
+{
+	bool waits = false;
+	struct ring *r;
+
+	for (r = vu->rings; r < vu->rings + VHOST_BLK_MAX_QUEUES; r++)
+		waits = waits || (should_run(vu, r) && !r->is_running);
+	if (waits && !vu->waits)
+		vu->waits_since_ms = now_ms();
+	vu->waits = waits;
+	vu->has_told = vu->has_told && waits;
+	if (!waits && has_running_ring(vu))
+		trouble_end(vu->trouble);
+}
+
+/**
+ * vhost_user_timeout_ms() - when to call vhost_user_check()
+ *
+ * Return: a timeout for poll(), -1 for none.
+ */
+int vhost_user_timeout_ms(const struct vhost_user *vu)
+{
+	int64_t left;
+
+	if (!vu->waits || vu->has_told)
+		return -1;
+	left = vu->waits_since_ms + MEMORY_WAIT_MS - now_ms();
+	return left > 0 ? left : 0;
+}
+
+/** vhost_user_check() - say so if a queue has waited long for its memory */
+void vhost_user_check(struct vhost_user *vu)
+{
+	const char *why = "a queue is not in the memory that the guest shares";
+
+	if (vhost_user_timeout_ms(vu) != 0)
+		return;
+	if (!vu->mem->nr)
+		why = "guest memory is not shared: QEMU needs a memory backend with share=on";
+	trouble_begin(vu->trouble, why);
+	trouble_log(vu->trouble, "cannot serve process %d: %s", vu->peer, why);
+	vu->has_told = true;
 }
 
 /**
@@ -538,12 +673,16 @@ int vhost_user_handle(struct vhost_user *vu)
 	struct vhost_user_msg msg;
 	int err;
 
+	vu->why = NULL;
 	err = vhost_conn_receive(&vu->conn, &msg);
 	if (err == -EAGAIN || err == -EINTR)
 		return 0;
 	if (!err)
 		err = dispatch(vu, &msg);
+	else if (err != -ECONNRESET)
+		tell_refusal(vu, err);
 	vhost_conn_forget(&vu->conn);
+	look_at_rings(vu);
 	return err;
 }
 
@@ -552,11 +691,12 @@ int vhost_user_handle(struct vhost_user *vu)
  * @conn: the socket; belongs to the connection on success
  * @disk: what is served
  * @stop_fd: readable when the server is to stop
+ * @trouble: where to tell what goes wrong
  *
  * Return: NULL when there is no memory.
  */
 struct vhost_user *vhost_user_new(int conn, const struct disk *disk,
-				  int stop_fd)
+				  int stop_fd, struct trouble *trouble)
 {
 	struct vhost_user *vu = calloc(1, sizeof(*vu));
 	unsigned int i;
@@ -574,6 +714,8 @@ struct vhost_user *vhost_user_new(int conn, const struct disk *disk,
 	vu->conn.fd = conn;
 	vu->stop_fd = stop_fd;
 	vu->disk = disk;
+	vu->peer = vhost_peer_pid(conn);
+	vu->trouble = trouble;
 	vu->kernel.fd = -1;
 	for (i = 0; i < VHOST_BLK_MAX_QUEUES; i++) {
 		vu->rings[i].kick = -1;
