@@ -143,6 +143,17 @@ static int start(struct qcow2 *q)
 	return 0;
 }
 
+/* What a table before this one could not write is lost, whichever table is asked. */
+static void inherit_failure(struct qcow2 *q)
+{
+	if (!q->layer.has_failed || qcow2_failed(q))
+		return;
+	set_bit(QCOW2_NEEDS_CHECK, &q->state);
+	set_bit(QCOW2_FAILED, &q->state);
+	DMWARN("%s: image has failed before the table was reloaded, no more writes",
+	       qcow2_name(q));
+}
+
 int qcow2_activate(struct qcow2 *q)
 {
 	unsigned int noio;
@@ -155,12 +166,13 @@ int qcow2_activate(struct qcow2 *q)
 		DMERR("%s: image is active in another table", qcow2_name(q));
 		return err;
 	}
+	inherit_failure(q);
 	/* Writeback to this very device waits until it is resumed. */
 	noio = memalloc_noio_save();
 	err = start(q);
 	memalloc_noio_restore(noio);
 	if (err) {
-		qcow2_layer_deactivate(&q->layer);
+		qcow2_layer_deactivate(&q->layer, qcow2_failed(q));
 		return err;
 	}
 	clear_bit(QCOW2_SUSPENDING, &q->state);
@@ -200,5 +212,5 @@ void qcow2_deactivate(struct qcow2 *q)
 	memalloc_noio_restore(noio);
 
 	clear_bit(QCOW2_ACTIVE, &q->state);
-	qcow2_layer_deactivate(&q->layer);
+	qcow2_layer_deactivate(&q->layer, qcow2_failed(q));
 }

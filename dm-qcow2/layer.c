@@ -7,7 +7,9 @@
  *  - one mapped device may hold an image for writing, and then nobody else any;
  *  - during a reload the old and the new table of one mapped device both hold
  *    it, and share the open file description, so that its locks stay;
- *  - of those two, one is active at a time, and only that one does I/O.
+ *  - of those two, one is active at a time, and only that one does I/O;
+ *  - what one of them failed to write, the other must not call durable: they
+ *    share that failure, too.
  */
 #include <linux/device-mapper.h>
 #include <linux/file.h>
@@ -26,6 +28,11 @@ static struct inode *layer_inode(const struct file *file)
 	return file->f_mapping->host;
 }
 
+static bool is_sibling(const struct qcow2_layer *l, const struct qcow2_layer *other)
+{
+	return other->md == l->md && layer_inode(other->file) == layer_inode(l->file);
+}
+
 /* A layer of the same mapped device on the same image, or NULL. */
 static struct qcow2_layer *find_sibling(const struct qcow2_layer *l)
 {
@@ -33,8 +40,7 @@ static struct qcow2_layer *find_sibling(const struct qcow2_layer *l)
 
 	lockdep_assert_held(&registry_lock);
 	list_for_each_entry(other, &registry, node)
-		if (other->md == l->md &&
-		    layer_inode(other->file) == layer_inode(l->file))
+		if (is_sibling(l, other))
 			return other;
 	return NULL;
 }
@@ -169,12 +175,16 @@ static int lock_or_share(struct qcow2_layer *l, struct dm_target *ti, bool by_pa
 
 static int register_layer(struct qcow2_layer *l, struct dm_target *ti, bool by_path)
 {
+	struct qcow2_layer *sibling;
 	int err;
 
 	mutex_lock(&registry_lock);
 	err = lock_or_share(l, ti, by_path);
-	if (!err)
+	if (!err) {
+		sibling = find_sibling(l);
+		l->has_failed = sibling && sibling->has_failed;
 		list_add(&l->node, &registry);
+	}
 	mutex_unlock(&registry_lock);
 	return err;
 }
@@ -256,9 +266,14 @@ int qcow2_layer_activate(struct qcow2_layer *l)
 	return err;
 }
 
-void qcow2_layer_deactivate(struct qcow2_layer *l)
+void qcow2_layer_deactivate(struct qcow2_layer *l, bool has_failed)
 {
+	struct qcow2_layer *other;
+
 	mutex_lock(&registry_lock);
 	l->is_active = false;
+	list_for_each_entry(other, &registry, node)
+		if (has_failed && is_sibling(l, other))
+			other->has_failed = true;
 	mutex_unlock(&registry_lock);
 }

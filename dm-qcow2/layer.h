@@ -33,6 +33,8 @@ struct qcow2_table;
  * @node: in the registry; protected by its mutex
  * @is_active: between preresume and postsuspend; protected by the registry's mutex
  * @is_writable: opened for writing
+ * @has_failed: writes to the image have failed under this or another table of the
+ *	mapped device; protected by the registry's mutex, constant while active
  */
 struct qcow2_layer {
 	struct file *file;
@@ -45,6 +47,7 @@ struct qcow2_layer {
 	struct list_head node;
 	bool is_active;
 	bool is_writable;
+	bool has_failed;
 };
 
 /**
@@ -85,7 +88,7 @@ void qcow2_layer_close(struct qcow2_layer *l, struct dm_target *ti);
 
 /**
  * qcow2_layer_activate - become the one user of the image
- * @l: the layer
+ * @l: the layer; from here on its @has_failed says what came before
  *
  * Return: 0, or -EBUSY while another table's target is active on the image.
  */
@@ -94,8 +97,12 @@ int __must_check qcow2_layer_activate(struct qcow2_layer *l);
 /**
  * qcow2_layer_deactivate - let another table's target use the image
  * @l: an active layer
+ * @has_failed: writes to the image have failed
+ *
+ * A failure is handed on to all layers that the mapped device has on the image,
+ * and by them to those that it opens later. It ends when the last one is closed.
  */
-void qcow2_layer_deactivate(struct qcow2_layer *l);
+void qcow2_layer_deactivate(struct qcow2_layer *l, bool has_failed);
 
 /**
  * qcow2_layer_bytes - size of the file or block device
