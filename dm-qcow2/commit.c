@@ -63,6 +63,8 @@ static void commit(struct kthread_work *work)
 	spin_unlock_irqrestore(&c->lock, flags);
 
 	err = write_tables(q);
+	if (!err)
+		WRITE_ONCE(c->durable, c->started);
 	WRITE_ONCE(c->done, c->started);
 	wake_up_all(&q->cache.wait);
 	complete_bios(&bios, err);

@@ -27,12 +27,12 @@ void qcow2_drop(struct qcow2 *q, struct qcow2_dropped *d, u64 host_off, u64 comm
 /* Those whose entry is durable; they were queued in about that order. */
 static void take_durable(struct qcow2 *q, struct list_head *durable)
 {
-	u64 done = READ_ONCE(q->commit.done);
+	u64 newest = READ_ONCE(q->commit.durable);
 	struct qcow2_dropped *d, *next;
 
 	spin_lock(&q->space.lock);
 	list_for_each_entry_safe(d, next, &q->space.dropped, node)
-		if (d->commit <= done)
+		if (d->commit <= newest)
 			list_move_tail(&d->node, durable);
 	spin_unlock(&q->space.lock);
 }

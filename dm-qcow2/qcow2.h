@@ -67,7 +67,8 @@ enum {
  * @lock: protects @waiting
  * @waiting: bios that complete with the next commit
  * @started: number of the newest commit that has started
- * @done: number of the newest commit that is durable
+ * @done: number of the newest commit that has ended, well or not
+ * @durable: number of the newest commit that has succeeded
  * @data_seq: numbers copies of data; see qcow2_mpage.data_seq
  * @wb: buffers of the write-back
  */
@@ -79,6 +80,7 @@ struct qcow2_commit {
 	struct bio_list waiting;
 	u64 started;
 	u64 done;
+	u64 durable;
 	atomic64_t data_seq;
 	struct qcow2_writeback wb;
 };

@@ -48,7 +48,7 @@ static unsigned int info(struct qcow2 *q, char *result, unsigned int maxlen)
 	       DIV_ROUND_UP_ULL(q->geo.size, qcow2_cluster_bytes(&q->geo)),
 	       READ_ONCE(q->cache.nr_pages), q->cache.limit,
 	       count_hits(q), atomic_long_read(&q->cache.misses),
-	       READ_ONCE(q->space.nr_waiting), READ_ONCE(q->commit.done), mode(q),
+	       READ_ONCE(q->space.nr_waiting), READ_ONCE(q->commit.durable), mode(q),
 	       test_bit(QCOW2_NEEDS_CHECK, &q->state) ? "needs_check" : "-");
 	if (extents < 0)
 		DMEMIT(" -");
