@@ -36,6 +36,8 @@ struct vhost_blk_request;
 /* Popping pauses when this much is in flight in a queue. */
 #define VHOST_BLK_MAX_REQUESTS	1024
 #define VHOST_BLK_MAX_IN_FLIGHT	SZ_64M
+/* As do ranges of this many sectors, or of the whole device if that is longer. */
+#define VHOST_BLK_MAX_RANGE_SECTORS	SZ_64M
 
 /**
  * struct vhost_blk_vq - one queue
@@ -54,7 +56,9 @@ struct vhost_blk_request;
  * @is_stalled: too much is in flight: the next completion kicks; under vq.mutex
  * @in_flight: requests popped and not yet in the used ring, by epoch; under
  *	vq.mutex, read without it by drains
- * @in_flight_bytes: guest memory that they span; under vq.mutex
+ * @in_flight_bytes: guest memory that they span, and what their ranges count
+ *	for; under vq.mutex
+ * @range_bytes: what ranges count for in @in_flight_bytes; under vq.mutex
  * @epoch: which of @in_flight counts newly popped requests; under vq.mutex,
  *	flipped by drains with dev.mutex held
  * @drained: woken when a count in @in_flight gets to zero
@@ -95,6 +99,7 @@ struct vhost_blk_vq {
 	bool is_stalled;
 	unsigned int in_flight[2];
 	size_t in_flight_bytes;
+	size_t range_bytes;
 	unsigned int epoch;
 	wait_queue_head_t drained;
 

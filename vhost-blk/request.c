@@ -8,9 +8,11 @@
  * bytes, the status is the last writable byte, data is what is left.
  *
  * Preparing has no side effect outside the request, so that it can be undone
- * and the chain put back into the ring if the owner is killed meanwhile.
+ * and the chain put back into the ring if the owner is killed meanwhile, or if
+ * ranges have to wait.
  */
 #include <linux/blkdev.h>
+#include <linux/math64.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -20,6 +22,7 @@
 #include "device.h"
 #include "request.h"
 #include "submit.h"
+#include "vq.h"
 
 /* Larger reads and writes are refused: all pages of a request get pinned. */
 #define MAX_BYTES	SZ_1G
@@ -161,19 +164,26 @@ static int check_range(const struct vhost_blk_request *req,
 	if (!vhost_blk_backend_covers(req->backend, le64_to_cpu(range->sector),
 				      nr_sectors))
 		return -EINVAL;
-	if (req->type == VIRTIO_BLK_T_WRITE_ZEROES &&
-	    !bdev_write_zeroes_sectors(req->backend->bdev) &&
-	    nr_sectors > VHOST_BLK_MAX_ZERO_SECTORS)
-		return -EINVAL;
 	return 0;
 }
 
-/* Ranges may overlap, but their sum is bounded by the size of the device. */
-static int check_ranges(const struct vhost_blk_request *req)
+/* Are zeroes written out, as the device cannot do it itself? */
+static bool is_written_out(const struct vhost_blk_request *req)
 {
+	return req->type == VIRTIO_BLK_T_WRITE_ZEROES &&
+	       !bdev_write_zeroes_sectors(req->backend->bdev);
+}
+
+/* Ranges may overlap, but their sum is bounded by the size of the device. */
+static int check_ranges(const struct vhost_blk_request *req, sector_t *sum)
+{
+	sector_t limit = bdev_nr_sectors(req->backend->bdev);
 	sector_t total = 0;
 	unsigned int i;
 	int ret;
+
+	if (is_written_out(req))
+		limit = min(limit, VHOST_BLK_MAX_ZERO_SECTORS);
 
 	for (i = 0; i < req->nr_ranges; i++) {
 		ret = check_range(req, &req->ranges[i]);
@@ -181,7 +191,48 @@ static int check_ranges(const struct vhost_blk_request *req)
 			return ret;
 		total += le32_to_cpu(req->ranges[i].num_sectors);
 	}
-	return total <= bdev_nr_sectors(req->backend->bdev) ? 0 : -EINVAL;
+	*sum = total;
+	return total <= limit ? 0 : -EINVAL;
+}
+
+/*
+ * What ranges keep the device busy with has nothing to do with the guest's memory
+ * that they span. Zeroes that are written out count as if it were theirs; else it
+ * is so much a sector that popping pauses at VHOST_BLK_MAX_RANGE_SECTORS, or when
+ * the whole device is on its way.
+ */
+static size_t count_ranges(const struct vhost_blk_request *req, sector_t sectors)
+{
+	sector_t full = max(bdev_nr_sectors(req->backend->bdev),
+			    (sector_t)VHOST_BLK_MAX_RANGE_SECTORS);
+
+	if (is_written_out(req))
+		return sectors << SECTOR_SHIFT;
+	return div64_u64(sectors, full >> ilog2(VHOST_BLK_MAX_IN_FLIGHT));
+}
+
+/*
+ * Only ranges that are alone may count for more than a queue may have in flight.
+ * Others wait in the ring, and so does what follows them, for a completion to kick.
+ */
+static int admit_ranges(struct vhost_blk_request *req, size_t bytes)
+{
+	struct vhost_blk_vq *q = req->q;
+	int ret = 0;
+
+	mutex_lock(&q->vq.mutex);
+	if (q->range_bytes && q->range_bytes + bytes > VHOST_BLK_MAX_IN_FLIGHT) {
+		q->is_stalled = true;
+		q->stats.stalls++;
+		ret = -ERESTARTSYS;
+	} else {
+		req->range_bytes = bytes;
+		req->span_bytes += bytes;
+		q->range_bytes += bytes;
+		q->in_flight_bytes += bytes;
+	}
+	mutex_unlock(&q->vq.mutex);
+	return ret;
 }
 
 static int prepare_ranges(struct vhost_blk_request *req)
@@ -189,8 +240,12 @@ static int prepare_ranges(struct vhost_blk_request *req)
 	size_t size = sizeof(*req->ranges);
 	struct iovec *data = req->data;
 	unsigned int nr = req->nr_data;
+	sector_t sectors;
 	int ret;
 
+	/* Each may take long: who stops the queue waits for those begun only. */
+	if (vhost_blk_must_stop(req->q))
+		return -ERESTARTSYS;
 	req->nr_ranges = req->data_bytes / size;
 	if (req->data_bytes % size || !req->nr_ranges ||
 	    req->nr_ranges > VHOST_BLK_MAX_RANGES)
@@ -202,19 +257,36 @@ static int prepare_ranges(struct vhost_blk_request *req)
 	if (!req->ranges)
 		return -ENOMEM;
 	ret = pull(&data, &nr, req->ranges, req->data_bytes);
-	return ret ?: check_ranges(req);
+	if (!ret)
+		ret = check_ranges(req, &sectors);
+	return ret ?: admit_ranges(req, count_ranges(req, sectors));
+}
+
+/* User space may have its reasons for not offering what the device can do. */
+static bool has_negotiated(const struct vhost_blk_request *req, int feature)
+{
+	return vhost_has_feature(&req->q->vq, feature);
 }
 
 static int prepare_discard(struct vhost_blk_request *req)
 {
-	if (!bdev_max_discard_sectors(req->backend->bdev))
+	if (!has_negotiated(req, VIRTIO_BLK_F_DISCARD) ||
+	    !bdev_max_discard_sectors(req->backend->bdev))
+		return -EOPNOTSUPP;
+	return prepare_ranges(req);
+}
+
+static int prepare_write_zeroes(struct vhost_blk_request *req)
+{
+	if (!has_negotiated(req, VIRTIO_BLK_F_WRITE_ZEROES))
 		return -EOPNOTSUPP;
 	return prepare_ranges(req);
 }
 
 static int prepare_secure_erase(struct vhost_blk_request *req)
 {
-	if (!bdev_max_secure_erase_sectors(req->backend->bdev))
+	if (!has_negotiated(req, VIRTIO_BLK_F_SECURE_ERASE) ||
+	    !bdev_max_secure_erase_sectors(req->backend->bdev))
 		return -EOPNOTSUPP;
 	return prepare_ranges(req);
 }
@@ -233,7 +305,7 @@ static int prepare_by_type(struct vhost_blk_request *req)
 	case VIRTIO_BLK_T_DISCARD:
 		return prepare_discard(req);
 	case VIRTIO_BLK_T_WRITE_ZEROES:
-		return prepare_ranges(req);
+		return prepare_write_zeroes(req);
 	case VIRTIO_BLK_T_SECURE_ERASE:
 		return prepare_secure_erase(req);
 	default:
@@ -293,7 +365,7 @@ enum vhost_blk_verdict vhost_blk_prepare(struct vhost_blk_request *req)
 
 	vhost_blk_unmap(req);
 	/* Then faults fail, pins fail: that is not the guest's doing. */
-	if (fatal_signal_pending(current))
+	if (ret == -ERESTARTSYS || fatal_signal_pending(current))
 		return VHOST_BLK_RETRY;
 	req->status = ret == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
 	return VHOST_BLK_DONE;

@@ -5,8 +5,8 @@
  *	 free <------------------ un-pop -----------------+
  *	  | pop (vq.c)                                    | dying owner:
  *	  v                                               | nothing was done yet
- *	popped --> prepared (request.c: header read, -----+
- *	  |           range checked, pages pinned)
+ *	popped --> prepared (request.c: header read, -----+   or of a stop,
+ *	  |           range checked, pages pinned)            ranges half done
  *	  | bad       | submit.c
  *	  |           v
  *	  |        submitted --> bios end, in any context
@@ -70,7 +70,8 @@ struct vhost_blk_bounce {
  * @nr_in: device-writable segments, after them
  * @iov: segments; a slice of q->iov, valid until the request is submitted
  * @epoch: of q->in_flight
- * @span_bytes: length of all segments
+ * @span_bytes: what it counts for in q->in_flight_bytes
+ * @range_bytes: the part of it that is for @ranges
  * @in_bytes: length of the writable ones, status included
  * @status_uaddr: where the status goes; NULL without a writable byte
  * @type: VIRTIO_BLK_T_*, from the guest and unchecked
@@ -107,6 +108,7 @@ struct vhost_blk_request {
 	struct iovec *iov;
 	unsigned int epoch;
 	size_t span_bytes;
+	size_t range_bytes;
 	size_t in_bytes;
 
 	u8 __user *status_uaddr;
@@ -139,7 +141,8 @@ struct vhost_blk_request {
  * enum vhost_blk_verdict - what to do with a prepared request
  * @VHOST_BLK_SUBMIT: submit it
  * @VHOST_BLK_DONE: nothing to submit, @status says how it ended
- * @VHOST_BLK_RETRY: the owner is being killed; put it back into the ring
+ * @VHOST_BLK_RETRY: put it back into the ring: the owner is being killed, the
+ *	queue was stopped, or it has to wait for other ranges
  */
 enum vhost_blk_verdict {
 	VHOST_BLK_SUBMIT,

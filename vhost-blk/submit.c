@@ -9,6 +9,7 @@
  */
 #include <linux/bio.h>
 #include <linux/blkdev.h>
+#include <linux/completion.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
@@ -18,6 +19,7 @@
 #include "pin.h"
 #include "request.h"
 #include "submit.h"
+#include "vq.h"
 
 /* Pages of one bio of a long request: what fits a page of bookkeeping. */
 #define LONG_VECS	((PAGE_SIZE - sizeof(struct vhost_blk_bio)) / \
@@ -293,7 +295,7 @@ static struct bio *range_bio(struct vhost_blk_request *req, unsigned int nr_vecs
 static void submit_range(struct vhost_blk_request *req, blk_opf_t opf,
 			 sector_t sector, sector_t nr_sectors)
 {
-	while (nr_sectors) {
+	while (nr_sectors && !vhost_blk_must_stop(req->q)) {
 		unsigned int nr = min(nr_sectors, RANGE_SECTORS);
 		struct bio *bio = range_bio(req, 0, opf, sector);
 
@@ -304,13 +306,13 @@ static void submit_range(struct vhost_blk_request *req, blk_opf_t opf,
 	}
 }
 
-/* For devices that cannot zero: at most VHOST_BLK_MAX_ZERO_SECTORS. */
+/* For devices that cannot zero: at most VHOST_BLK_MAX_ZERO_SECTORS a request. */
 static void submit_zeroes(struct vhost_blk_request *req, sector_t sector,
 			  sector_t nr_sectors)
 {
 	size_t bytes = nr_sectors << SECTOR_SHIFT;
 
-	while (bytes) {
+	while (bytes && !vhost_blk_must_stop(req->q)) {
 		struct bio *bio = range_bio(req, BIO_MAX_VECS, REQ_OP_WRITE, sector);
 
 		while (bytes && bio->bi_vcnt < bio->bi_max_vecs) {
@@ -337,7 +339,29 @@ static blk_opf_t range_opf(const struct vhost_blk_request *req, u32 flags)
 	}
 }
 
-static void submit_ranges(struct vhost_blk_request *req)
+static void end_interrupted(struct bio *bio)
+{
+	complete(bio->bi_private);
+}
+
+/*
+ * The queue stops in the middle of ranges: wait for what was submitted, and leave
+ * the request in the ring. The device can do it all once more: the guest has not
+ * been told that it is done.
+ */
+static enum vhost_blk_verdict interrupt(struct vhost_blk_request *req)
+{
+	DECLARE_COMPLETION_ONSTACK(ended);
+
+	req->bio.bi_private = &ended;
+	req->bio.bi_end_io = end_interrupted;
+	bio_endio(&req->bio);
+	wait_for_completion_io(&ended);
+	vhost_blk_unmap(req);
+	return VHOST_BLK_RETRY;
+}
+
+static enum vhost_blk_verdict submit_ranges(struct vhost_blk_request *req)
 {
 	bool can_zero = bdev_write_zeroes_sectors(req->backend->bdev);
 	unsigned int i;
@@ -356,28 +380,33 @@ static void submit_ranges(struct vhost_blk_request *req)
 			submit_zeroes(req, sector, nr_sectors);
 		else
 			submit_range(req, opf, sector, nr_sectors);
+		/* Some devices make the submitter wait until they are nearly done. */
+		if (vhost_blk_must_stop(req->q))
+			return interrupt(req);
 	}
 	/* Ends when all that were chained to it have ended. */
 	bio_endio(&req->bio);
+	return VHOST_BLK_SUBMIT;
 }
 
 /**
  * vhost_blk_submit - start the I/O of a prepared request
- * @req: do not touch it afterwards: it may have completed
+ * @req: do not touch it afterwards, if it was submitted: it may have completed
  *
- * Context: may sleep until the device takes it.
+ * Context: vhost worker; may sleep until the device takes it.
+ * Return: VHOST_BLK_SUBMIT, or VHOST_BLK_RETRY for ranges of a queue that stops.
  */
-void vhost_blk_submit(struct vhost_blk_request *req)
+enum vhost_blk_verdict vhost_blk_submit(struct vhost_blk_request *req)
 {
 	switch (req->type) {
 	case VIRTIO_BLK_T_IN:
 	case VIRTIO_BLK_T_OUT:
 		submit_bios(req);
-		break;
+		return VHOST_BLK_SUBMIT;
 	case VIRTIO_BLK_T_FLUSH:
 		vhost_blk_submit_flush(req);
-		break;
+		return VHOST_BLK_SUBMIT;
 	default:
-		submit_ranges(req);
+		return submit_ranges(req);
 	}
 }

@@ -41,6 +41,10 @@ void vhost_blk_recycle(struct vhost_blk_request *req)
 	lockdep_assert_held(&q->vq.mutex);
 	WRITE_ONCE(q->in_flight[req->epoch], q->in_flight[req->epoch] - 1);
 	q->in_flight_bytes -= req->span_bytes;
+	if (unlikely(req->range_bytes)) {
+		q->range_bytes -= req->range_bytes;
+		req->range_bytes = 0;
+	}
 	req->next = q->free;
 	q->free = req;
 }
@@ -132,14 +136,24 @@ void vhost_blk_break_ring(struct vhost_blk_vq *q, int error)
 	trace_vhost_blk_broken(q->index, error);
 }
 
+/**
+ * vhost_blk_must_stop - are requests to be left, or put back, in the ring
+ * @q: queue
+ *
+ * Context: vhost worker.
+ */
+bool vhost_blk_must_stop(const struct vhost_blk_vq *q)
+{
+	return !READ_ONCE(q->vq.private_data) || fatal_signal_pending(current);
+}
+
 /*
  * A dying worker leaves requests in the ring, for the next owner. What it pops
  * all the same, as the signal came a moment later, is put back or goes to the reaper.
  */
 static bool may_fetch(const struct vhost_blk_vq *q)
 {
-	return READ_ONCE(q->vq.private_data) && !READ_ONCE(q->is_broken) &&
-	       !fatal_signal_pending(current);
+	return !vhost_blk_must_stop(q) && !READ_ONCE(q->is_broken);
 }
 
 /*
@@ -178,7 +192,10 @@ static unsigned int fetch(struct vhost_blk_vq *q, bool is_last)
 	return nr;
 }
 
-/* Undo the pops of batch[@first] to batch[@nr - 1], of which nothing was done. */
+/*
+ * Undo the pops of batch[@first] to batch[@nr - 1], of which nothing was done that
+ * could not be done again.
+ */
 static void unpop(struct vhost_blk_vq *q, unsigned int first, unsigned int nr)
 {
 	mutex_lock(&q->vq.mutex);
@@ -191,7 +208,10 @@ static void unpop(struct vhost_blk_vq *q, unsigned int first, unsigned int nr)
 	mutex_unlock(&q->vq.mutex);
 }
 
-/* Returns false if the owner is dying and the rest of the batch went back. */
+/*
+ * Returns false if the rest of the batch went back, and nobody has to look at the
+ * ring before the queue is started again, or kicked by a completion.
+ */
 static bool submit_batch(struct vhost_blk_vq *q, unsigned int nr)
 {
 	enum vhost_blk_verdict verdict = VHOST_BLK_DONE;
@@ -207,9 +227,11 @@ static bool submit_batch(struct vhost_blk_vq *q, unsigned int nr)
 			break;
 		trace_vhost_blk_start(q->index, req);
 		if (verdict == VHOST_BLK_SUBMIT)
-			vhost_blk_submit(req);
+			verdict = vhost_blk_submit(req);
 		else
 			vhost_blk_request_done(req);
+		if (verdict == VHOST_BLK_RETRY)
+			break;
 	}
 	blk_finish_plug(&plug);
 

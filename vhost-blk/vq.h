@@ -12,6 +12,7 @@ void vhost_blk_vq_stop(struct vhost_blk_vq *q);
 void vhost_blk_vq_free_memory(struct vhost_blk_vq *q);
 void vhost_blk_handle_kick(struct vhost_work *work);
 void vhost_blk_poll(struct vhost_blk_vq *q);
+bool vhost_blk_must_stop(const struct vhost_blk_vq *q);
 void vhost_blk_break_ring(struct vhost_blk_vq *q, int error);
 void vhost_blk_recycle(struct vhost_blk_request *req);
 void vhost_blk_unstall(struct vhost_blk_vq *q);

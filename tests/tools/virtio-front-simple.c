@@ -105,22 +105,23 @@ static uint32_t type_of(const char *name)
 	return strtoul(name, NULL, 0);
 }
 
-/* A range request carries its range as data. */
-static uint32_t fill_range(struct front_slot *slot, uint64_t sector, uint64_t bytes,
-			   uint32_t flags)
+/* A range request carries its ranges, one behind the other, as data. */
+static uint32_t fill_ranges(struct front_slot *slot, uint64_t sector, uint64_t bytes,
+			    uint32_t flags, unsigned int nr)
 {
-	struct virtio_blk_discard_write_zeroes range = {
-		.sector = sector,
-		.num_sectors = bytes / FRONT_SECTOR,
-		.flags = flags,
-	};
+	struct virtio_blk_discard_write_zeroes *range = (void *)slot->data;
+	unsigned int i;
 
-	memcpy(slot->data, &range, sizeof(range));
-	return sizeof(range);
+	for (i = 0; i < nr; i++) {
+		range[i].sector = sector + i * (bytes / FRONT_SECTOR);
+		range[i].num_sectors = bytes / FRONT_SECTOR;
+		range[i].flags = flags;
+	}
+	return nr * sizeof(*range);
 }
 
 /*
- * TYPE SECTOR BYTES [FLAGS]: one request; prints its status and used length, and
+ * TYPE SECTOR BYTES [FLAGS [RANGES]]: one request; prints its status and used length, and
  * the data of an ID.
  */
 int front_request(struct front *front, int argc, char **argv)
@@ -131,7 +132,7 @@ int front_request(struct front *front, int argc, char **argv)
 	uint8_t status;
 
 	if (argc < 3)
-		errx(2, "request: TYPE SECTOR BYTES [FLAGS]");
+		errx(2, "request: TYPE SECTOR BYTES [FLAGS [RANGES]]");
 	type = type_of(argv[0]);
 	sector = strtoull(argv[1], NULL, 0);
 	bytes = strtoul(argv[2], NULL, 0);
@@ -143,8 +144,9 @@ int front_request(struct front *front, int argc, char **argv)
 		errx(2, "%u bytes are more than --max-bytes", bytes);
 	if (type == VIRTIO_BLK_T_DISCARD || type == VIRTIO_BLK_T_WRITE_ZEROES ||
 	    type == VIRTIO_BLK_T_SECURE_ERASE)
-		bytes = fill_range(slot, sector, bytes,
-				   argc > 3 ? strtoul(argv[3], NULL, 0) : 0);
+		bytes = fill_ranges(slot, sector, bytes,
+				    argc > 3 ? strtoul(argv[3], NULL, 0) : 0,
+				    argc > 4 ? strtoul(argv[4], NULL, 0) : 1);
 	status = front_do(front, slot, type, sector, bytes, &used_bytes);
 	printf("status=%u used=%u", status, used_bytes);
 	if (type == VIRTIO_BLK_T_GET_ID)

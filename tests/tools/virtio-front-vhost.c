@@ -51,6 +51,9 @@ uint64_t front_features(const struct front_options *options)
 		features |= 1ULL << VIRTIO_RING_F_INDIRECT_DESC;
 	if (options->has_flush)
 		features |= 1ULL << VIRTIO_BLK_F_FLUSH;
+	if (options->has_ranges)
+		features |= 1ULL << VIRTIO_BLK_F_DISCARD | 1ULL << VIRTIO_BLK_F_WRITE_ZEROES |
+			    1ULL << VIRTIO_BLK_F_SECURE_ERASE;
 	if (options->nr_queues > 1)
 		features |= 1ULL << VIRTIO_BLK_F_MQ;
 	return features;

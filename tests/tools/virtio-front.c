@@ -25,14 +25,15 @@ static const char help[] =
 "  check               compare the device with the --state that verify has saved\n"
 "  write FILE          copy a file to the disk\n"
 "  read FILE           copy the disk, or its --span, to a file\n"
-"  request TYPE SECTOR BYTES [FLAGS]\n"
+"  request TYPE SECTOR BYTES [FLAGS [RANGES]]\n"
 "                      one request: in, out, flush, id, discard, zeroes, erase\n"
-"                      or a number\n"
+"                      or a number; so many ranges of BYTES one after the other\n"
 "  faults [NAME]...    malformed requests\n"
 "  log                 check the dirty log\n"
 "  hold                serve the rings until standard input ends\n"
 "  ioctls              wrong calls of /dev/vhost-blk\n"
 "  leftovers           stops that are killed; the device must be slow\n"
+"  ranges              stops while zeroes are written out; the device must be slow\n"
 "  bench               measure random I/O of --max-bytes\n"
 "\n"
 "options:\n"
@@ -50,7 +51,7 @@ static const char help[] =
 "  --flush-every=N     wait for N requests of bench, then flush (never)\n"
 "  --to-the-end        bench ends when all is flushed and the server is gone ...\n"
 "  --detach=HOW        ... and the device: dm:NAME or nbd:PID; idle time is left out\n"
-"  --event-idx, --indirect, --no-flush\n"
+"  --event-idx, --indirect, --no-flush, --no-ranges\n"
 "                      features that are negotiated, and not\n"
 "  --unaligned         data buffers at odd addresses\n"
 "  --scattered         requests cut at random places\n"
@@ -81,7 +82,7 @@ enum {
 	OPTION_BUSYLOOP, OPTION_READ_ONLY, OPTION_SERIAL, OPTION_DISTURB,
 	OPTION_DISTURB_MS, OPTION_DISTURB_COUNT, OPTION_STATE, OPTION_JSON, OPTION_NO_WAIT,
 	OPTION_SPACING, OPTION_FLUSH_EVERY, OPTION_TO_THE_END, OPTION_DETACH, OPTION_MEMORY,
-	OPTION_THINK_US, OPTION_HELP,
+	OPTION_THINK_US, OPTION_NO_RANGES, OPTION_HELP,
 };
 
 static const struct option long_options[] = {
@@ -104,6 +105,7 @@ static const struct option long_options[] = {
 	{ "event-idx", no_argument, NULL, OPTION_EVENT_IDX },
 	{ "indirect", no_argument, NULL, OPTION_INDIRECT },
 	{ "no-flush", no_argument, NULL, OPTION_NO_FLUSH },
+	{ "no-ranges", no_argument, NULL, OPTION_NO_RANGES },
 	{ "unaligned", no_argument, NULL, OPTION_UNALIGNED },
 	{ "scattered", no_argument, NULL, OPTION_SCATTERED },
 	{ "memory", required_argument, NULL, OPTION_MEMORY },
@@ -180,6 +182,9 @@ static bool set_disk_option(struct front_options *options, int option)
 		return true;
 	case OPTION_NO_FLUSH:
 		options->has_flush = false;
+		return true;
+	case OPTION_NO_RANGES:
+		options->has_ranges = false;
 		return true;
 	case OPTION_NO_WAIT:
 		options->is_impatient = true;
@@ -285,6 +290,9 @@ static void parse(struct front_options *options, int argc, char **argv)
 	}
 	if (!options->device == !options->socket || optind == argc)
 		errx(2, "needs --device or --socket, and a verb (--help)");
+	/* A server offers what its disk can do. */
+	if (options->socket)
+		options->has_ranges = false;
 }
 
 static uint64_t device_capacity(const char *path)
@@ -342,6 +350,8 @@ static int run(struct front *front, const char *verb, int argc, char **argv)
 		return front_ioctls(front);
 	if (!strcmp(verb, "leftovers"))
 		return front_leftovers(front);
+	if (!strcmp(verb, "ranges"))
+		return front_ranges(front);
 	if (!strcmp(verb, "bench"))
 		return front_bench(front);
 	errx(2, "%s: unknown verb, or wrong arguments (--help)", verb);
@@ -353,7 +363,7 @@ int main(int argc, char **argv)
 		.options = {
 			.nr_queues = 1, .queue_size = 256, .depth = 16, .seconds = 5,
 			.nr_regions = 1, .disturb_ms = 100, .disturb_count = 10,
-			.seed = 1, .has_flush = true,
+			.seed = 1, .has_flush = true, .has_ranges = true,
 		},
 	};
 	const char *verb;

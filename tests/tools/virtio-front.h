@@ -58,6 +58,7 @@
  * @has_event_idx: VIRTIO_RING_F_EVENT_IDX
  * @has_indirect: VIRTIO_RING_F_INDIRECT_DESC
  * @has_flush: VIRTIO_BLK_F_FLUSH; without it the disk is write-through
+ * @has_ranges: discards, write-zeroes, secure-erase are negotiated
  * @is_impatient: do not wait for a device that another one has claimed
  * @is_read_only: pass a read-only descriptor
  * @is_unaligned: data buffers begin at odd addresses
@@ -94,6 +95,7 @@ struct front_options {
 	bool has_event_idx;
 	bool has_indirect;
 	bool has_flush;
+	bool has_ranges;
 	bool is_impatient;
 	bool is_read_only;
 	bool is_unaligned;
@@ -290,6 +292,7 @@ int front_bench(struct front *front);
 int front_hold(struct front *front);
 int front_ioctls(struct front *front);
 int front_leftovers(struct front *front);
+int front_ranges(struct front *front);
 
 /* random numbers: xorshift64* */
 uint64_t front_random(uint64_t *state);

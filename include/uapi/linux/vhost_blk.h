@@ -9,7 +9,8 @@
  * The configuration space is user space's business.  VHOST_GET_FEATURES lists
  * the bits that the kernel has to know of; pass to VHOST_SET_FEATURES what the
  * driver acknowledged of these and nothing else.  A driver that did not
- * acknowledge VIRTIO_BLK_F_FLUSH gets a write-through disk.
+ * acknowledge VIRTIO_BLK_F_FLUSH gets a write-through disk; discards, write-zeroes
+ * and secure-erase are for one that acknowledged them.
  *
  * VHOST_SET_MEM_TABLE and a VHOST_SET_FEATURES that turns VHOST_F_LOG_ALL on
  * return when every request that was popped before them is completed, so that
@@ -26,7 +27,10 @@
 #define VHOST_BLK_MAX_QUEUES		64
 /* segments of one discard, write-zeroes or secure-erase request */
 #define VHOST_BLK_MAX_RANGES		256
-/* sectors of a write-zeroes range on a device that cannot do it itself */
+/*
+ * Sectors of a write-zeroes request, all ranges together, on a device that cannot
+ * do it itself: offer one range of at most so many.
+ */
 #define VHOST_BLK_MAX_ZERO_SECTORS	(64U << 11)
 
 /**
