@@ -25,8 +25,7 @@
 #define SECTOR_SHIFT	9
 
 /* Properties of the ring, offered when the kernel has them. */
-#define RING_FEATURES	(BIT(VIRTIO_F_NOTIFY_ON_EMPTY) |	\
-			 BIT(VIRTIO_F_ANY_LAYOUT) |		\
+#define RING_FEATURES	(BIT(VIRTIO_F_ANY_LAYOUT) |		\
 			 BIT(VIRTIO_RING_F_INDIRECT_DESC) |	\
 			 BIT(VIRTIO_RING_F_EVENT_IDX) |		\
 			 BIT(VIRTIO_F_VERSION_1))

@@ -133,7 +133,7 @@ void vhost_blk_announce(struct vhost_blk_vq *q, unsigned int nr)
  * vhost_blk_announce_held - tell the guest what it has not been told
  * @q: queue
  *
- * Context: the vhost worker, without vq.mutex.
+ * Context: the vhost worker or the reaper, without vq.mutex.
  */
 void vhost_blk_announce_held(struct vhost_blk_vq *q)
 {

@@ -280,6 +280,8 @@ static void complete_in_reaper(struct work_struct *work)
 	/* Ours until vhost_dev_cleanup(), which waits for this work. */
 	kthread_use_mm(q->vdev->dev.mm);
 	vhost_blk_complete(q);
+	/* The worker may have died while it polled: nobody comes back to tell. */
+	vhost_blk_announce_held(q);
 	kthread_unuse_mm(q->vdev->dev.mm);
 }
 

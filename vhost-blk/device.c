@@ -22,9 +22,12 @@
 #define WEIGHT		256
 #define BYTE_WEIGHT	0
 
-/* What vhost core does, and virtio-blk bits that change what the kernel does. */
-#define FEATURES	(BIT_ULL(VIRTIO_F_NOTIFY_ON_EMPTY) |	\
-			 BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |	\
+/*
+ * What vhost core does, and virtio-blk bits that change what the kernel does. Not
+ * VIRTIO_F_NOTIFY_ON_EMPTY: vhost core would then interrupt drivers that asked for
+ * no interrupts.
+ */
+#define FEATURES	(BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |	\
 			 BIT_ULL(VIRTIO_RING_F_EVENT_IDX) |	\
 			 BIT_ULL(VHOST_F_LOG_ALL) |		\
 			 BIT_ULL(VIRTIO_F_ANY_LAYOUT) |		\
@@ -142,7 +145,11 @@ static long set_features(struct vhost_blk *vdev, const u64 __user *argp)
 	if (has_log && !vhost_log_access_ok(&vdev->dev))
 		return -EFAULT;
 
-	WRITE_ONCE(vdev->is_writeback, features & BIT_ULL(VIRTIO_BLK_F_FLUSH));
+	/* Features are set again to turn the log on: the mode that was set stays. */
+	if ((features ^ vdev->features) & BIT_ULL(VIRTIO_BLK_F_FLUSH))
+		WRITE_ONCE(vdev->is_writeback,
+			   features & BIT_ULL(VIRTIO_BLK_F_FLUSH));
+	vdev->features = features;
 	for (i = 0; i < vdev->dev.nvqs; i++) {
 		struct vhost_virtqueue *vq = vdev->vqs[i];
 
@@ -267,6 +274,8 @@ static long reset_owner(struct vhost_blk *vdev)
 	quiesce(vdev);
 	detach(vdev);
 	vhost_dev_reset_owner(&vdev->dev, umem);
+	vdev->features = 0;
+	WRITE_ONCE(vdev->is_writeback, false);
 	return 0;
 }
 

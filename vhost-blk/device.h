@@ -128,6 +128,7 @@ struct vhost_blk_vq {
  * @vqs: what @dev works on: the vq of each of @queues
  * @queues: VHOST_BLK_MAX_QUEUES queues, each allocated for itself
  * @backend: claimed device or NULL; under dev.mutex
+ * @features: what was set last; under dev.mutex
  * @is_writeback: the guest flushes; else every write is durable when it
  *	completes.  Set under dev.mutex, read without.
  * @serial: answer to VIRTIO_BLK_T_GET_ID; set under dev.mutex, read without
@@ -137,6 +138,7 @@ struct vhost_blk {
 	struct vhost_virtqueue *vqs[VHOST_BLK_MAX_QUEUES];
 	struct vhost_blk_vq *queues[VHOST_BLK_MAX_QUEUES];
 	struct vhost_blk_backend *backend;
+	u64 features;
 	bool is_writeback;
 	char serial[VIRTIO_BLK_ID_BYTES];
 };

@@ -317,10 +317,9 @@ static bool serve(struct vhost_blk_vq *q)
 				return false;
 			result = wait_busily(q);
 		}
-		if (result == WAIT_TURN) {
-			vhost_poll_queue(&q->vq.poll);
-			return true;
-		}
+		/* A worker that was killed comes here once more, and then never. */
+		if (result == WAIT_TURN)
+			return vhost_vq_work_queue(&q->vq, &q->vq.poll.work);
 	} while (!vhost_exceeds_weight(&q->vq, total, 0));
 	return false;
 }

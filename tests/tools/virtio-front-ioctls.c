@@ -64,7 +64,8 @@ static void refuse_strangers(const char *device)
 
 	expect(vhost, VHOST_GET_FEATURES, &features, 0, "features without owner");
 	if (~features & (1ULL << VHOST_F_LOG_ALL | 1ULL << VIRTIO_F_VERSION_1 |
-			 1ULL << VIRTIO_BLK_F_FLUSH))
+			 1ULL << VIRTIO_BLK_F_FLUSH) ||
+	    features & 1ULL << VIRTIO_F_NOTIFY_ON_EMPTY)
 		errx(1, "features %#llx", (unsigned long long)features);
 	expect(vhost, VHOST_SET_FEATURES, &features, EPERM, "features set by no owner");
 	expect_run(vhost, 0, 1, EPERM, "run by no owner");
@@ -94,6 +95,8 @@ static void refuse_arguments(int vhost)
 	struct vhost_blk_vring_stats stats = { .index = VHOST_BLK_MAX_QUEUES };
 
 	expect(vhost, VHOST_SET_FEATURES, &features, EOPNOTSUPP, "IOMMU feature");
+	features = 1ULL << VIRTIO_F_NOTIFY_ON_EMPTY;
+	expect(vhost, VHOST_SET_FEATURES, &features, EOPNOTSUPP, "interrupts nobody wants");
 	features = 1ULL << VHOST_F_LOG_ALL;
 	expect(vhost, VHOST_SET_FEATURES, &features, 0, "log without rings");
 	expect_run(vhost, VHOST_BLK_MAX_QUEUES, 1, ENOBUFS, "queue 64");

@@ -140,6 +140,11 @@ int front_request(struct front *front, int argc, char **argv)
 	front->transport->start(front);
 	slot = first_slot(front);
 	memset(slot->data, 0x5a, front->options.max_bytes);
+	/* What a driver does that turns the cache off, and then is migrated. */
+	if (front->options.is_write_through &&
+	    (front_vhost_call(front, FRONT_WRITE_CACHE, 0) ||
+	     front_vhost_call(front, FRONT_LOG, 0)))
+		errx(1, "the write cache cannot be turned off");
 	if (bytes > front->options.max_bytes && type <= VIRTIO_BLK_T_OUT)
 		errx(2, "%u bytes are more than --max-bytes", bytes);
 	if (type == VIRTIO_BLK_T_DISCARD || type == VIRTIO_BLK_T_WRITE_ZEROES ||

@@ -33,6 +33,8 @@ static const char help[] =
 "  hold                serve the rings until standard input ends\n"
 "  ioctls              wrong calls of /dev/vhost-blk\n"
 "  leftovers           stops that are killed; the device must be slow\n"
+"  orphans             interrupts of requests whose polling server was killed;\n"
+"                      the device must be slow\n"
 "  ranges              stops while zeroes are written out; the device must be slow\n"
 "  bench               measure random I/O of --max-bytes\n"
 "\n"
@@ -60,6 +62,7 @@ static const char help[] =
 "  --regions=N         pieces of guest memory (1)\n"
 "  --workers=N         vhost workers; 0: one for all queues (0)\n"
 "  --busyloop=US       busy-loop timeout\n"
+"  --write-through     turn the write cache off before a request, and set the features again\n"
 "  --no-wait           fail if another one has claimed the device\n"
 "  --read-only         pass a read-only descriptor\n"
 "  --serial=TEXT       serial number\n"
@@ -82,7 +85,7 @@ enum {
 	OPTION_BUSYLOOP, OPTION_READ_ONLY, OPTION_SERIAL, OPTION_DISTURB,
 	OPTION_DISTURB_MS, OPTION_DISTURB_COUNT, OPTION_STATE, OPTION_JSON, OPTION_NO_WAIT,
 	OPTION_SPACING, OPTION_FLUSH_EVERY, OPTION_TO_THE_END, OPTION_DETACH, OPTION_MEMORY,
-	OPTION_THINK_US, OPTION_NO_RANGES, OPTION_HELP,
+	OPTION_THINK_US, OPTION_NO_RANGES, OPTION_WRITE_THROUGH, OPTION_HELP,
 };
 
 static const struct option long_options[] = {
@@ -105,6 +108,7 @@ static const struct option long_options[] = {
 	{ "event-idx", no_argument, NULL, OPTION_EVENT_IDX },
 	{ "indirect", no_argument, NULL, OPTION_INDIRECT },
 	{ "no-flush", no_argument, NULL, OPTION_NO_FLUSH },
+	{ "write-through", no_argument, NULL, OPTION_WRITE_THROUGH },
 	{ "no-ranges", no_argument, NULL, OPTION_NO_RANGES },
 	{ "unaligned", no_argument, NULL, OPTION_UNALIGNED },
 	{ "scattered", no_argument, NULL, OPTION_SCATTERED },
@@ -182,6 +186,9 @@ static bool set_disk_option(struct front_options *options, int option)
 		return true;
 	case OPTION_NO_FLUSH:
 		options->has_flush = false;
+		return true;
+	case OPTION_WRITE_THROUGH:
+		options->is_write_through = true;
 		return true;
 	case OPTION_NO_RANGES:
 		options->has_ranges = false;
@@ -350,6 +357,8 @@ static int run(struct front *front, const char *verb, int argc, char **argv)
 		return front_ioctls(front);
 	if (!strcmp(verb, "leftovers"))
 		return front_leftovers(front);
+	if (!strcmp(verb, "orphans"))
+		return front_orphans(front);
 	if (!strcmp(verb, "ranges"))
 		return front_ranges(front);
 	if (!strcmp(verb, "bench"))

@@ -59,6 +59,7 @@
  * @has_indirect: VIRTIO_RING_F_INDIRECT_DESC
  * @has_flush: VIRTIO_BLK_F_FLUSH; without it the disk is write-through
  * @has_ranges: discards, write-zeroes, secure-erase are negotiated
+ * @is_write_through: the write cache is turned off, and features are set again
  * @is_impatient: do not wait for a device that another one has claimed
  * @is_read_only: pass a read-only descriptor
  * @is_unaligned: data buffers begin at odd addresses
@@ -96,6 +97,7 @@ struct front_options {
 	bool has_indirect;
 	bool has_flush;
 	bool has_ranges;
+	bool is_write_through;
 	bool is_impatient;
 	bool is_read_only;
 	bool is_unaligned;
@@ -292,6 +294,7 @@ int front_bench(struct front *front);
 int front_hold(struct front *front);
 int front_ioctls(struct front *front);
 int front_leftovers(struct front *front);
+int front_orphans(struct front *front);
 int front_ranges(struct front *front);
 
 /* random numbers: xorshift64* */

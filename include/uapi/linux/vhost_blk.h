@@ -82,8 +82,9 @@ struct vhost_blk_vring_stats {
 
 /*
  * 1: write-back, the driver flushes.  0: write-through, a request completes
- * when it is durable.  VHOST_SET_FEATURES sets it from VIRTIO_BLK_F_FLUSH; this
- * is for drivers that change it later (VIRTIO_BLK_F_CONFIG_WCE).
+ * when it is durable.  A VHOST_SET_FEATURES that changes VIRTIO_BLK_F_FLUSH sets
+ * it from that, and one that does not leaves it alone; this is for drivers that
+ * change it later (VIRTIO_BLK_F_CONFIG_WCE).
  */
 #define VHOST_BLK_SET_WRITE_CACHE _IOW(VHOST_VIRTIO, 0x91, __u32)
 
