@@ -13,6 +13,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "announce.h"
+#include "blame.h"
 #include "compat.h"
 #include "complete.h"
 #include "device.h"
@@ -175,6 +176,8 @@ static unsigned int fetch(struct vhost_blk_vq *q, bool is_last)
 		}
 		req = pop(q, q->iov + nr_iov);
 		if (IS_ERR(req)) {
+			if (PTR_ERR(req) == -EFAULT)
+				vhost_blk_blame_chain(q);
 			vhost_blk_break_ring(q, PTR_ERR(req));
 			break;
 		}
