@@ -13,11 +13,13 @@
  */
 #include <errno.h>
 #include <linux/vhost_blk.h>
+#include <linux/virtio_ring.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "err.h"
 #include "trouble.h"
 #include "vhost-conn.h"
 #include "vhost-kernel.h"
@@ -80,6 +82,7 @@ struct ring {
  * @waits: a ring is to run, but is not in the memory table
  * @waits_since_ms: since then, in CLOCK_MONOTONIC
  * @has_told: that it waits
+ * @has_said_short: somebody was told that queues are too short
  */
 struct vhost_user {
 	struct vhost_conn conn;
@@ -96,6 +99,7 @@ struct vhost_user {
 	bool waits;
 	int64_t waits_since_ms;
 	bool has_told;
+	bool has_said_short;
 	struct ring rings[VHOST_BLK_MAX_QUEUES];
 };
 
@@ -172,6 +176,23 @@ static int open_kernel(struct vhost_user *vu)
 	return err;
 }
 
+/* A driver without indirect descriptors takes seg_max at its word. */
+static void say_short(struct vhost_user *vu, const struct ring *r)
+{
+	const struct serving *serving = vu->disk->serving;
+
+	if (vu->has_said_short || r->size >= serving->queue_size ||
+	    vu->features & BIT(VIRTIO_RING_F_INDIRECT_DESC))
+		return;
+	vu->has_said_short = true;
+	err_report(VBLK_FAILED, vu->disk->name,
+		   "queue %ld has %u descriptors, but the driver was told of up to %u segments a request",
+		   (long)(r - vu->rings), r->size,
+		   serving->queue_size - 2);
+	err_hint("vblk-attach --queue-size %u, or queues of %u in the front-end",
+		 r->size, serving->queue_size);
+}
+
 static int start_ring(struct vhost_user *vu, struct ring *r)
 {
 	struct vhost_kernel_ring kr = {
@@ -191,6 +212,7 @@ static int start_ring(struct vhost_user *vu, struct ring *r)
 		return err;
 	r->is_running = true;
 	r->running_addr = kr.addr;
+	say_short(vu, r);
 	return 0;
 }
 
