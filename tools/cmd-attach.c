@@ -10,6 +10,8 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -29,6 +31,7 @@
 
 #define MAX_DEFAULT_QUEUES	8
 #define DEFAULT_QUEUE_SIZE	128
+#define MAX_ID			(UINT_MAX - 1)	/* the last one means none */
 
 static const char help[] =
 "Usage: vblk-attach [OPTION...] IMAGE [NAME]\n"
@@ -44,6 +47,9 @@ static const char help[] =
 "      --poll-us N        they look for requests so long before they sleep (50)\n"
 "      --batch            they let others finish their turn, for less CPU time\n"
 "      --socket PATH      vhost-user socket (/run/vblk/NAME.sock)\n"
+"      --socket-owner USER\n"
+"      --socket-group GROUP\n"
+"      --socket-mode MODE whose socket it is (root, kvm, 0660)\n"
 "      --serial TEXT      the disk's serial number, up to 20 bytes (NAME)\n"
 "      --cache-mb N       limit of the image's metadata cache\n"
 "      --foreground       serve in this process, do not fork a server\n"
@@ -64,6 +70,9 @@ enum {
 	OPT_POLL_US,
 	OPT_BATCH,
 	OPT_SOCKET,
+	OPT_SOCKET_OWNER,
+	OPT_SOCKET_GROUP,
+	OPT_SOCKET_MODE,
 	OPT_SERIAL,
 	OPT_CACHE_MB,
 	OPT_FOREGROUND,
@@ -81,6 +90,9 @@ static const struct option options[] = {
 	{ "poll-us", required_argument, NULL, OPT_POLL_US },
 	{ "batch", no_argument, NULL, OPT_BATCH },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "socket-owner", required_argument, NULL, OPT_SOCKET_OWNER },
+	{ "socket-group", required_argument, NULL, OPT_SOCKET_GROUP },
+	{ "socket-mode", required_argument, NULL, OPT_SOCKET_MODE },
 	{ "serial", required_argument, NULL, OPT_SERIAL },
 	{ "cache-mb", required_argument, NULL, OPT_CACHE_MB },
 	{ "foreground", no_argument, NULL, OPT_FOREGROUND },
@@ -97,6 +109,7 @@ static const struct option options[] = {
  * @name: of a new device; the user's, or made from the image's file name
  * @serving: how it is to be served; unused with @no_vhost
  * @socket_arg: the user's socket path, or NULL
+ * @has_socket_access: the user has said whose the socket is to be
  * @has_poll_us: the user has given that
  * @asked: what the user has given of @serving, 0 or "" for the rest
  * @reconnect: of the QEMU that the user has named
@@ -111,6 +124,7 @@ struct attach {
 	struct serving serving;
 	const char *socket_arg;
 	const char *serial_arg;
+	bool has_socket_access;
 	bool has_poll_us;
 	struct serving asked;
 	enum qemu_reconnect reconnect;
@@ -152,6 +166,54 @@ static int parse_queue_size(const char *text, unsigned int *value)
 	return ret;
 }
 
+/* A number is one even if some user has it for a name: there is no such thing. */
+static int parse_owner(const char *text, uid_t *uid)
+{
+	const struct passwd *user = getpwnam(text);
+
+	if (!user)
+		return parse_uint("--socket-owner", text, 0, MAX_ID, uid);
+	*uid = user->pw_uid;
+	return VBLK_OK;
+}
+
+static int parse_group(const char *text, gid_t *gid)
+{
+	const struct group *group = getgrnam(text);
+
+	if (!group)
+		return parse_uint("--socket-group", text, 0, MAX_ID, gid);
+	*gid = group->gr_gid;
+	return VBLK_OK;
+}
+
+static int parse_mode(const char *text, unsigned int *mode)
+{
+	unsigned long n;
+	char *end;
+
+	n = strtoul(text, &end, 8);
+	if (*end || *text < '0' || *text > '7' || n > 0777)
+		return err_report(VBLK_USAGE, "--socket-mode",
+				  "'%s' is not an octal number from 0 to 0777",
+				  text);
+	*mode = n;
+	return VBLK_OK;
+}
+
+static int parse_socket_access(struct attach *a, int opt)
+{
+	a->has_socket_access = true;
+	switch (opt) {
+	case OPT_SOCKET_OWNER:
+		return parse_owner(optarg, &a->serving.socket_uid);
+	case OPT_SOCKET_GROUP:
+		return parse_group(optarg, &a->serving.socket_gid);
+	default:
+		return parse_mode(optarg, &a->serving.socket_mode);
+	}
+}
+
 static int parse_option(struct attach *a, int opt)
 {
 	switch (opt) {
@@ -179,6 +241,10 @@ static int parse_option(struct attach *a, int opt)
 	case OPT_SOCKET:
 		a->socket_arg = optarg;
 		return VBLK_OK;
+	case OPT_SOCKET_OWNER:
+	case OPT_SOCKET_GROUP:
+	case OPT_SOCKET_MODE:
+		return parse_socket_access(a, opt);
 	case OPT_SERIAL:
 		a->serial_arg = optarg;
 		return VBLK_OK;
@@ -297,6 +363,8 @@ static void choose_serving(struct attach *a)
 		a->serving.queue_size = DEFAULT_QUEUE_SIZE;
 	if (!a->has_poll_us)
 		a->serving.poll_us = DEFAULT_POLL_US;
+	if (a->serving.socket_mode == SOCKET_ID_UNSET)
+		a->serving.socket_mode = SOCKET_MODE;
 }
 
 /* What the user gave; the rest is chosen for a new device only. */
@@ -339,6 +407,7 @@ static int parse(struct attach *a, int argc, char **argv)
 	if (argc - optind < 1 || argc - optind > 2)
 		return err_report(VBLK_USAGE, NULL, "needs IMAGE and perhaps NAME");
 	if (a->no_vhost && (a->foreground || a->socket_arg || a->serial_arg ||
+			    a->has_socket_access ||
 			    a->serving.queues || a->serving.queue_size ||
 			    a->serving.workers || a->has_poll_us ||
 			    a->serving.batch || a->reconnect ||
@@ -585,6 +654,11 @@ static bool has_cache_mb(const struct attach *a)
 	return has_it;
 }
 
+static bool has_other_id(unsigned int asked, unsigned int is)
+{
+	return asked != SOCKET_ID_UNSET && asked != is;
+}
+
 /* A guest may be in the middle of what it was offered. */
 static void say_what_is_kept(const struct attach *a)
 {
@@ -605,6 +679,14 @@ static void say_what_is_kept(const struct attach *a)
 		say_kept("--batch", "the usual scheduling policy");
 	if (*asked->socket && strcmp(asked->socket, is->socket) != 0)
 		say_kept("--socket", "%s", is->socket);
+	if (has_other_id(asked->socket_uid, is->socket_uid))
+		say_kept("--socket-owner", is->socket_uid == SOCKET_ID_UNSET ? "root" : "%u",
+			 is->socket_uid);
+	if (has_other_id(asked->socket_gid, is->socket_gid))
+		say_kept("--socket-group", is->socket_gid == SOCKET_ID_UNSET ? "kvm" : "%u",
+			 is->socket_gid);
+	if (has_other_id(asked->socket_mode, is->socket_mode))
+		say_kept("--socket-mode", "%04o", is->socket_mode);
 	if (a->serial_arg && strcmp(a->serial_arg, is->serial) != 0)
 		say_kept("--serial", "%s", is->serial);
 	if (a->cache_mb && !has_cache_mb(a))
@@ -703,7 +785,13 @@ static int attach(struct attach *a, const char *name_arg)
 /** cmd_attach() - the verb */
 int cmd_attach(int argc, char **argv)
 {
-	struct attach a = {};
+	struct attach a = {
+		.serving = {
+			.socket_uid = SOCKET_ID_UNSET,
+			.socket_gid = SOCKET_ID_UNSET,
+			.socket_mode = SOCKET_ID_UNSET,
+		},
+	};
 	const char *name_arg;
 	int ret;
 

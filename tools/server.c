@@ -10,12 +10,15 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/securebits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -34,7 +37,6 @@
 #include "vhost-user.h"
 
 #define SOCKET_GROUP	"kvm"
-#define SOCKET_MODE	0660
 
 /*
  * The server ends requests that wait for space after STALL_SECS. By then others
@@ -158,36 +160,65 @@ int server_unlink_socket(const char *name, const char *path, int wait_ms,
 	return VBLK_OK;
 }
 
-/*
- * Bind so that the socket is there for root and the group of those who may use
- * KVM from its first moment. Nothing is done to it by name afterwards: in
- * somebody else's directory the name may be another file's by then.
- */
-static int bind_for_group(int fd, const struct sockaddr_un *sun)
+/* Those who may use KVM, unless somebody was named. */
+static gid_t socket_gid(const struct serving *serving)
 {
-	struct group *group = getgrnam(SOCKET_GROUP);
-	gid_t own = getegid();
+	struct group *group;
+
+	if (serving->socket_gid != SOCKET_ID_UNSET)
+		return serving->socket_gid;
+	group = getgrnam(SOCKET_GROUP);
+	return group ? group->gr_gid : getegid();
+}
+
+/* The ids that new files get; the rights of root are kept. */
+static int assume_ids(uid_t uid, gid_t gid)
+{
+	setfsgid(gid);
+	setfsuid(uid);
+	/* They return what was there before, and fail silently. */
+	return (gid_t)setfsgid(-1) == gid && (uid_t)setfsuid(-1) == uid ? 0 :
+		-EPERM;
+}
+
+/*
+ * Bind so that the socket is from its first moment for those who are to use it.
+ * Nothing is done to it by name afterwards: in somebody else's directory the name
+ * may be another file's by then.
+ */
+static int bind_for_user(int fd, const struct sockaddr_un *sun,
+			 const struct serving *serving)
+{
+	uid_t uid = serving->socket_uid == SOCKET_ID_UNSET ? geteuid() :
+							     serving->socket_uid;
+	int bits = prctl(PR_GET_SECUREBITS);
 	mode_t mask;
 	int err;
 
-	if (group && setegid(group->gr_gid) < 0)
+	/* Else another's ids would cost root the right to write to a directory. */
+	if (uid != geteuid() &&
+	    (bits < 0 ||
+	     prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP) < 0))
 		return -errno;
-	mask = umask(0777 & ~SOCKET_MODE);
-	err = bind(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0 ?
-		-errno : 0;
-	umask(mask);
-	if (group && setegid(own) < 0 && !err)
+	err = assume_ids(uid, socket_gid(serving));
+	mask = umask(0777 & ~serving->socket_mode);
+	if (!err && bind(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0)
 		err = -errno;
+	umask(mask);
+	assume_ids(geteuid(), getegid());
+	if (uid != geteuid())
+		prctl(PR_SET_SECUREBITS, bits);
 	return err;
 }
 
-static int bind_socket(int fd, const char *path)
+static int bind_socket(int fd, const struct serving *serving)
 {
+	const char *path = serving->socket;
 	struct sockaddr_un sun;
 	int err;
 
 	make_address(path, &sun);
-	err = bind_for_group(fd, &sun);
+	err = bind_for_user(fd, &sun, serving);
 	if (err)
 		return err;
 	if (listen(fd, 1) == 0)
@@ -210,7 +241,7 @@ static int open_listener(struct server *s, bool takes_over)
 			     0);
 	if (s->listener < 0)
 		return err_errno(errno, path, "cannot create the socket");
-	err = bind_socket(s->listener, path);
+	err = bind_socket(s->listener, &s->serving);
 	if (!err)
 		return VBLK_OK;
 	close(s->listener);

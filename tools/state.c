@@ -98,6 +98,14 @@ static json_object *serving_to_json(const struct serving *s)
 	json_object_object_add(o, "uuid", json_object_new_string(s->uuid));
 	json_object_object_add(o, "image", json_object_new_string(s->image));
 	json_object_object_add(o, "socket", json_object_new_string(s->socket));
+	if (s->socket_uid != SOCKET_ID_UNSET)
+		json_object_object_add(o, "socket_uid",
+				       json_object_new_int64(s->socket_uid));
+	if (s->socket_gid != SOCKET_ID_UNSET)
+		json_object_object_add(o, "socket_gid",
+				       json_object_new_int64(s->socket_gid));
+	json_object_object_add(o, "socket_mode",
+			       json_object_new_int(s->socket_mode));
 	json_object_object_add(o, "serial", json_object_new_string(s->serial));
 	json_object_object_add(o, "queues", json_object_new_int(s->queues));
 	json_object_object_add(o, "queue_size",
@@ -165,6 +173,23 @@ static bool is_in_bounds(const struct serving *s)
 	       s->image[0] == '/' && s->socket[0] == '/';
 }
 
+/* Who the socket is for; a version that has no such settings does not write them. */
+static bool get_access(json_object *o, struct serving *s)
+{
+	json_object *v;
+
+	s->socket_uid = SOCKET_ID_UNSET;
+	s->socket_gid = SOCKET_ID_UNSET;
+	s->socket_mode = SOCKET_MODE;
+	if (json_object_object_get_ex(o, "socket_uid", &v))
+		s->socket_uid = json_object_get_int64(v);
+	if (json_object_object_get_ex(o, "socket_gid", &v))
+		s->socket_gid = json_object_get_int64(v);
+	if (json_object_object_get_ex(o, "socket_mode", &v))
+		s->socket_mode = json_object_get_int64(v);
+	return s->socket_mode <= 0777;
+}
+
 static bool serving_from_json(json_object *o, struct serving *s)
 {
 	/* A version that has no such settings does not write them. */
@@ -176,7 +201,8 @@ static bool serving_from_json(json_object *o, struct serving *s)
 	       get_string(o, "socket", s->socket, sizeof(s->socket)) &&
 	       get_string(o, "serial", s->serial, sizeof(s->serial)) &&
 	       get_uint(o, "queues", &s->queues) &&
-	       get_uint(o, "queue_size", &s->queue_size) && is_in_bounds(s);
+	       get_uint(o, "queue_size", &s->queue_size) &&
+	       get_access(o, s) && is_in_bounds(s);
 }
 
 /**

@@ -18,6 +18,8 @@
 #define STATE_DIR	"/run/vblk"
 #define STATE_NAME_SIZE	128	/* as a device-mapper device's name */
 #define STATE_UUID_SIZE	129
+#define SOCKET_MODE	0660	/* unless something else was asked for */
+#define SOCKET_ID_UNSET	(-1U)	/* owner root, group kvm if there is one */
 #define SERIAL_BYTES	20	/* as GET_ID returns it; no terminating NUL */
 #define DEFAULT_POLL_US	50	/* several times what a guest takes to submit another request */
 
@@ -33,6 +35,9 @@
  * @uuid: of its device, "" in the files of versions that did not write it
  * @image: absolute path of the image
  * @socket: absolute path of the vhost-user socket
+ * @socket_uid: owner of the socket, or SOCKET_ID_UNSET
+ * @socket_gid: its group, likewise
+ * @socket_mode: its permissions
  * @serial: what the guest sees as the disk's serial number
  * @queues: request queues offered
  * @queue_size: descriptors a queue
@@ -45,6 +50,9 @@ struct serving {
 	char uuid[STATE_UUID_SIZE];
 	char image[PATH_MAX];
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	uid_t socket_uid;
+	gid_t socket_gid;
+	unsigned int socket_mode;
 	char serial[SERIAL_BYTES + 1];
 	unsigned int queues;
 	unsigned int queue_size;

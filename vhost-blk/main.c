@@ -26,7 +26,7 @@ static struct miscdevice vhost_blk_misc = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "vhost-blk",
 	.fops = &vhost_blk_fops,
-	.mode = 0660,
+	.mode = 0600,
 };
 
 static int __init vhost_blk_init(void)
