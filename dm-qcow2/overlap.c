@@ -33,8 +33,10 @@ static int check_range(struct qcow2 *q, const struct overlap_check *c, u64 host_
 {
 	int err = 0;
 
-	for (u64 off = 0; off < bytes && !err; off += qcow2_cluster_bytes(&q->geo))
+	for (u64 off = 0; off < bytes && !err; off += qcow2_cluster_bytes(&q->geo)) {
 		err = check_cluster(q, c, host_off + off);
+		cond_resched();
+	}
 	return err;
 }
 
@@ -64,9 +66,11 @@ static int check_entries(struct qcow2 *q, const struct overlap_check *c,
 	u64 per_page = BIT_ULL(q->geo.entry_bits);
 	int err = 0;
 
-	for (u64 first = 0; first < entries && !err; first += per_page)
+	for (u64 first = 0; first < entries && !err; first += per_page) {
 		err = check_page(q, c, kind, first >> q->geo.entry_bits,
 				 min(entries - first, per_page));
+		cond_resched();
+	}
 	return err;
 }
 
@@ -142,17 +146,21 @@ int qcow2_verify_page(struct qcow2 *q, struct qcow2_mpage *p)
 {
 	struct overlap_check c = { is_target };
 	struct targets *t;
-	int err;
+	int err = 0;
 
 	t = kmalloc(struct_size(t, clusters, BIT(q->geo.entry_bits)), GFP_NOIO);
 	if (!t)
 		return -ENOMEM;
 	c.arg = t;
 	mutex_lock(&q->cache.walk_lock);
+	/* Whoever held the lock may have walked for the same page. */
+	if (test_bit(QCOW2_MPAGE_VERIFIED, &p->flags))
+		goto unlock;
 	collect_targets(q, p, t);
 	err = t->count ? walk_tables(q, &c) : 0;
 	if (!err)
 		set_bit(QCOW2_MPAGE_VERIFIED, &p->flags);
+unlock:
 	mutex_unlock(&q->cache.walk_lock);
 	kfree(t);
 	return err;
