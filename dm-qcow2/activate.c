@@ -60,9 +60,8 @@ int qcow2_write_header(struct qcow2 *q,
 	void *buf;
 	int err;
 
-	buf = kmalloc(q->layer.io_align, GFP_NOIO);
-	if (!buf)
-		return -ENOMEM;
+	/* Some have no way back from here. */
+	buf = kmalloc(q->layer.io_align, GFP_NOIO | __GFP_NOFAIL);
 	mutex_lock(&q->header_lock);
 	err = header_sector(q, REQ_OP_READ, buf);
 	if (!err) {

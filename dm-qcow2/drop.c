@@ -24,6 +24,14 @@ void qcow2_drop(struct qcow2 *q, struct qcow2_dropped *d, u64 host_off, u64 comm
 	spin_unlock(&q->space.lock);
 }
 
+/* What was taken and not freed waits for another time. */
+static void give_back(struct qcow2 *q, struct list_head *durable)
+{
+	spin_lock(&q->space.lock);
+	list_splice_init(durable, &q->space.dropped);
+	spin_unlock(&q->space.lock);
+}
+
 /* Those whose entry is durable; they were queued in about that order. */
 static void take_durable(struct qcow2 *q, struct list_head *durable)
 {
@@ -111,31 +119,54 @@ static void free_dropped(struct list_head *dropped)
 		kfree(d);
 }
 
-int qcow2_drop_finish(struct qcow2 *q)
+/* Decrease refcounts in the cache; stops at one that cannot be. */
+static int decrease_all(struct qcow2 *q, struct list_head *durable, struct list_head *freed,
+			struct list_head *shared)
 {
 	struct qcow2_dropped *d, *next;
-	LIST_HEAD(durable);
-	LIST_HEAD(freed);
 	bool is_free;
+	int err;
+
+	list_for_each_entry_safe(d, next, durable, node) {
+		err = decrease(q, d, &is_free);
+		if (err)
+			return err;
+		list_move_tail(&d->node, is_free ? freed : shared);
+	}
+	return 0;
+}
+
+static int free_durable(struct qcow2 *q, struct list_head *durable)
+{
+	LIST_HEAD(shared);
+	LIST_HEAD(freed);
+	int err, write_err;
+
+	err = check_dropped(q, durable);
+	if (err)
+		return err;
+	err = decrease_all(q, durable, &freed, &shared);
+	write_err = qcow2_refcount_write(q, QCOW2_META_REFBLOCK);
+	if (!write_err)
+		release(q, &freed);
+	free_dropped(&freed);
+	free_dropped(&shared);
+	return write_err ?: err;
+}
+
+int qcow2_drop_finish(struct qcow2 *q)
+{
+	LIST_HEAD(durable);
 	int err;
 
 	take_durable(q, &durable);
 	if (list_empty(&durable))
 		return 0;
 	synchronize_srcu(&q->inflight);
-	err = check_dropped(q, &durable);
-	list_for_each_entry_safe(d, next, &durable, node) {
-		is_free = false;
-		if (!err)
-			err = decrease(q, d, &is_free);
-		if (is_free)
-			list_move_tail(&d->node, &freed);
-	}
-	if (!err)
-		err = qcow2_refcount_write(q, QCOW2_META_REFBLOCK);
-	if (!err)
-		release(q, &freed);
-	free_dropped(&durable);
-	free_dropped(&freed);
+	err = free_durable(q, &durable);
+	if (err && !qcow2_failed(q))
+		DMERR_LIMIT("%s: dropped clusters cannot be freed now: error %d",
+			    qcow2_name(q), err);
+	give_back(q, &durable);
 	return err;
 }

@@ -25,9 +25,34 @@ int __must_check qcow2_refcount_read(struct qcow2 *q, u64 cluster, u64 *value);
  * @count: number of clusters
  * @value: the refcount
  *
- * Return: 0 or a negative errno.
+ * Return: 0, or a negative errno: then none has changed.
  */
 int __must_check qcow2_refcount_fill(struct qcow2 *q, u64 cluster, u64 count, u64 value);
+
+/**
+ * qcow2_refcount_pin - hold the pages of a run, so that filling them cannot fail
+ * @q: the image; nothing is pinned
+ * @cluster: first host cluster; its refcount block need not exist yet
+ * @count: number of clusters, up to QCOW2_MAX_STEP and one
+ *
+ * Return: 0, or a negative errno: then nothing is pinned.
+ */
+int __must_check qcow2_refcount_pin(struct qcow2 *q, u64 cluster, u64 count);
+
+/**
+ * qcow2_refcount_fill_pinned - set the refcounts of a pinned run, in the cache
+ * @q: the image
+ * @cluster: as it was pinned; its refcount block exists
+ * @count: as it was pinned
+ * @value: the refcount
+ */
+void qcow2_refcount_fill_pinned(struct qcow2 *q, u64 cluster, u64 count, u64 value);
+
+/**
+ * qcow2_refcount_unpin - undo qcow2_refcount_pin()
+ * @q: the image
+ */
+void qcow2_refcount_unpin(struct qcow2 *q);
 
 /**
  * qcow2_refcount_write - write changed pages of the refcount structures

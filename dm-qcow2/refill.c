@@ -13,6 +13,11 @@
  * A new refcount block is the first cluster of the run it counts; its own
  * refcount is in it. Until the refcount table points at it, it and everything it
  * counts is free on disk.
+ *
+ * Reads and allocations of memory may fail: whatever needs them comes before the first
+ * change, of all runs up to the zeroing, then of one run at a time. What was
+ * changed goes on to the end without the runs that could not be. Only a write or a
+ * barrier that fails is final.
  */
 #include <linux/bsearch.h>
 #include <linux/slab.h>
@@ -26,11 +31,13 @@
  * @start: first cluster
  * @count: number of clusters
  * @new_block: there is no refcount block yet: the first cluster becomes it
+ * @extent: to hand it out in; from when it is counted until it is published
  */
 struct run {
 	u64 start;
 	u64 count;
 	bool new_block;
+	struct qcow2_extent *extent;
 };
 
 #define MAX_RUNS	256
@@ -61,7 +68,7 @@ static void add_run(struct plan *plan, u64 start, u64 count, bool new_block)
 {
 	if (count <= new_block)
 		return;
-	plan->runs[plan->nr_runs++] = (struct run) { start, count, new_block };
+	plan->runs[plan->nr_runs++] = (struct run) { start, count, new_block, NULL };
 	plan->nr_clusters += count;
 }
 
@@ -189,66 +196,109 @@ static int add_refblock(struct qcow2 *q, u64 cluster)
 	return err;
 }
 
-static int count_runs(struct qcow2 *q, const struct plan *plan)
+/* Count a run as a whole, in the cache, or leave all as it is. */
+static int count_run(struct qcow2 *q, struct run *run)
 {
-	bool has_new_block = false;
-	const struct run *run;
-	int err = 0;
+	int err;
 
-	for (run = plan->runs; run < plan->runs + plan->nr_runs && !err; run++) {
-		if (run->new_block) {
-			has_new_block = true;
-			err = add_refblock(q, run->start);
-		}
-		if (!err)
-			err = qcow2_refcount_fill(q, run->start, run->count, 1);
-	}
+	run->extent = kmalloc(sizeof(*run->extent), GFP_NOIO);
+	if (!run->extent)
+		return -ENOMEM;
+	err = qcow2_refcount_pin(q, run->start, run->count);
+	if (err)
+		goto err_free;
+	if (run->new_block)
+		err = add_refblock(q, run->start);
 	if (!err)
-		err = qcow2_refcount_write(q, QCOW2_META_REFBLOCK) ?:
-		      qcow2_barrier(q, QCOW2_BARRIER_REFCOUNTS);
-	if (!err && has_new_block)
+		qcow2_refcount_fill_pinned(q, run->start, run->count, 1);
+	qcow2_refcount_unpin(q);
+	if (!err)
+		return 0;
+err_free:
+	kfree(run->extent);
+	run->extent = NULL;
+	return err;
+}
+
+/* Those that cannot be counted are left out of the plan; an error if that is all. */
+static int count_runs(struct qcow2 *q, struct plan *plan)
+{
+	int err;
+
+	for (unsigned int i = 0; i < plan->nr_runs; i++) {
+		err = count_run(q, &plan->runs[i]);
+		if (err) {
+			plan->nr_runs = i;
+			plan->cursor = plan->runs[i].start;
+			return i ? 0 : err;
+		}
+	}
+	return 0;
+}
+
+static bool has_new_block(const struct plan *plan)
+{
+	const struct run *run;
+
+	for (run = plan->runs; run < plan->runs + plan->nr_runs; run++)
+		if (run->new_block)
+			return true;
+	return false;
+}
+
+static int write_refcounts(struct qcow2 *q, const struct plan *plan)
+{
+	int err;
+
+	err = qcow2_refcount_write(q, QCOW2_META_REFBLOCK) ?:
+	      qcow2_barrier(q, QCOW2_BARRIER_REFCOUNTS);
+	if (!err && has_new_block(plan))
 		err = qcow2_refcount_write(q, QCOW2_META_REFTABLE) ?:
 		      qcow2_barrier(q, QCOW2_BARRIER_REFTABLE);
 	return err;
 }
 
-static int add_extent(struct qcow2 *q, u64 start, u64 count)
-{
-	struct qcow2_extent *e = kmalloc(sizeof(*e), GFP_NOIO);
-
-	if (!e)
-		return -ENOMEM;
-	e->start = start;
-	e->count = count;
-	qcow2_space_add_ready(q, e);
-	return 0;
-}
-
-static int publish(struct qcow2 *q, const struct plan *plan)
+static void publish(struct qcow2 *q, const struct plan *plan)
 {
 	const struct run *run;
-	int err = 0;
 
 	q->space.cursor = plan->cursor;
-	for (run = plan->runs; run < plan->runs + plan->nr_runs && !err; run++)
-		err = add_extent(q, run->start + run->new_block,
-				 run->count - run->new_block);
-	return err;
+	for (run = plan->runs; run < plan->runs + plan->nr_runs; run++) {
+		run->extent->start = run->start + run->new_block;
+		run->extent->count = run->count - run->new_block;
+		qcow2_space_add_ready(q, run->extent);
+	}
 }
 
-static int execute(struct qcow2 *q, const struct plan *plan)
+static void abandon(const struct plan *plan)
+{
+	for (unsigned int i = 0; i < plan->nr_runs; i++)
+		kfree(plan->runs[i].extent);
+}
+
+static int execute(struct qcow2 *q, struct plan *plan)
 {
 	int err;
 
 	err = zero_runs(q, plan);
 	if (err == -ENOSPC || err == -EDQUOT || err == -EFBIG)
 		return -ENOSPC;
+	if (err && err != -ENOMEM)
+		qcow2_fail(q, "zeroing free clusters", err);
 	if (err)
 		return err;
 	/* Before new refcount blocks are loaded: they lie behind the old end. */
 	WRITE_ONCE(q->host_bytes, round_up(qcow2_layer_bytes(&q->layer),
 					   qcow2_cluster_bytes(&q->geo)));
-	return count_runs(q, plan) ?: publish(q, plan);
+	err = count_runs(q, plan);
+	if (err)
+		return err;
+	err = write_refcounts(q, plan);
+	if (err)
+		abandon(plan);
+	else
+		publish(q, plan);
+	return err;
 }
 
 static int prepare(struct qcow2 *q, struct plan *plan, u64 want)

@@ -112,7 +112,20 @@ static int zero_place(struct qcow2 *q)
 {
 	int err = qcow2_layer_zero(&q->layer, q->place_offset, q->place_bytes);
 
-	return err == -EFBIG || err == -EDQUOT ? -ENOSPC : err;
+	if (err == -EFBIG || err == -EDQUOT || err == -ENOSPC)
+		return -ENOSPC;
+	if (err && err != -ENOMEM)
+		qcow2_fail(q, "zeroing free clusters", err);
+	return err;
+}
+
+static int write_pages(struct qcow2 *q, unsigned int count)
+{
+	int err = qcow2_layer_rw(&q->layer, REQ_OP_WRITE, q->space.wb.vec, count);
+
+	if (err)
+		qcow2_fail(q, "writing a new refcount table", err);
+	return err;
 }
 
 static int write_place(struct qcow2 *q, const struct growth *gr)
@@ -126,7 +139,7 @@ static int write_place(struct qcow2 *q, const struct growth *gr)
 		err = fill_page(q, gr, page, vec[count].buf);
 		vec[count++].host_off = q->place_offset + (page << q->geo.page_bits);
 		if (!err && (count == QCOW2_WRITEBACK_PAGES || page == nr_pages - 1)) {
-			err = qcow2_layer_rw(&q->layer, REQ_OP_WRITE, vec, count);
+			err = write_pages(q, count);
 			count = 0;
 		}
 	}
@@ -165,6 +178,8 @@ static void release_place(struct qcow2 *q)
 /* Let the image and its cache use the new table. */
 static int switch_table(struct qcow2 *q, const struct growth *gr)
 {
+	int err;
+
 	WRITE_ONCE(q->host_bytes, max(q->host_bytes, q->place_offset + q->place_bytes));
 	mutex_lock(&q->cache.walk_lock);
 	qcow2_metacache_forget(q, QCOW2_META_REFTABLE);
@@ -173,20 +188,22 @@ static int switch_table(struct qcow2 *q, const struct growth *gr)
 	/* pairs with smp_load_acquire() in in_reftable() */
 	smp_store_release(&q->reftable_clusters, gr->nr_table);
 	mutex_unlock(&q->cache.walk_lock);
-	return qcow2_write_header(q, set_reftable, q);
+	err = qcow2_write_header(q, set_reftable, q);
+	/* The cache goes by the new table already. */
+	if (err)
+		qcow2_fail(q, "moving the refcount table", err);
+	return err;
 }
 
-static int drop_old_table(struct qcow2 *q, u64 host_off, u32 clusters)
+static void drop_old_table(struct qcow2 *q, u64 host_off, u32 clusters)
 {
 	struct qcow2_dropped *d;
 
 	for (u32 i = 0; i < clusters; i++) {
-		d = kmalloc(sizeof(*d), GFP_NOIO);
-		if (!d)
-			return -ENOMEM;
+		/* The header has the new table: there is no way back. */
+		d = kmalloc(sizeof(*d), GFP_NOIO | __GFP_NOFAIL);
 		qcow2_drop(q, d, host_off + ((u64)i << q->geo.cluster_bits), 0);
 	}
-	return 0;
 }
 
 int qcow2_reftable_grow(struct qcow2 *q)
@@ -209,5 +226,7 @@ int qcow2_reftable_grow(struct qcow2 *q)
 	reserve_place(q, &gr);
 	err = zero_place(q) ?: write_place(q, &gr) ?: switch_table(q, &gr);
 	release_place(q);
-	return err ?: drop_old_table(q, old_offset, old_clusters);
+	if (!err)
+		drop_old_table(q, old_offset, old_clusters);
+	return err;
 }

@@ -168,7 +168,7 @@ static void map_request(struct qcow2_work *work)
 {
 	struct qcow2_request *rq = container_of(work, struct qcow2_request, work);
 	struct qcow2 *q = rq->run.q;
-	int err = 0;
+	int err = rq->work.err;
 
 	while (rq->iter.bi_size && !err) {
 		err = map_next(rq);
@@ -192,6 +192,7 @@ void qcow2_request_slow(struct qcow2 *q, struct bio *bio)
 	rq->iter = bio->bi_iter;
 	rq->status = BLK_STS_OK;
 	rq->work.fn = map_request;
+	rq->work.err = 0;
 	atomic_set(&rq->pending, 1);
 	atomic_inc(&q->slow.busy);
 	qcow2_slow_queue(q, &rq->work);

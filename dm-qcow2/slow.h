@@ -19,10 +19,12 @@ struct qcow2;
  * struct qcow2_work - something for the slow pool to do
  * @node: in the queue of the pool, or among those who wait for space
  * @fn: called by a thread of the pool; owns the work from then on
+ * @err: why its wait for space ended without any; 0 else
  */
 struct qcow2_work {
 	struct list_head node;
 	void (*fn)(struct qcow2_work *work);
+	int err;
 };
 
 /**

@@ -11,10 +11,13 @@
 
 #define STEP_BYTES	(64ULL << 20)
 #define MIN_STEP	8
-#define MAX_STEP	16384
 
 /* While the host is full: how often to look again. */
 #define RETRY_DELAY	HZ
+
+/* While there is no memory: likewise, and how many times before writes fail. */
+#define MEMORY_DELAY	(HZ / 10)
+#define MEMORY_TRIES	100
 
 static unsigned int no_space_timeout_secs = 60;
 module_param(no_space_timeout_secs, uint, 0644);
@@ -90,7 +93,8 @@ int qcow2_space_wait(struct qcow2 *q, struct qcow2_work *work)
 	return err;
 }
 
-void qcow2_space_release_waiters(struct qcow2 *q)
+/* With an error: they fail. */
+static void release_waiters(struct qcow2 *q, int err)
 {
 	struct qcow2_space *s = &q->space;
 	struct qcow2_work *work, *next;
@@ -100,8 +104,15 @@ void qcow2_space_release_waiters(struct qcow2 *q)
 	list_splice_init(&s->waiting, &waiting);
 	s->nr_waiting = 0;
 	spin_unlock(&s->lock);
-	list_for_each_entry_safe(work, next, &waiting, node)
+	list_for_each_entry_safe(work, next, &waiting, node) {
+		work->err = err;
 		qcow2_slow_queue(q, work);
+	}
+}
+
+void qcow2_space_release_waiters(struct qcow2 *q)
+{
+	release_waiters(q, 0);
 }
 
 static bool has_waited_enough(const struct qcow2_space *s)
@@ -178,11 +189,12 @@ static bool has_dropped(struct qcow2_space *s)
 
 static int refill(struct qcow2 *q)
 {
-	int err;
+	int err, drop_err;
 
-	err = qcow2_drop_finish(q);
-	if (err || READ_ONCE(q->space.nr_ready) >= q->space.step)
-		return err;
+	drop_err = qcow2_drop_finish(q);
+	if (drop_err == -EUCLEAN || READ_ONCE(q->space.nr_ready) >= q->space.step)
+		return drop_err;
+	/* What could not be freed need not be all that is left. */
 	err = qcow2_refill(q);
 	if (err == -ENOSPC && has_dropped(&q->space)) {
 		/* The clusters that became free may be all that is left. */
@@ -191,24 +203,55 @@ static int refill(struct qcow2 *q)
 	return err;
 }
 
+/*
+ * Writes and barriers that fail have failed the image. All else has changed nothing, and is
+ * tried again: when there may be memory, or when the next write wants space.
+ *
+ * Return: an error for those who wait for space; 0 when they go on waiting.
+ */
+static int judge_error(struct qcow2 *q, int err)
+{
+	struct qcow2_space *s = &q->space;
+
+	if (err == -EUCLEAN) {
+		qcow2_corrupt_wait(q); /* a failed image is not marked any more */
+		qcow2_fail(q, "preparing free space", err);
+	}
+	if (qcow2_failed(q))
+		return -EIO;
+	if (err == -ENOMEM && s->nr_tries++ < MEMORY_TRIES) {
+		if (READ_ONCE(s->nr_waiting))
+			kthread_queue_delayed_work(s->worker, &s->retry, MEMORY_DELAY);
+		return 0;
+	}
+	DMERR_LIMIT("%s: free space cannot be prepared now: error %d", qcow2_name(q), err);
+	s->nr_tries = 0;
+	return err;
+}
+
 static void space_work(struct kthread_work *work)
 {
 	struct qcow2 *q = container_of(work, struct qcow2, space.work);
 	unsigned int noio = memalloc_noio_save();
 	int err = refill(q);
+	int wait_err = 0;
 
 	if (!err) {
+		q->space.nr_tries = 0;
 		leave_out_of_space(q);
 	} else if (err == -ENOSPC) {
 		if (!READ_ONCE(q->space.nr_ready))
 			enter_out_of_space(q);
 	} else {
-		qcow2_corrupt_wait(q); /* a failed image is not marked any more */
-		qcow2_fail(q, "preparing free space", err);
+		wait_err = judge_error(q, err);
 	}
-	if (READ_ONCE(q->space.nr_waiting) &&
-	    (!err || READ_ONCE(q->space.nr_ready) || qcow2_failed(q) || !may_wait(q)))
-		qcow2_space_release_waiters(q);
+	if (!READ_ONCE(q->space.nr_waiting))
+		goto restore;
+	if (READ_ONCE(q->space.nr_ready))
+		release_waiters(q, 0);
+	else if (!err || wait_err || qcow2_failed(q) || !may_wait(q))
+		release_waiters(q, wait_err);
+restore:
 	memalloc_noio_restore(noio);
 }
 
@@ -316,7 +359,7 @@ int qcow2_space_init(struct qcow2 *q)
 	INIT_LIST_HEAD(&s->ready);
 	INIT_LIST_HEAD(&s->waiting);
 	INIT_LIST_HEAD(&s->dropped);
-	s->step = clamp_t(u64, step_bytes >> q->geo.cluster_bits, MIN_STEP, MAX_STEP);
+	s->step = clamp_t(u64, step_bytes >> q->geo.cluster_bits, MIN_STEP, QCOW2_MAX_STEP);
 	kthread_init_work(&s->work, space_work);
 	kthread_init_delayed_work(&s->retry, retry);
 	err = qcow2_writeback_init(&s->wb, &q->geo);

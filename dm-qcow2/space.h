@@ -26,6 +26,12 @@
 
 struct qcow2;
 
+/* The most clusters that are prepared at a time. */
+#define QCOW2_MAX_STEP	16384U
+
+/* Metadata pages that count them and a new refcount block: 64 clusters each at least. */
+#define QCOW2_MAX_PINNED	(QCOW2_MAX_STEP / 64 + 2)
+
 /**
  * struct qcow2_extent - a run of host clusters
  * @node: in a list of extents
@@ -65,6 +71,9 @@ struct qcow2_dropped {
  * @floor: clusters of the file at activation; constant while active
  * @step: clusters to prepare at a time; constant
  * @full_since: when the host was found full, or the policy last set, in jiffies
+ * @nr_tries: rounds in a row that found no memory; the thread only
+ * @pinned: pages of refcounts of qcow2_refcount_pin(); the thread only
+ * @nr_pinned: their number
  * @wb: buffers of the write-back of refcounts
  */
 struct qcow2_space {
@@ -81,6 +90,9 @@ struct qcow2_space {
 	u64 floor;
 	u64 step;
 	unsigned long full_since;
+	unsigned int nr_tries;
+	struct qcow2_mpage *pinned[QCOW2_MAX_PINNED];
+	unsigned int nr_pinned;
 	struct qcow2_writeback wb;
 };
 
@@ -162,7 +174,7 @@ void qcow2_drop(struct qcow2 *q, struct qcow2_dropped *d, u64 host_off, u64 comm
  *
  * The space thread, or a suspend that has stopped it. Sleeps for a grace period.
  *
- * Return: 0 or a negative errno.
+ * Return: 0 or a negative errno: those that could not be freed are dropped still.
  */
 int __must_check qcow2_drop_finish(struct qcow2 *q);
 
@@ -173,7 +185,8 @@ int __must_check qcow2_drop_finish(struct qcow2 *q);
  * @q: the image
  *
  * The space thread only. Return: 0, -ENOSPC when the host or the image has no
- * more, or another negative errno.
+ * more, or another negative errno. Unless the image has failed, nothing has changed
+ * on an error, or what has is whole and durable: it may be tried again.
  */
 int __must_check qcow2_refill(struct qcow2 *q);
 
@@ -219,7 +232,8 @@ int __must_check qcow2_verify_page(struct qcow2 *q, struct qcow2_mpage *p);
  * @q: the image; no refcount page is dirty
  *
  * The space thread only. Return: 0, -ENOSPC when the host is full or the table has
- * its largest size, or another negative errno.
+ * its largest size, or another negative errno: nothing has changed, or the image has
+ * failed.
  */
 int __must_check qcow2_reftable_grow(struct qcow2 *q);
 
