@@ -52,7 +52,7 @@ static void commit(struct kthread_work *work)
 {
 	struct qcow2_commit *c = container_of(work, struct qcow2_commit, work);
 	struct qcow2 *q = container_of(c, struct qcow2, commit);
-	unsigned int noio = memalloc_noio_save();
+	unsigned int noio = qcow2_worker_enter();
 	struct bio_list bios = BIO_EMPTY_LIST;
 	unsigned long flags;
 	int err;

@@ -35,7 +35,7 @@ static void set_corrupt(struct qcow2_disk_header *d, const void *arg)
 static void mark_corrupt(struct kthread_work *work)
 {
 	struct qcow2 *q = container_of(work, struct qcow2, corrupt_work);
-	unsigned int noio = memalloc_noio_save();
+	unsigned int noio = qcow2_worker_enter();
 
 	if (!qcow2_failed(q) && qcow2_write_header(q, set_corrupt, NULL))
 		DMERR("%s: image cannot be marked corrupt", qcow2_name(q));

@@ -31,6 +31,7 @@
 #include <linux/bio.h>
 #include <linux/device-mapper.h>
 #include <linux/kthread.h>
+#include <linux/sched/mm.h>
 #include <linux/srcu.h>
 
 #include "barrier.h"
@@ -153,6 +154,20 @@ static inline const char *qcow2_name(const struct qcow2 *q)
 static inline bool qcow2_failed(const struct qcow2 *q)
 {
 	return test_bit(QCOW2_FAILED, &q->state);
+}
+
+/**
+ * qcow2_worker_enter - a thread of ours begins a piece of work that does I/O
+ *
+ * No recursion into I/O; and writes to the host's file system are not held back for
+ * dirty pages that wait for this very thread.
+ *
+ * Return: to be handed to memalloc_noio_restore().
+ */
+static inline unsigned int qcow2_worker_enter(void)
+{
+	current->flags |= PF_LOCAL_THROTTLE;
+	return memalloc_noio_save();
 }
 
 /**

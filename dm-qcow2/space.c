@@ -232,7 +232,7 @@ static int judge_error(struct qcow2 *q, int err)
 static void space_work(struct kthread_work *work)
 {
 	struct qcow2 *q = container_of(work, struct qcow2, space.work);
-	unsigned int noio = memalloc_noio_save();
+	unsigned int noio = qcow2_worker_enter();
 	int err = refill(q);
 	int wait_err = 0;
 
