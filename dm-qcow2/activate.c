@@ -95,23 +95,14 @@ static int check_unchanged(struct qcow2 *q, const struct qcow2_header *h)
 	return 0;
 }
 
-/* The last cluster is whole: nothing is ever written behind the end of a file. */
-static int fill_last_cluster(struct qcow2 *q)
-{
-	u64 bytes = qcow2_layer_bytes(&q->layer);
-	u64 end = round_up(bytes, qcow2_cluster_bytes(&q->geo));
-
-	if (!qcow2_is_file(q) || end == bytes)
-		return 0;
-	return vfs_fallocate(q->layer.file, 0, bytes, end - bytes);
-}
-
 static int prepare_write(struct qcow2 *q, const struct qcow2_header *h)
 {
 	u64 autoclear = qcow2_header_autoclear(h);
 	int err;
 
-	err = fill_last_cluster(q);
+	/* The last cluster is whole: nothing is ever written behind the end of a file. */
+	err = qcow2_layer_extend(&q->layer, round_up(qcow2_layer_bytes(&q->layer),
+						     qcow2_cluster_bytes(&q->geo)));
 	if (!err && autoclear)
 		err = qcow2_write_header(q, clear_autoclear, &autoclear);
 	return err;

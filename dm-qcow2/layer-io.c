@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Synchronous I/O on a layer: metadata, zeroing, barriers.
+ * Synchronous I/O on a layer: metadata, barriers.
  *
  * Everything here may sleep and is called from our own threads, or from a
  * suspend or resume; callers that a write-back could recurse into run under
@@ -11,7 +11,6 @@
 #include <linux/completion.h>
 #include <linux/cred.h>
 #include <linux/device-mapper.h>
-#include <linux/falloc.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
@@ -237,35 +236,6 @@ int qcow2_layer_sync(const struct qcow2_layer *l)
 		return err;
 	qcow2_layout_touch(l->layout);
 	return vfs_fsync_range(l->file, 0, LLONG_MAX, 1);
-}
-
-/* A range of a file that gets other blocks, or none. */
-static int change_blocks(const struct qcow2_layer *l, int mode, u64 host_off, u64 bytes)
-{
-	struct qcow2_layout_caller caller;
-	int err;
-
-	qcow2_layout_begin_change(l->layout, &caller, host_off, bytes);
-	err = vfs_fallocate(l->file, mode, host_off, bytes);
-	if (!err && mode == FALLOC_FL_ZERO_RANGE)
-		qcow2_layout_expect(l->layout, host_off, bytes);
-	qcow2_layout_end_change(l->layout, &caller);
-	return err;
-}
-
-int qcow2_layer_zero(const struct qcow2_layer *l, u64 host_off, u64 bytes)
-{
-	if (l->dev)
-		return blkdev_issue_zeroout(l->dev->bdev, host_off >> SECTOR_SHIFT,
-					    bytes >> SECTOR_SHIFT, GFP_NOIO,
-					    BLKDEV_ZERO_NOUNMAP);
-	return change_blocks(l, FALLOC_FL_ZERO_RANGE, host_off, bytes);
-}
-
-void qcow2_layer_discard(const struct qcow2_layer *l, u64 host_off, u64 bytes)
-{
-	if (!l->dev && bytes)
-		change_blocks(l, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, host_off, bytes);
 }
 
 int qcow2_layer_truncate(const struct qcow2_layer *l, u64 bytes)

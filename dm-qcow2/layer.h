@@ -150,12 +150,22 @@ int __must_check qcow2_layer_sync(const struct qcow2_layer *l);
  * @host_off: start, a multiple of the cluster size
  * @bytes: length, a multiple of the cluster size
  *
- * Extends a file as needed; nothing is durable before qcow2_layer_sync().
+ * Extends a file as needed; nothing is durable before qcow2_layer_sync(). Zeroes
+ * are written where the file system has nothing better.
  *
  * Return: 0, -ENOSPC, or another negative errno.
  */
 int __must_check qcow2_layer_zero(const struct qcow2_layer *l, u64 host_off,
 				  u64 bytes);
+
+/**
+ * qcow2_layer_extend - make a file longer by zeroes; nothing for a block device
+ * @l: the layer
+ * @bytes: the size that it is to have at least, a multiple of the cluster size
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_layer_extend(const struct qcow2_layer *l, u64 bytes);
 
 /**
  * qcow2_layer_discard - give the space of a range back to the host, best effort

@@ -43,7 +43,7 @@ scratch_find()
 	done
 }
 
-# scratch_fs ext4|xfs MIB [MKFS-OPTION...]: sets SCRATCH_MNT to where a fresh file system is mounted.
+# scratch_fs TYPE MIB [MKFS-OPTION...]: sets SCRATCH_MNT to where a fresh file system is mounted.
 scratch_fs()
 {
 	local type=$1 size=$2
