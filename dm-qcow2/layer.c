@@ -14,11 +14,17 @@
 #include <linux/device-mapper.h>
 #include <linux/file.h>
 #include <linux/kdev_t.h>
+#include <linux/log2.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
 #include <linux/stat.h>
 
 #include "layer.h"
 #include "layout.h"
 #include "table.h"
+
+/* Pages of metadata are no longer. */
+#define MAX_TRY		4096U
 
 static DEFINE_MUTEX(registry_lock);
 static LIST_HEAD(registry);
@@ -89,6 +95,12 @@ static int open_file(struct qcow2_layer *l, struct dm_target *ti,
 	return 0;
 }
 
+/* The file itself, where it is seen through an overlay. */
+static struct inode *real_inode(const struct qcow2_layer *l)
+{
+	return d_real_inode(l->file->f_path.dentry);
+}
+
 static int check_file(const struct qcow2_layer *l, struct dm_target *ti)
 {
 	struct inode *inode = layer_inode(l->file);
@@ -107,11 +119,51 @@ static int check_file(const struct qcow2_layer *l, struct dm_target *ti)
 		ti->error = "Layer does not support direct I/O";
 		return -EOPNOTSUPP;
 	}
-	if (S_ISREG(inode->i_mode) && inode->i_sb->s_bdev &&
-	    inode->i_sb->s_bdev->bd_disk == dm_disk(l->md)) {
+	if (S_ISREG(inode->i_mode) && real_inode(l)->i_sb->s_bdev &&
+	    real_inode(l)->i_sb->s_bdev->bd_disk == dm_disk(l->md)) {
 		ti->error = "Layer lives on this very device";
 		return -ELOOP;
 	}
+	return 0;
+}
+
+static int read_first(const struct qcow2_layer *l, u32 bytes)
+{
+	struct qcow2_iovec vec = { .buf = kmalloc(bytes, GFP_KERNEL), .bytes = bytes };
+	int err;
+
+	if (!vec.buf)
+		return -ENOMEM;
+	err = qcow2_layer_rw(l, REQ_OP_READ, &vec, 1);
+	kfree(vec.buf);
+	return err;
+}
+
+/*
+ * A file system that does not tell is asked for blocks of its own, up to a page of
+ * metadata: some take less, but through the page cache, which direct I/O on the rest of the
+ * page then has to agree with. No write is tried; a device takes none below its sectors.
+ */
+static int try_alignment(struct qcow2_layer *l, u32 blksize, struct dm_target *ti)
+{
+	struct block_device *bdev = real_inode(l)->i_sb->s_bdev;
+	u32 align = rounddown_pow_of_two(clamp_t(u32, blksize, SECTOR_SIZE, MAX_TRY));
+	int err;
+
+	if (bdev)
+		align = max_t(u32, align, bdev_logical_block_size(bdev));
+	for (;;) {
+		err = read_first(l, align);
+		if (err != -EINVAL || align >= MAX_TRY)
+			break;
+		align *= 2;
+	}
+	if (err) {
+		ti->error = "Layer cannot be read by direct I/O";
+		return err == -EINVAL ? -EOPNOTSUPP : err;
+	}
+	l->mem_align = align;
+	l->io_align = align;
 	return 0;
 }
 
@@ -120,12 +172,18 @@ static int probe_file(struct qcow2_layer *l, struct dm_target *ti)
 	struct kstat stat;
 	int err;
 
-	err = vfs_getattr(&l->file->f_path, &stat, STATX_DIOALIGN,
+	l->may_nowait = l->file->f_mode & FMODE_NOWAIT;
+	err = vfs_getattr(&l->file->f_path, &stat, STATX_DIOALIGN | STATX_BASIC_STATS,
 			  AT_STATX_SYNC_AS_STAT);
-	if (err || !(stat.result_mask & STATX_DIOALIGN) ||
-	    !stat.dio_mem_align || !stat.dio_offset_align) {
-		ti->error = "Layer's file system does not tell its direct I/O alignment";
-		return err ?: -EOPNOTSUPP;
+	if (err) {
+		ti->error = "Cannot examine the layer";
+		return err;
+	}
+	if (!(stat.result_mask & STATX_DIOALIGN))
+		return try_alignment(l, stat.blksize, ti);
+	if (!stat.dio_mem_align || !stat.dio_offset_align) {
+		ti->error = "Layer's file system has no direct I/O for this file";
+		return -EOPNOTSUPP;
 	}
 	l->mem_align = stat.dio_mem_align;
 	l->io_align = max_t(u32, stat.dio_offset_align, SECTOR_SIZE);
@@ -247,6 +305,11 @@ void qcow2_layer_close(struct qcow2_layer *l, struct dm_target *ti)
 	if (l->dev)
 		dm_put_device(ti, l->dev);
 	__fput_sync(l->file);
+}
+
+bool qcow2_layer_needs_stable_writes(const struct qcow2_layer *l)
+{
+	return !l->dev && mapping_stable_writes(real_inode(l)->i_mapping);
 }
 
 int qcow2_layer_activate(struct qcow2_layer *l)

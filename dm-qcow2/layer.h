@@ -28,6 +28,7 @@ struct qcow2_table;
  * @layout: the blocks of the file; NULL without, or for a block device
  * @mem_align: alignment of memory for direct I/O, bytes; a power of two
  * @io_align: alignment of offsets and lengths for direct I/O, bytes
+ * @may_nowait: the file system heeds IOCB_NOWAIT
  * @md: the mapped device this layer belongs to
  * @table: the table this layer belongs to
  * @node: in the registry; protected by its mutex
@@ -42,6 +43,7 @@ struct qcow2_layer {
 	struct qcow2_layout *layout;
 	u32 mem_align;
 	u32 io_align;
+	bool may_nowait;
 	struct mapped_device *md;
 	struct dm_table *table;
 	struct list_head node;
@@ -109,6 +111,14 @@ void qcow2_layer_deactivate(struct qcow2_layer *l, bool has_failed);
  * @l: the layer
  */
 u64 qcow2_layer_bytes(const struct qcow2_layer *l);
+
+/**
+ * qcow2_layer_needs_stable_writes - must what is being written not change?
+ * @l: the layer
+ *
+ * File systems with checksums of data say so.
+ */
+bool qcow2_layer_needs_stable_writes(const struct qcow2_layer *l);
 
 /**
  * qcow2_layer_invalidate - drop what the page cache knows of a block device

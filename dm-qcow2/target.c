@@ -39,7 +39,9 @@ static int map_data(struct qcow2 *q, struct bio *bio, struct qcow2_run *run,
 	run->bio = bio;
 	run->host_off = m->host_off;
 	run->done = 0;
-	if (!qcow2_plug_add(run))
+	if (unlikely(!q->layer.may_nowait))
+		qcow2_run_queue_slow(run);
+	else if (!qcow2_plug_add(run))
 		qcow2_cpu_queue_add(run);
 	return DM_MAPIO_SUBMITTED;
 }
@@ -292,11 +294,6 @@ static u32 memory_alignment(const struct qcow2_layer *l)
 	return l->dev ? l->mem_align : max(l->mem_align, l->io_align);
 }
 
-static bool needs_stable_writes(const struct qcow2 *q)
-{
-	return qcow2_is_file(q) && file_inode(q->layer.file)->i_sb->s_iflags & SB_I_STABLE_WRITES;
-}
-
 /* dm lets a table without devices, one on a file, keep the limits of the table before it. */
 static bool fits_limits(const struct qcow2 *q)
 {
@@ -304,7 +301,7 @@ static bool fits_limits(const struct qcow2 *q)
 
 	return bdev_logical_block_size(bdev) >= q->layer.io_align &&
 	       bdev_dma_alignment(bdev) + 1 >= memory_alignment(&q->layer) &&
-	       (bdev_stable_writes(bdev) || !needs_stable_writes(q));
+	       (bdev_stable_writes(bdev) || !qcow2_layer_needs_stable_writes(&q->layer));
 }
 
 static int qcow2_target_preresume(struct dm_target *ti)
@@ -337,7 +334,7 @@ static void qcow2_target_io_hints(struct dm_target *ti, struct queue_limits *lim
 	limits->physical_block_size = max(limits->physical_block_size, q->layer.io_align);
 	limits->io_min = max(limits->io_min, q->layer.io_align);
 	limits->dma_alignment = max(limits->dma_alignment, memory_alignment(&q->layer) - 1);
-	if (needs_stable_writes(q))
+	if (qcow2_layer_needs_stable_writes(&q->layer))
 		limits->features |= BLK_FEAT_STABLE_WRITES;
 	/* Not there yet. */
 	limits->max_hw_discard_sectors = 0;
