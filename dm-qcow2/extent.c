@@ -190,6 +190,11 @@ bool qcow2_extents_are_known(const struct file *file)
 	return !IS_DAX(inode) && (has_layouts(inode) || is_ext4(inode));
 }
 
+bool qcow2_extents_break_layouts(const struct file *file)
+{
+	return has_layouts(file_inode(file));
+}
+
 bool qcow2_extents_may_be_committed(const struct file *file)
 {
 	return file->f_mode & FMODE_WRITE && has_layouts(file_inode(file));

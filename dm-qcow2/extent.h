@@ -20,6 +20,14 @@ struct iomap;
 bool qcow2_extents_are_known(const struct file *file);
 
 /**
+ * qcow2_extents_break_layouts - does a file system break a layout before it takes blocks?
+ * @file: an open regular file of which qcow2_extents_are_known()
+ *
+ * If not, it takes them for callers that have the file open, or change its size.
+ */
+bool qcow2_extents_break_layouts(const struct file *file);
+
+/**
  * qcow2_extent_find - find blocks of a file
  * @file: an open regular file of which qcow2_extents_are_known()
  * @offset: in bytes

@@ -74,7 +74,7 @@ struct qcow2_lease_owner {
  * @returned: woken when LEASED is cleared
  * @lock: serialises all that changes @extents, or blocks of the file
  * @layout_owner: of the FL_LAYOUT lease
- * @open_owner: of the plain lease
+ * @open_owner: of the lease on opens
  * @callers_lock: protects @callers
  * @callers: struct qcow2_layout_caller
  */

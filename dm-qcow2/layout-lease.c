@@ -4,11 +4,12 @@
  *
  * Two are held while blocks are used, or none:
  *  - FL_LAYOUT, for what the file system does to the file;
- *  - a plain lease that is broken by whoever opens the file or truncates it by its
- *    name, because ext4 breaks no layouts, and neither does XFS_IOC_SWAPEXT: but
- *    whoever takes blocks from a file has to have it open. It is granted only if
- *    nobody else has; that nobody shares our open file description is for us to
+ *  - a lease on opens, because ext4 breaks no layouts, and neither does XFS_IOC_SWAPEXT:
+ *    but whoever takes blocks from a file has it open, or sets its size. It is granted only if
+ *    nobody else has it open; that nobody shares our open file description is for us to
  *    see. It also means that no page cache and no other writer has to agree with us.
+ *    It is a plain lease on XFS, which breaks layouts when a size is set, and becomes
+ *    a delegation on ext4, where notify_change() has to break it.
  *
  *	          fill                  broken, or stop
  *	nothing --------> leases held ------------------> no new I/O
@@ -24,6 +25,7 @@
 #include <linux/fs.h>
 
 #include "compat.h"
+#include "extent.h"
 #include "layout-internal.h"
 
 /* How long to leave a file alone that somebody else has opened. */
@@ -83,6 +85,18 @@ static int find_other_opens(struct file *file, int type)
 }
 #endif
 
+/*
+ * Under flc_lock, before anybody has seen the lease. What breaks a plain lease breaks a
+ * delegation, too: opens and truncate(2). And notify_change() does, by which overlayfs and the NFS
+ * server set a size of a file that they do not open. It is not asked for as a delegation: then vfs
+ * would look for no other opens, the NFS server would keep those that it caches, and the lock
+ * of the inode, which I/O through the file system has most of the time, would have to be free.
+ */
+static void become_delegation(struct file_lease *fl, void **priv)
+{
+	fl->c.flc_flags = FL_DELEG;
+}
+
 static const struct lease_manager_operations lease_ops = {
 	.lm_break = break_lease_of_ours,
 	.lm_change = lease_modify,
@@ -92,8 +106,18 @@ static const struct lease_manager_operations lease_ops = {
 #endif
 };
 
+static const struct lease_manager_operations delegation_ops = {
+	.lm_break = break_lease_of_ours,
+	.lm_change = lease_modify,
+	.lm_setup = become_delegation,
+	.lm_breaker_owns_lease = is_own_call,
+#ifdef QCOW2_HAS_OPEN_CONFLICT
+	.lm_open_conflict = find_other_opens,
+#endif
+};
+
 static int take_lease(struct qcow2_layout *l, struct qcow2_lease_owner *owner, int type,
-		      unsigned int flags)
+		      unsigned int flags, const struct lease_manager_operations *ops)
 {
 	struct file_lease *fl = locks_alloc_lease();
 	int err;
@@ -101,7 +125,7 @@ static int take_lease(struct qcow2_layout *l, struct qcow2_lease_owner *owner, i
 	if (!fl)
 		return -ENOMEM;
 	locks_init_lease(fl);
-	fl->fl_lmops = &lease_ops;
+	fl->fl_lmops = ops;
 	fl->c.flc_flags = flags;
 	fl->c.flc_type = type;
 	fl->c.flc_owner = owner;
@@ -126,16 +150,38 @@ static bool is_shared(const struct qcow2_layout *l)
 	return file_count(l->file) != 1;
 }
 
+/*
+ * Who has found no delegation to break, and goes on to change the file, holds this lock until that
+ * is done: vfs takes it in between when it is asked for a delegation.
+ */
+static void wait_for_changes(const struct qcow2_layout *l)
+{
+	inode_lock(file_inode(l->file));
+	inode_unlock(file_inode(l->file));
+}
+
+static int take_open_lease(struct qcow2_layout *l)
+{
+	int err;
+
+	if (qcow2_extents_break_layouts(l->file))
+		return take_lease(l, &l->open_owner, F_WRLCK, FL_LEASE, &lease_ops);
+	err = take_lease(l, &l->open_owner, F_WRLCK, FL_LEASE, &delegation_ops);
+	if (!err)
+		wait_for_changes(l);
+	return err;
+}
+
 static int take_leases(struct qcow2_layout *l)
 {
 	int err;
 
 	if (is_shared(l))
 		return -EAGAIN;
-	err = take_lease(l, &l->open_owner, F_WRLCK, FL_LEASE);
+	err = take_open_lease(l);
 	if (err)
 		return err;
-	err = take_lease(l, &l->layout_owner, F_RDLCK, FL_LAYOUT);
+	err = take_lease(l, &l->layout_owner, F_RDLCK, FL_LAYOUT, &lease_ops);
 	if (err)
 		drop_lease(l, &l->open_owner);
 	return err;

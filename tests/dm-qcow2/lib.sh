@@ -327,6 +327,26 @@ reads_leased()
 	leased && [ "$FS_CALLS" = 0 ]
 }
 
+# Whether the device writes to blocks of other files.
+
+# fill_host: what is free belongs to another file then, but for 8 MiB.
+fill_host()
+{
+	dd if="$NOISE" of="$SCRATCH_MNT/canary" bs=1M count=1000 status=none 2>/dev/null
+	while cat "$NOISE" >>"$SCRATCH_MNT/canary"; do :; done 2>/dev/null
+	run truncate -s -8M "$SCRATCH_MNT/canary"
+	run sync -f "$SCRATCH_MNT"
+	canary=$(sha256sum <"$SCRATCH_MNT/canary")
+}
+
+# host_is_unharmed WHAT: by what is on disk.
+host_is_unharmed()
+{
+	echo 3 >/proc/sys/vm/drop_caches
+	[ "$(sha256sum <"$SCRATCH_MNT/canary")" = "$canary" ] || fail "$1: another file's blocks were written to"
+	run rm "$SCRATCH_MNT/canary"
+}
+
 # fill_with_noise SIZE MIRROR: all of the device; durable, and all blocks of it are written.
 fill_with_noise()
 {
