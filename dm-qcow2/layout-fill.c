@@ -54,7 +54,7 @@ static bool have_leases(struct qcow2_layout *l)
 {
 	lockdep_assert_held(&l->lock);
 	return test_bit(MAY_LEASE, &l->flags) &&
-	       (test_bit(LIVE, &l->flags) || qcow2_layout_lease(l));
+	       (qcow2_layout_is_live(l) || qcow2_layout_lease(l));
 }
 
 void qcow2_layout_expect(struct qcow2_layout *l, u64 host_off, u64 bytes)

@@ -25,6 +25,7 @@ enum {
 	MAY_LEASE,	/* between start and stop; changed under lock */
 	LEASED,		/* a lease is held, or about to be; cleared by return_leases() */
 	LIVE,		/* bios may go past the file system */
+	DOZING,		/* they may, but have not of late: the next one makes it LIVE */
 	BROKEN,		/* somebody waits for a lease */
 	FILLING,	/* fill_work is queued or running */
 	WRITTEN,	/* the times of the file are not up to date */
@@ -71,6 +72,7 @@ struct qcow2_lease_owner {
  * @fill_for_write: whether a write has missed it
  * @fill_work: learns about an extent
  * @return_work: gives the leases back
+ * @idle_work: looks whether anything has gone past the file system, while LIVE or DOZING
  * @returned: woken when LEASED is cleared
  * @lock: serialises all that changes @extents, or blocks of the file
  * @layout_owner: of the FL_LAYOUT lease
@@ -97,6 +99,7 @@ struct qcow2_layout {
 	bool fill_for_write;
 	struct work_struct fill_work;
 	struct work_struct return_work;
+	struct delayed_work idle_work;
 	wait_queue_head_t returned;
 	struct mutex lock;
 	struct qcow2_lease_owner layout_owner;
@@ -123,6 +126,26 @@ bool qcow2_layout_lease(struct qcow2_layout *l);
  * woken. Any context.
  */
 void qcow2_layout_end_lease(struct qcow2_layout *l);
+
+/**
+ * qcow2_layout_wake - there is I/O again
+ * @l: the layout
+ *
+ * Any context. Return: whether it was DOZING, and is LIVE now.
+ */
+bool qcow2_layout_wake(struct qcow2_layout *l);
+
+/**
+ * qcow2_layout_is_live - may bios go past the file system?
+ * @l: the layout
+ *
+ * Any context; a bio asks in a read section of @users.
+ */
+static inline bool qcow2_layout_is_live(struct qcow2_layout *l)
+{
+	return test_bit(LIVE, &l->flags) ||
+	       (test_bit(DOZING, &l->flags) && qcow2_layout_wake(l));
+}
 
 /**
  * qcow2_layout_start_anew - end the leases, and wait until they are gone

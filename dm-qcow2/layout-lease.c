@@ -11,11 +11,18 @@
  *    It is a plain lease on XFS, which breaks layouts when a size is set, and becomes
  *    a delegation on ext4, where notify_change() has to break it.
  *
- *	          fill                  broken, or stop
- *	nothing --------> leases held ------------------> no new I/O
- *	   ^              I/O goes past                       | return_leases(): I/O
- *	   |                                                  | has ended, first writes
- *	   +-------- leases given back, breaker goes on ------+ are converted
+ *	          fill                  broken, idle, or stop
+ *	nothing --------> leases held ----------------------> no new I/O
+ *	   ^              I/O goes past                           | return_leases(): I/O
+ *	   |                                                      | has ended, first writes
+ *	   +---------- leases given back, breaker goes on --------+ are converted
+ *
+ * An open that does not wait (O_NONBLOCK) fails where a lease is, so they are not kept while nothing
+ * goes past the file system. That is seen without a word from the bios that do:
+ *
+ *	LIVE <-----------------> DOZING --------> no new I/O
+ *	      one period later            another
+ *	      the next bio
  *
  * Whoever breaks a lease may hold the file system back from being frozen, and layout.lock
  * may be held by a task that waits for a thaw: so return_leases() does not take it, and
@@ -23,13 +30,21 @@
  */
 #include <linux/filelock.h>
 #include <linux/fs.h>
+#include <linux/module.h>
 
 #include "compat.h"
 #include "extent.h"
 #include "layout-internal.h"
 
+/* GNU tar, file, lsattr and truncate open files so. */
+static unsigned int lease_idle_secs = 3;
+module_param(lease_idle_secs, uint, 0644);
+MODULE_PARM_DESC(lease_idle_secs,
+		 "leases are given back after one to two times so many seconds without I/O; 0: never");
+
 /* How long to leave a file alone that somebody else has opened. */
 #define RETRY_DELAY	HZ
+#define MAX_IDLE_SECS	86400U
 
 static struct qcow2_layout *lease_layout(const struct file_lease *fl)
 {
@@ -38,11 +53,56 @@ static struct qcow2_layout *lease_layout(const struct file_lease *fl)
 	return owner->layout;
 }
 
-void qcow2_layout_end_lease(struct qcow2_layout *l)
+/* In one step: whoever ends the leases finds them in one of their states. */
+static bool change_state(struct qcow2_layout *l, unsigned long from, unsigned long to)
 {
-	if (test_and_clear_bit(LIVE, &l->flags))
+	unsigned long flags = READ_ONCE(l->flags);
+
+	do {
+		if (!(flags & from))
+			return false;
+	} while (!try_cmpxchg(&l->flags, &flags, (flags & ~from) | to));
+	return true;
+}
+
+static void end_in_state(struct qcow2_layout *l, unsigned long states)
+{
+	if (change_state(l, states, 0))
 		queue_work(system_dfl_wq, &l->return_work);
 }
+
+void qcow2_layout_end_lease(struct qcow2_layout *l)
+{
+	end_in_state(l, BIT(LIVE) | BIT(DOZING));
+}
+
+/* Idle */
+
+bool qcow2_layout_wake(struct qcow2_layout *l)
+{
+	return change_state(l, BIT(DOZING), BIT(LIVE));
+}
+
+static void watch_for_io(struct qcow2_layout *l)
+{
+	unsigned int secs = min(READ_ONCE(lease_idle_secs), MAX_IDLE_SECS);
+
+	if (secs)
+		queue_delayed_work(system_dfl_wq, &l->idle_work, secs * HZ);
+}
+
+static void look_for_io(struct work_struct *work)
+{
+	struct qcow2_layout *l =
+		container_of(to_delayed_work(work), struct qcow2_layout, idle_work);
+
+	if (change_state(l, BIT(LIVE), BIT(DOZING)))
+		watch_for_io(l);
+	else
+		end_in_state(l, BIT(DOZING));
+}
+
+/* Breaking, taking, returning */
 
 /* Under flc_lock. The zeroes are for vfs not to take the lease by itself, ever. */
 static bool break_lease_of_ours(struct file_lease *fl)
@@ -226,6 +286,8 @@ static void go_live(struct qcow2_layout *l)
 	smp_mb__after_atomic(); /* pairs with break_lease_of_ours() */
 	if (test_bit(BROKEN, &l->flags))
 		qcow2_layout_end_lease(l);
+	else
+		watch_for_io(l);
 }
 
 bool qcow2_layout_lease(struct qcow2_layout *l)
@@ -269,6 +331,7 @@ void qcow2_layout_exit_fs(struct qcow2_layout *l, struct qcow2_layout_caller *ca
 void qcow2_layout_lease_init(struct qcow2_layout *l)
 {
 	INIT_WORK(&l->return_work, return_leases);
+	INIT_DELAYED_WORK(&l->idle_work, look_for_io);
 	init_waitqueue_head(&l->returned);
 	l->retry_at = jiffies;
 	l->layout_owner.layout = l;

@@ -74,7 +74,7 @@ bool qcow2_layout_map(struct qcow2_layout *l, struct bio *bio, u64 host_off, boo
 	io->sector = host_off >> SECTOR_SHIFT;
 	io->bytes = *bytes;
 	io->idx = qcow2_read_enter(&l->users);
-	if (test_bit(LIVE, &l->flags) && (!is_write || start_write(l))) {
+	if (qcow2_layout_is_live(l) && (!is_write || start_write(l))) {
 		may_pass = direct(l, bio, io);
 		*bytes = io->bytes;
 		if (may_pass)
@@ -147,7 +147,7 @@ void qcow2_layout_touch(struct qcow2_layout *l)
 
 int qcow2_layout_extents(const struct qcow2_layout *l)
 {
-	return l && test_bit(LIVE, &l->flags) ? READ_ONCE(l->nr_extents) : -1;
+	return l && READ_ONCE(l->flags) & (BIT(LIVE) | BIT(DOZING)) ? READ_ONCE(l->nr_extents) : -1;
 }
 
 /* Life */
@@ -168,6 +168,7 @@ void qcow2_layout_stop(struct qcow2_layout *l)
 	qcow2_layout_end_lease(l);
 	wait_event(l->returned, !test_bit_acquire(LEASED, &l->flags));
 	flush_work(&l->return_work);
+	cancel_delayed_work_sync(&l->idle_work);
 	qcow2_layout_touch(l);
 }
 

@@ -296,6 +296,22 @@ leased()
 	[ "$(qcow2_status | cut -d ' ' -f 8)" != - ]
 }
 
+# leases_end_after SECONDS: of leases that are taken from now on, until the test ends: how long there may be no I/O; 0: for
+# ever, as an emulated machine takes its time between two commands.
+leases_end_after()
+{
+	local parameter=/sys/module/dm_qcow2/parameters/lease_idle_secs
+
+	[ -n "${leases_ended_after:-}" ] || cleanup put_parameter "$parameter" "$(<$parameter)"
+	leases_ended_after=$1
+	put_parameter $parameter "$1"
+}
+
+put_parameter()
+{
+	echo "$2" >"$1" || fail "no parameter $1"
+}
+
 # fs_calls COMMAND...: set FS_CALLS to how often file systems do direct I/O while it runs.
 fs_calls()
 {
@@ -318,6 +334,7 @@ fs_calls()
 # lease_by_reading BYTES: read the first so many bytes of the device until all of their blocks are leased.
 lease_by_reading()
 {
+	leases_end_after 0
 	wait_until 30 reads_leased "$1"
 }
 
