@@ -8,8 +8,10 @@
  * and behind it qemu-img may work on the file.
  */
 #include <linux/sched/mm.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
+#include "header-ext.h"
 #include "header.h"
 #include "layout.h"
 #include "qcow2.h"
@@ -32,24 +34,79 @@ static bool may_write(const struct qcow2 *q)
 	return q->layer.is_writable && !qcow2_failed(q);
 }
 
+/**
+ * struct front - a piece of the first cluster
+ * @buf: what it holds; zeroes behind the end of a file
+ * @host_off: where it is
+ * @bytes: its length
+ */
+struct front {
+	void *buf;
+	u64 host_off;
+	u32 bytes;
+};
+
+/* Wherever a header extension starts, the piece holds all that is looked at of it. */
+static u32 max_front(const struct qcow2 *q)
+{
+	return q->layer.io_align + SZ_16K;
+}
+
+static int read_front(struct qcow2 *q, struct front *f, u64 host_off)
+{
+	struct qcow2_iovec vec;
+
+	f->host_off = round_down(host_off, q->layer.io_align);
+	f->bytes = round_down(max_front(q), q->layer.io_align);
+	if (!qcow2_is_file(q))
+		f->bytes = min_t(u64, f->bytes, qcow2_layer_bytes(&q->layer) - f->host_off);
+	vec = (struct qcow2_iovec) {
+		.host_off = f->host_off,
+		.buf = f->buf,
+		.bytes = f->bytes,
+	};
+	return qcow2_layer_rw(&q->layer, REQ_OP_READ, &vec, 1);
+}
+
+/* @f has the start of the image; nearly always that is all. */
+static int check_extensions(struct qcow2 *q, const struct qcow2_header *h, struct front *f,
+			    const char **why)
+{
+	u64 next = h->length;
+	int err;
+
+	for (;;) {
+		err = qcow2_header_ext_check(h, f->host_off, f->buf, f->bytes, &next, why);
+		if (err || next >= qcow2_header_ext_end(h))
+			return err;
+		*why = "header cannot be read";
+		err = read_front(q, f, next);
+		if (err)
+			return err;
+	}
+}
+
 int qcow2_read_header(struct qcow2 *q, struct qcow2_header *h, const char **why)
 {
 	u64 bytes = qcow2_layer_bytes(&q->layer);
-	void *buf;
+	struct front f;
 	int err;
 
 	*why = "header cannot be read";
-	buf = kmalloc(q->layer.io_align, GFP_KERNEL);
-	if (!buf)
+	f.buf = kmalloc(max_front(q), GFP_KERNEL);
+	if (!f.buf)
 		return -ENOMEM;
-	err = header_sector(q, REQ_OP_READ, buf);
+	err = read_front(q, &f, 0);
 	if (!err)
-		err = qcow2_header_parse(buf, min_t(u64, bytes, q->layer.io_align), h, why);
+		err = qcow2_header_parse(f.buf, min_t(u64, bytes, f.bytes), h, why);
 	if (!err)
 		err = qcow2_header_supported(h, may_write(q), why);
 	if (!err)
-		err = qcow2_header_verify(h, round_up(bytes, BIT_ULL(h->cluster_bits)), why);
-	kfree(buf);
+		err = qcow2_header_verify(h, qcow2_image_end(h->cluster_bits, bytes,
+							     qcow2_is_file(q)), why);
+	if (!err)
+		err = check_extensions(q, h, &f, why);
+	kfree(f.buf);
 	return err;
 }
 
@@ -127,7 +184,8 @@ static int start(struct qcow2 *q)
 		return err;
 	q->reftable_offset = h.reftable_offset;
 	q->reftable_clusters = h.reftable_clusters;
-	q->host_bytes = round_up(qcow2_layer_bytes(&q->layer), qcow2_cluster_bytes(&q->geo));
+	q->host_bytes = qcow2_image_end(q->geo.cluster_bits, qcow2_layer_bytes(&q->layer),
+					qcow2_is_file(q));
 	qcow2_space_activate(q);
 	qcow2_layout_start(q->layer.layout);
 	return 0;

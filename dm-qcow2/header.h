@@ -26,14 +26,17 @@
  * @reftable_clusters: size of the refcount table
  * @nb_snapshots: number of internal snapshots
  * @crypt_method: 0 none, 1 AES, 2 LUKS
- * @length: length of the header in bytes
- * @has_backing: the header names a backing file
+ * @length: length of the header in bytes; header extensions follow
+ * @backing_offset: host offset of the name of the backing file, 0 without one
+ * @backing_bytes: length of the name
+ * @compression: of compressed clusters: 0 zlib, 1 zstd
  */
 struct qcow2_header {
 	u64 size;
 	u64 l1_offset;
 	u64 reftable_offset;
 	u64 snapshots_offset;
+	u64 backing_offset;
 	u64 incompatible;
 	u64 compatible;
 	u64 autoclear;
@@ -45,13 +48,14 @@ struct qcow2_header {
 	u32 nb_snapshots;
 	u32 crypt_method;
 	u32 length;
-	bool has_backing;
+	u32 backing_bytes;
+	u8 compression;
 };
 
 /**
  * qcow2_header_parse - decode and check what stands in the header itself
  * @buf: the first bytes of the image
- * @len: how many; QCOW2_V3_HEADER_BYTES suffice
+ * @len: how many; QCOW2_HEADER_BYTES suffice
  * @h: filled in on success
  * @why: set to a sentence on failure; a static string
  *
@@ -64,15 +68,30 @@ int __must_check qcow2_header_parse(const void *buf, size_t len,
 				    struct qcow2_header *h, const char **why);
 
 /**
+ * qcow2_image_end - where the image ends
+ * @cluster_bits: log2 of the cluster size
+ * @bytes: size of the file or device that holds it
+ * @is_file: it is a file
+ *
+ * QEMU leaves files that end in the middle of a sector: behind its end a file reads
+ * as zero and can be extended, so the last cluster is as good as whole. A device
+ * ends where it ends, and that of a loop device may be before that of its file.
+ */
+static inline u64 qcow2_image_end(u32 cluster_bits, u64 bytes, bool is_file)
+{
+	return is_file ? round_up(bytes, BIT_ULL(cluster_bits)) : bytes;
+}
+
+/**
  * qcow2_header_verify - check that the tables lie inside the image
  * @h: a parsed header
- * @file_bytes: size of the file or device that holds the image
+ * @image_end: qcow2_image_end()
  * @why: set to a sentence on failure; a static string
  *
  * Return: 0 or -EUCLEAN.
  */
 int __must_check qcow2_header_verify(const struct qcow2_header *h,
-				     u64 file_bytes, const char **why);
+				     u64 image_end, const char **why);
 
 /**
  * qcow2_header_supported - can this image be attached?

@@ -21,7 +21,13 @@
 #define QCOW2_MAX_REFTABLE_BYTES	(8U << 20)
 #define QCOW2_MAX_SNAPSHOTS		65536
 #define QCOW2_V2_HEADER_BYTES		72
-#define QCOW2_V3_HEADER_BYTES		104
+#define QCOW2_V3_HEADER_BYTES		104	/* at least */
+#define QCOW2_HEADER_BYTES		112	/* as far as the fields are known */
+#define QCOW2_SNAPSHOT_ENTRY_BYTES	40	/* at least */
+#define QCOW2_MAX_BACKING_NAME_BYTES	1023
+#define QCOW2_MAX_BACKING_FORMAT_BYTES	15
+#define QCOW2_MAX_BITMAPS		65535
+#define QCOW2_MAX_BITMAP_DIR_BYTES	(1024U * QCOW2_MAX_BITMAPS)
 
 /* Incompatible features */
 #define QCOW2_INCOMPAT_DIRTY		BIT_ULL(0)
@@ -58,8 +64,37 @@ struct qcow2_disk_header {
 	__be64 autoclear_features;
 	__be32 refcount_order;
 	__be32 header_length;
+	/* not there unless the header's length says so */
+	u8 compression_type;
+	u8 padding[7];
 } __packed;
-static_assert(sizeof(struct qcow2_disk_header) == QCOW2_V3_HEADER_BYTES);
+static_assert(sizeof(struct qcow2_disk_header) == QCOW2_HEADER_BYTES);
+
+/* Section "Additional fields" */
+#define QCOW2_COMPRESSION_ZLIB		0
+#define QCOW2_COMPRESSION_ZSTD		1
+
+/* Section "Header extensions" */
+#define QCOW2_EXT_END			0
+#define QCOW2_EXT_BACKING_FORMAT	0xe2792acaU
+#define QCOW2_EXT_CRYPTO		0x0537be77U
+#define QCOW2_EXT_BITMAPS		0x23852875U
+
+#define QCOW2_CRYPT_LUKS		2
+
+struct qcow2_disk_ext {
+	__be32 type;
+	__be32 bytes;
+} __packed;
+static_assert(sizeof(struct qcow2_disk_ext) == 8);
+
+struct qcow2_disk_ext_bitmaps {
+	__be32 nb_bitmaps;
+	__be32 reserved;
+	__be64 directory_bytes;
+	__be64 directory_offset;
+} __packed;
+static_assert(sizeof(struct qcow2_disk_ext_bitmaps) == 24);
 
 /* Section "Cluster mapping": L1 and L2 table entries */
 #define QCOW2_OFLAG_COPIED		BIT_ULL(63)

@@ -288,8 +288,9 @@ static int execute(struct qcow2 *q, struct plan *plan)
 	if (err)
 		return err;
 	/* Before new refcount blocks are loaded: they lie behind the old end. */
-	WRITE_ONCE(q->host_bytes, round_up(qcow2_layer_bytes(&q->layer),
-					   qcow2_cluster_bytes(&q->geo)));
+	WRITE_ONCE(q->host_bytes, qcow2_image_end(q->geo.cluster_bits,
+						  qcow2_layer_bytes(&q->layer),
+						  qcow2_is_file(q)));
 	err = count_runs(q, plan);
 	if (err)
 		return err;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The few kernel names that header.c, geometry.h, refcount-entry.h and table.c
- * use, so that the same files build in user space for the tools, the unit tests
+ * The few kernel names that header.c, header-ext.c, geometry.h, refcount-entry.h and
+ * table.c use, so that the same files build in user space for the tools, the unit tests
  * and the fuzzers. In the kernel this is only a list of includes.
  */
 #ifndef DM_QCOW2_USERSPACE_H
@@ -14,6 +14,8 @@
 #include <linux/build_bug.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
+#include <linux/limits.h>
+#include <linux/math.h>
 #include <linux/overflow.h>
 #include <linux/string.h>
 #include <linux/types.h>
@@ -45,8 +47,12 @@ typedef uint64_t u64;
 #define cpu_to_be64(x) ((__be64)htobe64(x))
 
 #define BIT_ULL(n) (1ULL << (n))
+#define S64_MAX INT64_MAX
+#define round_up(x, y) ((((x) - 1) | ((__typeof__(x))(y) - 1)) + 1)
+#define round_down(x, y) ((x) & ~((__typeof__(x))(y) - 1))
 #define IS_ALIGNED(x, a) (((x) & ((__typeof__(x))(a) - 1)) == 0)
 #define min(a, b) ((a) < (b) ? (a) : (b))
+#define max(a, b) ((a) > (b) ? (a) : (b))
 #define check_add_overflow(a, b, d) __builtin_add_overflow(a, b, d)
 #define __packed __attribute__((__packed__))
 #define __must_check __attribute__((__warn_unused_result__))

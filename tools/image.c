@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "dm-qcow2/header-ext.h"
 #include "dm-qcow2/header.h"
 #include "dm-image.h"
 #include "err.h"
@@ -21,8 +22,11 @@
 #include "lock.h"
 #include "open-file.h"
 
-/* More than the header, and aligned enough for direct I/O on any device. */
-#define HEADER_BYTES	4096
+/* More than the header with what follows it, as a rule. */
+#define HEADER_BYTES	16384
+
+/* Enough for direct I/O on any device. */
+#define DIRECT_ALIGN	4096
 
 /**
  * image_uuid() - name the device after the identity of the image
@@ -152,23 +156,54 @@ static int refuse(struct image *img, int err, const char *why)
 	}
 }
 
+/* Zeroes behind the end. Returns how many bytes there are, or -errno. */
+static ssize_t read_front(const struct image *img, void *buf, uint64_t offset)
+{
+	ssize_t len;
+
+	memset(buf, 0, HEADER_BYTES);
+	len = pread(img->fd, buf, HEADER_BYTES, offset);
+	return len < 0 ? -errno : len;
+}
+
+/* @buf has the start of the image; nearly always that is all. */
+static int check_extensions(const struct image *img, const struct qcow2_header *h,
+			    void *buf, const char **why)
+{
+	uint64_t base = 0, next = h->length;
+	int err;
+
+	for (;;) {
+		err = qcow2_header_ext_check(h, base, buf, HEADER_BYTES, &next, why);
+		if (err || next >= qcow2_header_ext_end(h))
+			return err;
+		base = round_down(next, DIRECT_ALIGN);
+		err = read_front(img, buf, base);
+		*why = "header cannot be read";
+		if (err < 0)
+			return err;
+	}
+}
+
 /* The kernel judges the same bytes with the same functions. */
-static int check_header(struct image *img, const void *buf, size_t len,
-			bool read_only)
+static int check_header(struct image *img, void *buf, size_t len, bool read_only)
 {
 	struct qcow2_header header;
-	uint64_t file_bytes;
+	uint64_t bytes;
 	const char *why;
 	int err, ret;
 
-	ret = get_file_bytes(img, &file_bytes);
+	ret = get_file_bytes(img, &bytes);
 	if (ret)
 		return ret;
 	err = qcow2_header_parse(buf, len, &header, &why);
 	if (!err)
 		err = qcow2_header_supported(&header, !read_only, &why);
 	if (!err)
-		err = qcow2_header_verify(&header, file_bytes, &why);
+		err = qcow2_header_verify(&header, qcow2_image_end(header.cluster_bits, bytes,
+							   S_ISREG(img->st.st_mode)), &why);
+	if (!err)
+		err = check_extensions(img, &header, buf, &why);
 	if (err)
 		return refuse(img, err, why);
 	img->virtual_bytes = header.size;
@@ -181,11 +216,11 @@ static int read_header(struct image *img, bool read_only)
 	void *buf;
 	int ret;
 
-	if (posix_memalign(&buf, HEADER_BYTES, HEADER_BYTES))
+	if (posix_memalign(&buf, DIRECT_ALIGN, HEADER_BYTES))
 		return err_errno(ENOMEM, img->arg, "cannot read the header");
-	len = pread(img->fd, buf, HEADER_BYTES, 0);
+	len = read_front(img, buf, 0);
 	if (len < 0)
-		ret = err_errno(errno, img->arg, "cannot read the header");
+		ret = err_errno(-len, img->arg, "cannot read the header");
 	else
 		ret = check_header(img, buf, len, read_only);
 	free(buf);

@@ -132,7 +132,8 @@ static void a_version_3_header_is_decoded(void **state)
 	assert_int_equal(h.snapshots_offset, MIB);
 	assert_int_equal(h.compatible, QCOW2_COMPAT_LAZY_REFCOUNTS);
 	assert_int_equal(h.length, QCOW2_V3_HEADER_BYTES);
-	assert_false(h.has_backing);
+	assert_int_equal(h.backing_offset, 0);
+	assert_int_equal(h.compression, QCOW2_COMPRESSION_ZLIB);
 }
 
 static void a_version_2_header_has_refcounts_of_16_bits_and_no_features(void **state)
@@ -147,6 +148,7 @@ static void a_version_2_header_has_refcounts_of_16_bits_and_no_features(void **s
 	assert_int_equal(h.refcount_order, 4);
 	assert_int_equal(h.length, QCOW2_V2_HEADER_BYTES);
 	assert_int_equal(h.incompatible | h.compatible | h.autoclear, 0);
+	assert_int_equal(h.compression, QCOW2_COMPRESSION_ZLIB);
 }
 
 static void every_prefix_of_a_header_is_handled(void **state)
@@ -169,6 +171,21 @@ static void every_prefix_of_a_header_is_handled(void **state)
 							 "header is truncated");
 		}
 	}
+}
+
+static void a_header_that_says_it_is_longer_is_as_long(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+	struct qcow2_header h;
+	const char *why;
+
+	(void)state;
+	d.header_length = cpu_to_be32(QCOW2_HEADER_BYTES);
+	for (size_t len = QCOW2_V3_HEADER_BYTES; len < QCOW2_HEADER_BYTES; len++) {
+		assert_int_equal(parse_bytes(&d, len, &h, &why), -EUCLEAN);
+		assert_string_equal(why, "header is truncated");
+	}
+	assert_int_equal(parse_bytes(&d, QCOW2_HEADER_BYTES, &h, &why), 0);
 }
 
 static void what_is_no_qcow2_image_is_told_from_a_damaged_one(void **state)
@@ -255,6 +272,89 @@ static void more_snapshots_than_qemu_allows_are_damage(void **state)
 	expect_refused(&d, -EUCLEAN, "too many internal snapshots");
 }
 
+static void a_snapshot_table_is_aligned_even_where_there_is_none(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+
+	(void)state;
+	for (u32 count = 0; count < 2; count++) {
+		d.nb_snapshots = cpu_to_be32(count);
+		d.snapshots_offset = cpu_to_be64(64 * KIB);
+		parsed(&d);
+		d.snapshots_offset = cpu_to_be64(64 * KIB + 512);
+		expect_refused(&d, -EUCLEAN, "snapshot table is out of range");
+		d.snapshots_offset = cpu_to_be64(1ULL << 63);
+		expect_refused(&d, -EUCLEAN, "snapshot table is out of range");
+	}
+}
+
+static void the_compression_type_fits_its_feature_bit(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+
+	(void)state;
+	d.header_length = cpu_to_be32(QCOW2_HEADER_BYTES);
+	for (unsigned int type = 0; type < 256; type++) {
+		d.compression_type = type;
+		for (unsigned int bit = 0; bit < 2; bit++) {
+			d.incompatible_features =
+				cpu_to_be64(bit ? QCOW2_INCOMPAT_COMPRESSION : 0);
+			if (type > QCOW2_COMPRESSION_ZSTD)
+				expect_refused(&d, -EOPNOTSUPP, "unknown compression type");
+			else if (type != bit)
+				expect_refused(&d, -EUCLEAN,
+					       "compression type contradicts its feature bit");
+			else
+				assert_int_equal(parsed(&d).compression, type);
+		}
+	}
+}
+
+/* Where the header is not long enough for it, there is no compression type. */
+static void a_short_header_has_no_compression_type(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+
+	(void)state;
+	d.compression_type = 0xff;
+	assert_int_equal(parsed(&d).compression, QCOW2_COMPRESSION_ZLIB);
+	d.incompatible_features = cpu_to_be64(QCOW2_INCOMPAT_COMPRESSION);
+	expect_refused(&d, -EUCLEAN, "compression type contradicts its feature bit");
+}
+
+static void a_backing_file_name_is_in_the_first_cluster(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+
+	(void)state;
+	d.backing_file_size = cpu_to_be32(UINT32_MAX);
+	parsed(&d);	/* undefined without an offset */
+	d.backing_file_offset = cpu_to_be64(64 * KIB - 16);
+	d.backing_file_size = cpu_to_be32(16);
+	assert_int_equal(parsed(&d).backing_bytes, 16);
+	d.backing_file_size = cpu_to_be32(17);
+	expect_refused(&d, -EUCLEAN, "backing file name is out of range");
+	d.backing_file_offset = cpu_to_be64(64 * KIB + 1);
+	d.backing_file_size = cpu_to_be32(0);
+	expect_refused(&d, -EUCLEAN, "backing file name is out of range");
+	d.backing_file_offset = cpu_to_be64(512);
+	d.backing_file_size = cpu_to_be32(1024);
+	expect_refused(&d, -EUCLEAN, "backing file name is out of range");
+	d.backing_file_size = cpu_to_be32(1023);
+	parsed(&d);
+}
+
+static void a_raw_data_file_is_a_data_file(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+
+	(void)state;
+	d.autoclear_features = cpu_to_be64(QCOW2_AUTOCLEAR_RAW_DATA_FILE);
+	expect_refused(&d, -EUCLEAN, "raw data file bit without a data file");
+	d.incompatible_features = cpu_to_be64(QCOW2_INCOMPAT_DATA_FILE);
+	parsed(&d);
+}
+
 static void tables_inside_the_image_are_accepted(void **state)
 {
 	struct qcow2_disk_header d = right_header(3);
@@ -313,6 +413,26 @@ static void an_l1_table_outside_of_the_image_is_refused(void **state)
 	expect_unverified(&d, "L1 table is not inside the image");
 }
 
+/* A fresh image of QEMU's ends behind its only L1 entry. A device of that length has no such end. */
+static void an_image_ends_with_a_cluster_in_a_file_and_with_a_page_on_a_device(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+	struct qcow2_header h = parsed(&d);
+	const u64 l1_end = 192 * KIB + 8;
+	const char *why;
+
+	(void)state;
+	assert_int_equal(qcow2_header_verify(&h, qcow2_image_end(16, l1_end, true), &why), 0);
+	assert_int_equal(qcow2_header_verify(&h, qcow2_image_end(16, 192 * KIB, true), &why),
+			 -EUCLEAN);
+	for (u64 end = 192 * KIB; end < 196 * KIB; end += 512) {
+		assert_int_equal(qcow2_header_verify(&h, qcow2_image_end(16, end, false), &why),
+				 -EUCLEAN);
+		assert_string_equal(why, "L1 table is not inside the image");
+	}
+	assert_int_equal(qcow2_header_verify(&h, qcow2_image_end(16, 196 * KIB, false), &why), 0);
+}
+
 static void a_refcount_table_outside_of_the_image_is_refused(void **state)
 {
 	struct qcow2_disk_header d = right_header(3);
@@ -322,6 +442,24 @@ static void a_refcount_table_outside_of_the_image_is_refused(void **state)
 		d.refcount_table_offset = cpu_to_be64(bad_offsets[i]);
 		expect_unverified(&d, "refcount table is not inside the image");
 	}
+}
+
+static void a_snapshot_table_outside_of_the_image_is_refused(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+
+	(void)state;
+	d.snapshots_offset = cpu_to_be64(FILE_BYTES);
+	expect_verified(&d);
+	d.nb_snapshots = cpu_to_be32(1);
+	expect_unverified(&d, "snapshot table is not inside the image");
+	d.snapshots_offset = cpu_to_be64(1ULL << 62);
+	expect_unverified(&d, "snapshot table is not inside the image");
+	d.snapshots_offset = cpu_to_be64(FILE_BYTES - 64 * KIB);
+	d.nb_snapshots = cpu_to_be32(64 * KIB / 40);
+	expect_verified(&d);
+	d.nb_snapshots = cpu_to_be32(64 * KIB / 40 + 1);
+	expect_unverified(&d, "snapshot table is not inside the image");
 }
 
 static void a_refcount_table_has_from_one_cluster_to_8_mib(void **state)
@@ -368,7 +506,6 @@ static void each_unsupported_feature_is_named(void **state)
 		const char *sentence;
 	} features[] = {
 		{ QCOW2_INCOMPAT_DATA_FILE, "external data file is not supported" },
-		{ QCOW2_INCOMPAT_COMPRESSION, "zstd compression is not supported" },
 		{ QCOW2_INCOMPAT_EXTENDED_L2, "extended L2 entries are not supported" },
 	};
 	struct qcow2_disk_header d = right_header(3);
@@ -379,6 +516,19 @@ static void each_unsupported_feature_is_named(void **state)
 		expect_unsupported(&d, true, -EOPNOTSUPP, features[i].sentence);
 		expect_unsupported(&d, false, -EOPNOTSUPP, features[i].sentence);
 	}
+}
+
+/* Nothing but a compressed cluster needs it. */
+static void another_compression_does_not_hinder(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+
+	(void)state;
+	d.header_length = cpu_to_be32(QCOW2_HEADER_BYTES);
+	d.compression_type = QCOW2_COMPRESSION_ZSTD;
+	d.incompatible_features = cpu_to_be64(QCOW2_INCOMPAT_COMPRESSION);
+	expect_supported(&d, true);
+	expect_supported(&d, false);
 }
 
 static void every_unknown_incompatible_bit_is_refused(void **state)
@@ -461,9 +611,9 @@ static void every_autoclear_bit_is_to_be_cleared(void **state)
 	struct qcow2_header h;
 
 	(void)state;
-	d.autoclear_features = cpu_to_be64(0x8000000000000006);
+	d.autoclear_features = cpu_to_be64(0x8000000000000005);
 	h = parsed(&d);
-	assert_int_equal(qcow2_header_autoclear(&h), 0x8000000000000006);
+	assert_int_equal(qcow2_header_autoclear(&h), 0x8000000000000005);
 }
 
 /* What an accepted header promises to those who compute with it. */
@@ -475,6 +625,7 @@ static void expect_promises(const struct qcow2_header *h)
 	assert_true(h->reftable_offset + ((u64)h->reftable_clusters << h->cluster_bits) <=
 		    FILE_BYTES);
 	assert_true(h->size <= (u64)h->l1_size << (2 * h->cluster_bits - 3));
+	assert_in_range(h->compression, QCOW2_COMPRESSION_ZLIB, QCOW2_COMPRESSION_ZSTD);
 }
 
 static void a_header_with_random_bytes_breaks_no_promise(void **state)
@@ -509,6 +660,7 @@ int main(void)
 		cmocka_unit_test(a_version_3_header_is_decoded),
 		cmocka_unit_test(a_version_2_header_has_refcounts_of_16_bits_and_no_features),
 		cmocka_unit_test(every_prefix_of_a_header_is_handled),
+		cmocka_unit_test(a_header_that_says_it_is_longer_is_as_long),
 		cmocka_unit_test(what_is_no_qcow2_image_is_told_from_a_damaged_one),
 		cmocka_unit_test(versions_other_than_2_and_3_are_refused),
 		cmocka_unit_test(clusters_are_of_512_bytes_to_2_mib),
@@ -516,15 +668,23 @@ int main(void)
 		cmocka_unit_test(the_header_length_is_a_multiple_of_8_within_a_cluster),
 		cmocka_unit_test(an_unknown_encryption_method_is_damage),
 		cmocka_unit_test(more_snapshots_than_qemu_allows_are_damage),
+		cmocka_unit_test(a_snapshot_table_is_aligned_even_where_there_is_none),
+		cmocka_unit_test(the_compression_type_fits_its_feature_bit),
+		cmocka_unit_test(a_short_header_has_no_compression_type),
+		cmocka_unit_test(a_backing_file_name_is_in_the_first_cluster),
+		cmocka_unit_test(a_raw_data_file_is_a_data_file),
 		cmocka_unit_test(tables_inside_the_image_are_accepted),
 		cmocka_unit_test(an_l1_table_covers_the_whole_virtual_size),
 		cmocka_unit_test(an_l1_table_of_more_than_32_mib_is_refused),
 		cmocka_unit_test(an_l1_table_outside_of_the_image_is_refused),
+		cmocka_unit_test(an_image_ends_with_a_cluster_in_a_file_and_with_a_page_on_a_device),
 		cmocka_unit_test(a_refcount_table_outside_of_the_image_is_refused),
+		cmocka_unit_test(a_snapshot_table_outside_of_the_image_is_refused),
 		cmocka_unit_test(a_refcount_table_has_from_one_cluster_to_8_mib),
 		cmocka_unit_test(tables_that_overlap_are_refused),
 		cmocka_unit_test(a_plain_image_is_supported),
 		cmocka_unit_test(each_unsupported_feature_is_named),
+		cmocka_unit_test(another_compression_does_not_hinder),
 		cmocka_unit_test(every_unknown_incompatible_bit_is_refused),
 		cmocka_unit_test(a_corrupt_or_dirty_image_may_be_read_only),
 		cmocka_unit_test(a_backing_file_is_refused),

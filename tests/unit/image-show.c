@@ -7,6 +7,9 @@
  *	map		each guest cluster that has a host cluster: guest offset, host
  *			offset, "data" or "shared"
  *	refcounts	each host cluster with a refcount: host offset, refcount
+ *
+ * image-show judge IMAGE...: a line for each, "read-write", "read-only" or
+ * "refused", and why
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -15,6 +18,7 @@
 #include <unistd.h>
 
 #include "dm-qcow2/geometry.h"
+#include "dm-qcow2/header-ext.h"
 #include "dm-qcow2/refcount-entry.h"
 
 struct image {
@@ -39,6 +43,11 @@ static void *read_at(const struct image *img, u64 off, size_t bytes)
 	return buf;
 }
 
+static u64 image_end(const struct image *img)
+{
+	return qcow2_image_end(img->h.cluster_bits, lseek(img->fd, 0, SEEK_END), true);
+}
+
 static void open_image(struct image *img, const char *path)
 {
 	const char *why;
@@ -47,10 +56,9 @@ static void open_image(struct image *img, const char *path)
 	img->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (img->fd < 0)
 		die("cannot open the image");
-	buf = read_at(img, 0, QCOW2_V3_HEADER_BYTES);
-	if (qcow2_header_parse(buf, QCOW2_V3_HEADER_BYTES, &img->h, &why) ||
-	    qcow2_header_verify(&img->h, lseek(img->fd, 0, SEEK_END) +
-				BIT_ULL(img->h.cluster_bits) - 1, &why))
+	buf = read_at(img, 0, QCOW2_HEADER_BYTES);
+	if (qcow2_header_parse(buf, QCOW2_HEADER_BYTES, &img->h, &why) ||
+	    qcow2_header_verify(&img->h, image_end(img), &why))
 		die(why);
 	free(buf);
 	qcow2_geometry_init(&img->g, &img->h);
@@ -137,10 +145,61 @@ static void show_refcounts(const struct image *img)
 	}
 }
 
+static int check_extensions(const struct image *img, const char **why)
+{
+	u64 next = img->h.length;
+	u64 bytes = qcow2_header_ext_end(&img->h);
+	void *area = read_at(img, 0, bytes);
+	int err = qcow2_header_ext_check(&img->h, 0, area, bytes, &next, why);
+
+	if (!err && next < bytes)
+		die("the check of extensions stopped too early");
+	free(area);
+	return err;
+}
+
+/* As the tools and the module judge it. */
+static int judge(const char *path, bool writable, const char **why)
+{
+	u8 buf[QCOW2_HEADER_BYTES];
+	struct image img;
+	int err;
+
+	img.fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (img.fd < 0)
+		die("cannot open the image");
+	err = qcow2_header_parse(buf, pread(img.fd, buf, sizeof(buf), 0), &img.h, why);
+	if (!err)
+		err = qcow2_header_supported(&img.h, writable, why);
+	if (!err)
+		err = qcow2_header_verify(&img.h, image_end(&img), why);
+	if (!err)
+		err = check_extensions(&img, why);
+	close(img.fd);
+	return err;
+}
+
+static void show_verdict(const char *path)
+{
+	const char *why = "";
+
+	if (!judge(path, true, &why))
+		printf("read-write\n");
+	else if (!judge(path, false, &why))
+		printf("read-only %s\n", why);
+	else
+		printf("refused %s\n", why);
+}
+
 int main(int argc, char **argv)
 {
 	struct image img;
 
+	if (argc > 2 && !strcmp(argv[1], "judge")) {
+		for (int i = 2; i < argc; i++)
+			show_verdict(argv[i]);
+		return 0;
+	}
 	if (argc != 3)
 		die("wants a verb and an image");
 	open_image(&img, argv[2]);
