@@ -130,6 +130,12 @@ static inline u64 qcow2_entry_offset(u64 entry)
 	return entry & QCOW2_OFFSET_MASK;
 }
 
+/* Section "Reference count table": unlike other entries, these have no bits at the top. */
+static inline u64 qcow2_reftable_offset(u64 entry)
+{
+	return entry & QCOW2_REFTABLE_MASK;
+}
+
 /* Section "Cluster mapping", "Standard Cluster Descriptor" */
 static inline enum qcow2_entry_type
 qcow2_entry_type(const struct qcow2_geometry *g, u64 entry)

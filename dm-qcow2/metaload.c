@@ -89,7 +89,8 @@ static int locate(struct qcow2 *q, struct qcow2_mpage *p)
 	err = read_parent(q, p->kind, p->index >> table_page_bits, &entry);
 	if (err)
 		return err;
-	host_off = qcow2_entry_offset(entry);
+	host_off = p->kind == QCOW2_META_L2 ? qcow2_entry_offset(entry) :
+					      qcow2_reftable_offset(entry);
 	if (!host_off)
 		return 0;
 	err = check_table_offset(q, host_off);

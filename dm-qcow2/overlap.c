@@ -40,22 +40,35 @@ static int check_range(struct qcow2 *q, const struct overlap_check *c, u64 host_
 	return err;
 }
 
+/*
+ * Nobody may ever need what a misplaced refcount block would count, but QEMU takes the
+ * image for corrupt as soon as it meets one. An L2 table is of no harm before it is used.
+ */
+static int check_entry(struct qcow2 *q, const struct overlap_check *c,
+		       enum qcow2_meta_kind kind, u64 entry)
+{
+	u64 host_off = kind == QCOW2_META_REFTABLE ? qcow2_reftable_offset(entry) :
+						     qcow2_entry_offset(entry);
+
+	if (!host_off)
+		return 0;
+	if (kind == QCOW2_META_REFTABLE && qcow2_in_cluster(&q->geo, host_off))
+		return qcow2_corrupt(q, "misplaced refcount block", host_off);
+	return check_cluster(q, c, host_off);
+}
+
 /* The tables that the entries of a page of an L1 or refcount table point at. */
 static int check_page(struct qcow2 *q, const struct overlap_check *c,
 		      enum qcow2_meta_kind kind, u64 index, u64 count)
 {
 	struct qcow2_mpage *p;
-	u64 host_off;
 	int err = 0;
 
 	p = qcow2_mpage_get(q, kind, index);
 	if (IS_ERR(p))
 		return PTR_ERR(p);
-	for (u32 slot = 0; slot < count && !err; slot++) {
-		host_off = qcow2_entry_offset(qcow2_mpage_entry(p, slot));
-		if (host_off)
-			err = check_cluster(q, c, host_off);
-	}
+	for (u32 slot = 0; slot < count && !err; slot++)
+		err = check_entry(q, c, kind, qcow2_mpage_entry(p, slot));
 	qcow2_mpage_put(p);
 	return err;
 }

@@ -101,6 +101,7 @@ static_assert(sizeof(struct qcow2_disk_ext_bitmaps) == 24);
 #define QCOW2_OFLAG_COMPRESSED		BIT_ULL(62)
 #define QCOW2_OFLAG_ZERO		BIT_ULL(0)
 #define QCOW2_OFFSET_MASK		0x00fffffffffffe00ULL
+#define QCOW2_REFTABLE_MASK		0xfffffffffffffe00ULL
 #define QCOW2_ENTRY_BYTES		8
 #define QCOW2_ENTRY_BITS		3
 

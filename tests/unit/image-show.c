@@ -138,7 +138,7 @@ static void show_refcounts(const struct image *img)
 	u64 entries = (u64)img->h.reftable_clusters << img->g.l2_bits;
 
 	for (u64 i = 0; i < entries; i++) {
-		u64 block = qcow2_entry_offset(table_entry(img, img->h.reftable_offset, i));
+		u64 block = qcow2_reftable_offset(table_entry(img, img->h.reftable_offset, i));
 
 		if (block)
 			show_block(img, i << img->g.refblock_bits, block);
