@@ -310,7 +310,7 @@ static int derive_name(struct attach *a)
 		name[len - strlen(suffix)] = '\0';
 	ret = take_name(a, name);
 	if (ret)
-		err_hint("vblk-attach %s NAME", a->img.arg);
+		err_hint_command("vblk-attach", a->img.arg, "NAME", NULL);
 	return ret;
 }
 
@@ -475,7 +475,7 @@ static int report_taken(const struct attach *a)
 	if (!other.is_served || strcmp(other.serving.image, a->img.path) != 0) {
 		ret = err_report(VBLK_BUSY, a->name, "name taken: " DMDEV_DIR
 				 "%s exists", a->name);
-		err_hint("vblk-attach %s NAME", a->img.arg);
+		err_hint_command("vblk-attach", a->img.arg, "NAME", NULL);
 		return ret;
 	}
 	ret = err_report(VBLK_BUSY, a->name,
@@ -502,7 +502,7 @@ static int check_files(const struct attach *a)
 	ret = err_report(VBLK_BUSY, a->name,
 			 "name taken: by the disk that is " DMDEV_DIR "%s now",
 			 d.name);
-	err_hint("vblk-attach %s NAME", a->img.arg);
+	err_hint_command("vblk-attach", a->img.arg, "NAME", NULL);
 	return ret;
 }
 
@@ -710,7 +710,7 @@ static int take_over(struct attach *a, const char *name_arg)
 	}
 	ret = err_report(VBLK_BUSY, a->img.arg, "already attached as " DMDEV_DIR
 			 "%s", r->d.name);
-	err_hint("vblk-detach %s", r->d.name);
+	err_hint_command("vblk-detach", r->d.name, NULL);
 	return ret;
 }
 
@@ -805,6 +805,7 @@ int cmd_attach(int argc, char **argv)
 	name_arg = argv[optind + 1];
 
 	ret = image_identify(&a.img, argv[optind]);
+	a.img.name = name_arg;
 	if (!ret)
 		ret = check_args(&a, name_arg);
 	if (!ret)

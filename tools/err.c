@@ -121,6 +121,14 @@ int err_errno(int error, const char *object, const char *fmt, ...)
 	return err_code(error);
 }
 
+static void put_hint(const char *text)
+{
+	if (use_syslog)
+		syslog(LOG_INFO, "hint: %s", text);
+	else
+		fprintf(stderr, "hint: %s\n", text);
+}
+
 /**
  * err_hint() - say what to do about the error just reported
  * @fmt: usually a command to run
@@ -133,8 +141,56 @@ void err_hint(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (use_syslog)
-		syslog(LOG_INFO, "hint: %s", text);
-	else
-		fprintf(stderr, "hint: %s\n", text);
+	put_hint(text);
+}
+
+static bool is_plain(const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789%+,-./:=@_";
+
+	return *word && !word[strspn(word, plain)];
+}
+
+/* As a shell takes it for one word. */
+static void put_word(FILE *to, const char *word)
+{
+	if (is_plain(word)) {
+		fputs(word, to);
+		return;
+	}
+	putc('\'', to);
+	for (; *word; word++) {
+		if (*word == '\'')
+			fputs("'\\'", to);
+		putc(*word, to);
+	}
+	putc('\'', to);
+}
+
+/**
+ * err_hint_command() - name a command with words of the user's in it
+ * @word: the program; its arguments follow, and NULL
+ *
+ * They are quoted where a shell would take them for something else.
+ */
+void err_hint_command(const char *word, ...)
+{
+	char *text = NULL;
+	size_t size;
+	va_list ap;
+	FILE *to = open_memstream(&text, &size);
+
+	if (!to)
+		return;
+	va_start(ap, word);
+	for (; word; word = va_arg(ap, const char *)) {
+		if (ftell(to) > 0)
+			putc(' ', to);
+		put_word(to, word);
+	}
+	va_end(ap);
+	if (!fclose(to))
+		put_hint(text);
+	free(text);
 }

@@ -27,5 +27,7 @@ __attribute__((format(printf, 3, 4)))
 int err_errno(int error, const char *object, const char *fmt, ...);
 __attribute__((format(printf, 1, 2)))
 void err_hint(const char *fmt, ...);
+__attribute__((sentinel))
+void err_hint_command(const char *word, ...);
 
 #endif

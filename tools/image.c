@@ -91,7 +91,8 @@ static int open_direct(struct image *img, bool read_only)
 	if (err) {
 		ret = err_errno(err, img->arg, "cannot open");
 		if (!read_only && access(img->path, R_OK) == 0)
-			err_hint("vblk-attach --read-only %s", img->arg);
+			err_hint_command("vblk-attach", "--read-only", img->arg,
+					 img->name, NULL);
 		return ret;
 	}
 	if (fstat(img->fd, &st) < 0 || st.st_ino != img->st.st_ino ||
@@ -140,20 +141,23 @@ static int get_file_bytes(struct image *img, uint64_t *bytes)
 		     VBLK_OK;
 }
 
-static int refuse(struct image *img, int err, const char *why)
+/* @h: the header, if it could be parsed. Nothing mends what contradicts itself in it. */
+static int refuse(struct image *img, int err, const char *why, const struct qcow2_header *h)
 {
-	switch (err) {
-	case -EUCLEAN:
-		err_report(VBLK_DAMAGED, img->arg, "%s", why);
-		err_hint("qemu-img check %s", img->arg);
-		return VBLK_DAMAGED;
-	case -EINVAL:
-		err_report(VBLK_UNSUPPORTED, img->arg, "%s", why);
-		err_hint("qemu-img info %s", img->arg);
-		return VBLK_UNSUPPORTED;
-	default:
-		return err_report(err_code(-err), img->arg, "%s", why);
-	}
+	int ret = err == -EINVAL ? VBLK_UNSUPPORTED : err_code(-err);
+	const char *unused;
+
+	err_report(ret, img->arg, "%s", why);
+	if (err == -EINVAL)
+		err_hint_command("qemu-img", "info", img->arg, NULL);
+	else if (!h || qcow2_header_supported(h, false, &unused))
+		return ret;
+	else if (err == -EUCLEAN)
+		err_hint_command("qemu-img", "check", "-r", "all", img->arg, NULL);
+	else
+		err_hint_command("vblk-attach", "--read-only", img->arg,
+				 img->name, NULL);
+	return ret;
 }
 
 /* Zeroes behind the end. Returns how many bytes there are, or -errno. */
@@ -197,15 +201,17 @@ static int check_header(struct image *img, void *buf, size_t len, bool read_only
 	if (ret)
 		return ret;
 	err = qcow2_header_parse(buf, len, &header, &why);
-	if (!err)
-		err = qcow2_header_supported(&header, !read_only, &why);
-	if (!err)
-		err = qcow2_header_verify(&header, qcow2_image_end(header.cluster_bits, bytes,
+	if (err)
+		return refuse(img, err, why, NULL);
+	err = qcow2_header_supported(&header, !read_only, &why);
+	if (err)
+		return refuse(img, err, why, &header);
+	err = qcow2_header_verify(&header, qcow2_image_end(header.cluster_bits, bytes,
 							   S_ISREG(img->st.st_mode)), &why);
 	if (!err)
 		err = check_extensions(img, &header, buf, &why);
 	if (err)
-		return refuse(img, err, why);
+		return refuse(img, err, why, NULL);
 	img->virtual_bytes = header.size;
 	return VBLK_OK;
 }

@@ -10,6 +10,7 @@
 /**
  * struct image - an image file or a block device that holds one
  * @arg: path as the user gave it, for messages
+ * @name: of the device, if the user gave one, for hints; else NULL
  * @path: the same, absolute, links resolved
  * @uuid: of the device that it is attached as
  * @st: identity
@@ -18,6 +19,7 @@
  */
 struct image {
 	const char *arg;
+	const char *name;
 	char path[PATH_MAX];
 	char uuid[64];
 	struct stat st;
