@@ -575,6 +575,14 @@ static void remove_new(struct attach *a)
 	dmdev_remove(a->name);
 }
 
+static void warn_of_compressed(const struct attach *a)
+{
+	err_warn(a->img.arg,
+		 "has compressed clusters, which are not supported: their I/O fails");
+	err_hint_command("vblk-detach", a->name, NULL);
+	err_hint_command("qemu-img", "convert", "-O", "qcow2", a->img.arg, "NEW", NULL);
+}
+
 static int attach_new(struct attach *a)
 {
 	int ret;
@@ -596,6 +604,8 @@ static int attach_new(struct attach *a)
 	ret = finish_new(a);
 	if (ret)
 		remove_new(a);
+	else if (a->img.has_compressed)
+		warn_of_compressed(a);
 	return ret;
 }
 

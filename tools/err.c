@@ -121,6 +121,16 @@ int err_errno(int error, const char *object, const char *fmt, ...)
 	return err_code(error);
 }
 
+/**
+ * err_warn() - say what the user should know of something that succeeds
+ * @object: the image, device or socket that it is about
+ * @text: what there is to know
+ */
+void err_warn(const char *object, const char *text)
+{
+	put_line(object, text, NULL);
+}
+
 static void put_hint(const char *text)
 {
 	if (use_syslog)

@@ -25,6 +25,7 @@ __attribute__((format(printf, 3, 4)))
 int err_report(enum vblk_exit code, const char *object, const char *fmt, ...);
 __attribute__((format(printf, 3, 4)))
 int err_errno(int error, const char *object, const char *fmt, ...);
+void err_warn(const char *object, const char *text);
 __attribute__((format(printf, 1, 2)))
 void err_hint(const char *fmt, ...);
 __attribute__((sentinel))

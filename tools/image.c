@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "compressed.h"
 #include "dm-qcow2/header-ext.h"
 #include "dm-qcow2/header.h"
 #include "dm-image.h"
@@ -213,6 +214,7 @@ static int check_header(struct image *img, void *buf, size_t len, bool read_only
 	if (err)
 		return refuse(img, err, why, NULL);
 	img->virtual_bytes = header.size;
+	img->has_compressed = compressed_found(img->fd, &header);
 	return VBLK_OK;
 }
 

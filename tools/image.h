@@ -16,6 +16,7 @@
  * @st: identity
  * @fd: the locked description that the kernel is to keep, or -1
  * @virtual_bytes: size of the disk; valid once open
+ * @has_compressed: compressed clusters were seen; valid once open
  */
 struct image {
 	const char *arg;
@@ -25,6 +26,7 @@ struct image {
 	struct stat st;
 	int fd;
 	uint64_t virtual_bytes;
+	bool has_compressed;
 };
 
 int image_identify(struct image *img, const char *arg);
