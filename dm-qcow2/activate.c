@@ -157,9 +157,16 @@ static int prepare_write(struct qcow2 *q, const struct qcow2_header *h)
 	u64 autoclear = qcow2_header_autoclear(h);
 	int err;
 
+	/*
+	 * A FUA write in place relies on tables that whoever made the image may have
+	 * left in the page cache, or in that of the disk: qemu-img convert does.
+	 */
+	err = qcow2_barrier(q, QCOW2_BARRIER_ACTIVATE);
 	/* The last cluster is whole: nothing is ever written behind the end of a file. */
-	err = qcow2_layer_extend(&q->layer, round_up(qcow2_layer_bytes(&q->layer),
-						     qcow2_cluster_bytes(&q->geo)));
+	if (!err)
+		err = qcow2_layer_extend(&q->layer,
+					 round_up(qcow2_layer_bytes(&q->layer),
+						  qcow2_cluster_bytes(&q->geo)));
 	if (!err && autoclear)
 		err = qcow2_write_header(q, clear_autoclear, &autoclear);
 	return err;
@@ -171,8 +178,10 @@ static int start(struct qcow2 *q)
 	const char *why;
 	int err;
 
-	qcow2_layer_invalidate(&q->layer);
-	err = qcow2_read_header(q, &h, &why);
+	why = "page cache of the layer cannot be written";
+	err = qcow2_layer_invalidate(&q->layer);
+	if (!err)
+		err = qcow2_read_header(q, &h, &why);
 	if (err) {
 		DMERR("%s: %s", qcow2_name(q), why);
 		return err;

@@ -20,6 +20,8 @@ struct qcow2;
  *	use them; a new refcount block <= the refcount-table entry of it
  * @QCOW2_BARRIER_REFTABLE: refcount-table entries <= entries that use clusters
  *	which the new blocks count; a new refcount table <= the header
+ * @QCOW2_BARRIER_ACTIVATE: what others wrote before and never flushed <= the first
+ *	write of the guest
  * @QCOW2_BARRIER_HEADER: cleared autoclear bits <= the first write of the guest
  * @QCOW2_BARRIER_DETACH: what was given back <= the end of a suspend
  * @QCOW2_NR_BARRIERS: how many there are
@@ -34,6 +36,7 @@ enum qcow2_barrier {
 	QCOW2_BARRIER_COMMIT,
 	QCOW2_BARRIER_REFCOUNTS,
 	QCOW2_BARRIER_REFTABLE,
+	QCOW2_BARRIER_ACTIVATE,
 	QCOW2_BARRIER_HEADER,
 	QCOW2_BARRIER_DETACH,
 	QCOW2_NR_BARRIERS,

@@ -216,12 +216,15 @@ u64 qcow2_layer_bytes(const struct qcow2_layer *l)
 	return l->dev ? bdev_nr_bytes(l->dev->bdev) : i_size_read(file_inode(l->file));
 }
 
-void qcow2_layer_invalidate(const struct qcow2_layer *l)
+int qcow2_layer_invalidate(const struct qcow2_layer *l)
 {
+	int err;
+
 	if (!l->dev)
-		return;
-	sync_blockdev(l->dev->bdev);
+		return 0;
+	err = sync_blockdev(l->dev->bdev);
 	invalidate_bdev(l->dev->bdev);
+	return err;
 }
 
 int qcow2_layer_sync(const struct qcow2_layer *l)

@@ -121,13 +121,15 @@ u64 qcow2_layer_bytes(const struct qcow2_layer *l);
 bool qcow2_layer_needs_stable_writes(const struct qcow2_layer *l);
 
 /**
- * qcow2_layer_invalidate - drop what the page cache knows of a block device
+ * qcow2_layer_invalidate - write and drop what the page cache has of a block device
  * @l: the layer
  *
  * Our I/O on a block device bypasses its page cache. Called before the first
  * I/O and after the last one of an activation. Sleeps.
+ *
+ * Return: 0 or a negative errno: what somebody wrote to the device is lost.
  */
-void qcow2_layer_invalidate(const struct qcow2_layer *l);
+int qcow2_layer_invalidate(const struct qcow2_layer *l);
 
 /**
  * qcow2_layer_rw - read or write pieces of the image and wait for all of them

@@ -129,9 +129,10 @@ static int load_header(struct qcow2 *q, struct dm_target *ti)
 	const char *why;
 	int err;
 
-	if (q->layer.dev)
-		sync_blockdev(q->layer.dev->bdev);
-	err = qcow2_read_header(q, &h, &why);
+	why = "Page cache of the layer cannot be written";
+	err = q->layer.dev ? sync_blockdev(q->layer.dev->bdev) : 0;
+	if (!err)
+		err = qcow2_read_header(q, &h, &why);
 	if (err) {
 		ti->error = (char *)why;
 		return err;

@@ -234,6 +234,21 @@ record_copied_clusters()
 	crash_end
 }
 
+# The log begins before the image is made, of a disk that is full of 0xee, and qemu-img leaves it to others to flush what it
+# wrote. Then there are FUA writes in place, and no flush but by the detach.
+record_unflushed_image()
+{
+	crash_old_contents
+	crash_leak_limit 16M
+	tr "\\0" "\\356" </dev/zero | dd of="$TMP/raw" bs=1M count=16 iflag=fullblock status=none
+	crash_record
+	run qemu-img convert -f raw -O qcow2 "$TMP/raw" "$LOGGED"
+	attach "$LOGGED"
+	crash_mark attached
+	crash_write --ops 100 --flush-percent 0 --fua-percent 100 --max-bytes 32768 "$@"
+	crash_end
+}
+
 # share_clusters COUNT CLUSTER-BITS: those that the first COUNT entries of the first L2 table point at, which lie behind
 # each other.
 share_clusters()
