@@ -27,6 +27,9 @@ all: modules tools
 kernel:
 	$(Q)scripts/kernel prepare "$(KVER)"
 
+# A kernel of another suite is built for where its compiler is: see scripts/suite-kernel.
+ENTER	:= $(wildcard $(BUILD)/kernels/$(KVER)/enter)
+
 # Modules are built in a tree of symbolic links, one per kernel, so the source tree stays clean and
 # builds for several kernels live side by side.
 MODULES	?= vhost-blk dm-qcow2
@@ -34,7 +37,7 @@ MODULES	?= vhost-blk dm-qcow2
 modules: $(MODULES)
 
 $(MODULES): farm
-	$(Q)$(MAKE) -C $(KDIR) M=$(FARM)/$@ W=1 $(if $(V),,-s) modules
+	$(Q)$(ENTER) $(MAKE) -C $(KDIR) M=$(FARM)/$@ MO=$(FARM)/$@ W=1 $(if $(V),,-s) modules
 
 farm: kernel
 	$(Q)scripts/farm $(FARM)
@@ -46,7 +49,7 @@ VHOST_H	?= $(if $(wildcard $(KDIR)/source/drivers/vhost/vhost.h),$(KDIR)/source)
 
 $(FARM)/generated/vhost.h: scripts/vhost-header | farm
 	$(Q)mkdir -p $(@D)
-	$(Q)VHOST_H=$(VHOST_H) scripts/vhost-header $(KDIR) $@
+	$(Q)VHOST_H=$(VHOST_H) $(ENTER) scripts/vhost-header $(KDIR) $@
 
 tools:
 	$(Q)$(MAKE) -C tools O=$(BUILD)/tools TOP=$(TOP) $(if $(V),,-s)
@@ -80,6 +83,10 @@ check-full: deps um-kernel debug-kernel
 	$(Q)$(MAKE) -s run-tests RUNFLAGS="--full $(RUNFLAGS)"
 	$(Q)$(MAKE) -s run-tests KERNEL=um
 	$(Q)$(MAKE) -s run-tests KERNEL=debug RUNFLAGS=--smp
+
+# The newest kernels of other suites: downloaded, built for and tried.
+check-kernels: deps
+	$(Q)scripts/check-kernels $(SUITES)
 
 demo: deps
 	$(Q)demo/run
@@ -132,10 +139,11 @@ help:
 	@echo '                   (KIND=cost or KIND=throughput: one of them; and ROWS=GLOB...: only these rows of it)'
 	@echo 'make bench-check   fail if an I/O has become dearer by more than 2 %, by the record in tests/bench'
 	@echo 'make check-full    the longest tests too, and those of "make check" on kernels that look for mistakes'
+	@echo 'make check-kernels the kernels of newer Debian suites: build for each, attach, verify (SUITES=...: only these)'
 	@echo 'make emulator      build a QEMU for the virtual machine: nested guests do not crash now and then, many slow processors'
 	@echo 'make lint          check the source without running it'
 	@echo 'make clean         remove what was built, but keep downloaded kernels (distclean: all)'
 	@echo 'KERNEL=debug       use the kernel of "make debug-kernel"; KERNEL=um: of "make um-kernel"'
 	@echo 'KVER=RELEASE or KDIR=DIR: another kernel.  V=1: show the commands.'
 
-.PHONY: all lint debug-kernel um-kernel emulator kernel modules tools tests guest-image install deps check check-full demo bench bench-check run-tests farm $(MODULES) clean distclean help
+.PHONY: all lint debug-kernel um-kernel emulator kernel modules tools tests guest-image install deps check check-full check-kernels demo bench bench-check run-tests farm $(MODULES) clean distclean help
