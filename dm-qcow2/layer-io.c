@@ -11,6 +11,7 @@
 #include <linux/completion.h>
 #include <linux/cred.h>
 #include <linux/device-mapper.h>
+#include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
@@ -227,15 +228,30 @@ int qcow2_layer_invalidate(const struct qcow2_layer *l)
 	return err;
 }
 
+/*
+ * A file system zeroes parts of blocks in the page cache. DIRTY comes first: a page that goes from
+ * one to the other has both in between. One that could not be written has neither, and left an error.
+ */
+static bool has_unsynced_pages(struct file *file)
+{
+	struct address_space *mapping = file->f_mapping;
+
+	return mapping_tagged(mapping, PAGECACHE_TAG_DIRTY) ||
+	       mapping_tagged(mapping, PAGECACHE_TAG_WRITEBACK) ||
+	       filemap_check_wb_err(mapping, READ_ONCE(file->f_wb_err));
+}
+
 int qcow2_layer_sync(const struct qcow2_layer *l)
 {
-	bool is_durable;
+	bool has_pages, is_durable;
 	int err;
 
 	if (l->dev)
 		return blkdev_issue_flush(l->dev->bdev);
+	/* Before: a page that is written after the journal's flush is not durable by that. */
+	has_pages = has_unsynced_pages(l->file);
 	err = qcow2_layout_commit(l->layout, &is_durable);
-	if (err || is_durable)
+	if (err || (is_durable && !has_pages))
 		return err;
 	qcow2_layout_touch(l->layout);
 	return vfs_fsync_range(l->file, 0, LLONG_MAX, 1);
