@@ -5,7 +5,7 @@
 #include <linux/module.h>
 #include "qcow2.h"
 
-#ifdef DM_QCOW2_TEST_BARRIERS
+#ifdef DM_QCOW2_TEST_BUILD
 /* A test build can leave out one barrier, to show that its absence is noticed. */
 static int skip_barrier = -1;
 module_param(skip_barrier, int, 0644);

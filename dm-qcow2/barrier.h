@@ -3,7 +3,7 @@
  * Every barrier of the module: where it stands and what it orders.
  *
  * tests/crash/removing-any-barrier-is-noticed takes each of them out by the
- * module parameter skip_barrier of a test build (DM_QCOW2_TEST_BARRIERS=y), and
+ * module parameter skip_barrier of a test build (DM_QCOW2_TEST_BUILD=y), and
  * expects the crash replay to notice.
  */
 #ifndef DM_QCOW2_BARRIER_H

@@ -75,37 +75,65 @@ static void piece_complete(struct kiocb *iocb, long ret)
 	piece_put(p);
 }
 
-static int submit_file(const struct qcow2_layer *l, enum req_op op,
-		       const struct qcow2_iovec *v, struct batch *b)
+static struct piece *alloc_piece(const struct qcow2_layer *l, bool is_write,
+				 const struct qcow2_iovec *v, struct batch *b)
 {
-	bool is_write = op == REQ_OP_WRITE;
-	struct qcow2_layout_caller caller;
-	struct iov_iter iter;
-	struct piece *p;
-	ssize_t ret;
+	struct piece *p = kzalloc(sizeof(*p), GFP_NOIO);
 
-	ret = qcow2_layout_settle(l->layout, v->host_off, v->bytes, is_write, true);
-	if (ret)
-		return ret;
-	p = kzalloc(sizeof(*p), GFP_NOIO);
 	if (!p)
-		return -ENOMEM;
+		return NULL;
 	p->batch = b;
 	refcount_set(&p->refs, 2);
 	bvec_set_virt(&p->bvec, v->buf, v->bytes);
-	iov_iter_bvec(&iter, is_write ? ITER_SOURCE : ITER_DEST, &p->bvec, 1, v->bytes);
 	p->iocb.ki_filp = l->file;
 	p->iocb.ki_pos = v->host_off;
 	p->iocb.ki_flags = IOCB_DIRECT | (is_write ? IOCB_WRITE : 0);
 	p->iocb.ki_complete = piece_complete;
+	return p;
+}
 
-	if (is_write) {
-		kiocb_start_write(&p->iocb);
-		qcow2_layout_enter_fs(l->layout, &caller);
-		ret = l->file->f_op->write_iter(&p->iocb, &iter);
-		qcow2_layout_exit_fs(l->layout, &caller);
-	} else {
-		ret = l->file->f_op->read_iter(&p->iocb, &iter);
+static int read_piece(const struct qcow2_layer *l, struct piece *p, ssize_t *ret)
+{
+	struct iov_iter to;
+	int err = qcow2_layout_settle(l->layout, p->iocb.ki_pos, p->bvec.bv_len, true);
+
+	if (err)
+		return err;
+	iov_iter_bvec(&to, ITER_DEST, &p->bvec, 1, p->bvec.bv_len);
+	*ret = l->file->f_op->read_iter(&p->iocb, &to);
+	return 0;
+}
+
+static int write_piece(const struct qcow2_layer *l, struct piece *p, ssize_t *ret)
+{
+	struct qcow2_layout_caller caller;
+	struct iov_iter from;
+	int err = qcow2_layout_begin_write(l->layout, &caller, p->iocb.ki_pos, p->bvec.bv_len,
+					   true);
+
+	if (err)
+		return err;
+	iov_iter_bvec(&from, ITER_SOURCE, &p->bvec, 1, p->bvec.bv_len);
+	kiocb_start_write(&p->iocb);
+	*ret = l->file->f_op->write_iter(&p->iocb, &from);
+	qcow2_layout_end_write(l->layout, &caller);
+	return 0;
+}
+
+static int submit_file(const struct qcow2_layer *l, enum req_op op,
+		       const struct qcow2_iovec *v, struct batch *b)
+{
+	bool is_write = op == REQ_OP_WRITE;
+	struct piece *p = alloc_piece(l, is_write, v, b);
+	ssize_t ret;
+	int err;
+
+	if (!p)
+		return -ENOMEM;
+	err = is_write ? write_piece(l, p, &ret) : read_piece(l, p, &ret);
+	if (err) {
+		kfree(p);
+		return err;
 	}
 	if (ret != -EIOCBQUEUED)
 		piece_complete(&p->iocb, ret);

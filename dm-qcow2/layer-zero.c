@@ -52,14 +52,13 @@ static ssize_t write_some(const struct qcow2_layer *l, const struct bio_vec *pag
 	struct iov_iter iter;
 	ssize_t ret;
 
-	ret = qcow2_layout_settle(l->layout, host_off, bytes, true, true);
+	ret = qcow2_layout_begin_write(l->layout, &caller, host_off, bytes, true);
 	if (ret)
 		return ret;
 	iov_iter_bvec(&iter, ITER_SOURCE, pages, DIV_ROUND_UP(bytes, PAGE_SIZE), bytes);
 	kiocb_start_write(&z.iocb);
-	qcow2_layout_enter_fs(l->layout, &caller);
 	ret = l->file->f_op->write_iter(&z.iocb, &iter);
-	qcow2_layout_exit_fs(l->layout, &caller);
+	qcow2_layout_end_write(l->layout, &caller);
 	if (ret != -EIOCBQUEUED)
 		zero_write_complete(&z.iocb, ret);
 	wait_for_completion(&z.done);

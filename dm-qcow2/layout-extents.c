@@ -5,8 +5,8 @@
  * A tree by sector of the file. An entry is, for
  *	written blocks		the distance to the sector of the device, a value
  *	unwritten ones		struct qcow2_unwritten
- *	blocks that are on	LEAVING, while I/O to them may be under way or has not been
- *	their way out		converted
+ *	blocks between these	CHANGING: no I/O past the file system begins, but there may be
+ *				some under way, or written and not converted
  *	partly written ones	LEFT; see layout.c
  * The hot path reads it under RCU, in a read section of layout.users. It is changed under
  * layout.lock.
@@ -17,6 +17,7 @@
 
 #include "layout-internal.h"
 #include "read-section.h"
+#include "test-hold.h"
 
 /* They take about 30 bytes each. With more, we start anew. */
 #define MAX_EXTENTS	65536
@@ -34,11 +35,11 @@
  */
 #define EXTENTS_FLAGS	(MT_FLAGS_ALLOC_RANGE | MT_FLAGS_USE_RCU)
 
-static const unsigned long leaving_entry;
+static const unsigned long changing_entry;
 static const unsigned long left_entry;
 
-#define LEAVING	((void *)&leaving_entry)
-#define LEFT	((void *)&left_entry)
+#define CHANGING	((void *)&changing_entry)
+#define LEFT		((void *)&left_entry)
 
 /* Hints */
 
@@ -104,6 +105,12 @@ static sector_t block_sectors(const struct qcow2_layout *l)
 	return i_blocksize(file_inode(l->file)) >> SECTOR_SHIFT;
 }
 
+/* Whether a write that begins or ends there takes a part of a block. */
+static bool is_part(const struct qcow2_layout *l, sector_t sector)
+{
+	return !IS_ALIGNED(sector, block_sectors(l));
+}
+
 static bool store(struct qcow2_layout *l, sector_t first, sector_t last, void *entry)
 {
 	forget_hints(l, first, last);
@@ -167,14 +174,50 @@ static bool cut_to_unknown(struct qcow2_layout *l, u64 offset, struct iomap *ext
 	return true;
 }
 
+static bool is_part_in(const struct qcow2_layout *l, sector_t sector, sector_t first,
+		       sector_t last)
+{
+	return is_part(l, sector) && sector >= first && sector <= last;
+}
+
+/* Whether a write through the file system takes a part of a block of a range. */
+static bool has_parts(struct qcow2_layout *l, sector_t first, sector_t last)
+{
+	struct qcow2_layout_caller *caller;
+	bool has = false;
+
+	spin_lock(&l->callers_lock);
+	list_for_each_entry(caller, &l->callers, node)
+		has |= is_part_in(l, caller->first, first, last) ||
+		       is_part_in(l, caller->end, first, last);
+	spin_unlock(&l->callers_lock);
+	return has;
+}
+
+/*
+ * A write of a part of a block may be on its way into the file system already, which will
+ * fill in zeroes: then none of this is for writes past it, until a later miss asks again. One
+ * that comes after the look at them finds what is CHANGING, and waits for the layout's lock.
+ *
+ * What stays CHANGING because there is no memory is reached through the file system.
+ */
 static bool remember_unwritten(struct qcow2_layout *l, u64 offset, struct iomap *extent)
 {
-	struct qcow2_unwritten *u;
+	struct qcow2_unwritten *u = NULL;
+	sector_t first, last;
 
 	if (!cut_to_unknown(l, offset, extent) || extent->length < MIN_UNWRITTEN)
 		return false;
-	u = qcow2_unwritten_add(&l->unwritten, extent);
-	return u && store_counted(l, first_sector(extent), last_sector(extent), u);
+	first = first_sector(extent);
+	last = last_sector(extent);
+	if (!store(l, first, last, CHANGING))
+		return false;
+	if (!has_parts(l, first, last))
+		u = qcow2_unwritten_add(&l->unwritten, extent);
+	if (u)
+		return store_counted(l, first, last, u);
+	store(l, first, last, NULL);
+	return false;
 }
 
 static bool is_full(const struct qcow2_layout *l)
@@ -203,7 +246,7 @@ bool qcow2_layout_remember(struct qcow2_layout *l, u64 offset, struct iomap *ext
 
 static bool is_left(const void *entry)
 {
-	return entry == LEAVING || entry == LEFT;
+	return entry == CHANGING || entry == LEFT;
 }
 
 /* Of an entry that is no value. */
@@ -270,10 +313,11 @@ static void leave_to_file_system(struct qcow2_layout *l, sector_t first, sector_
 				 void *entry)
 {
 	lockdep_assert_held(&l->lock);
-	if (!store(l, first, last, LEAVING)) {
+	if (!store(l, first, last, CHANGING)) {
 		qcow2_layout_start_anew(l);
 		return;
 	}
+	qcow2_test_hold(QCOW2_HOLD_LEAVING);
 	synchronize_srcu_expedited(&l->users);
 	if (!qcow2_unwritten_convert(&l->unwritten, NULL))
 		store_counted(l, first, last, entry);
@@ -311,7 +355,7 @@ static bool is_entry_pending(void *entry, sector_t first, sector_t last)
 {
 	if (xa_is_value(entry) || entry == LEFT)
 		return false;
-	return entry == LEAVING || qcow2_unwritten_is_pending(entry, first, last);
+	return entry == CHANGING || qcow2_unwritten_is_pending(entry, first, last);
 }
 
 static bool is_pending(struct qcow2_layout *l, sector_t first, sector_t last)
@@ -327,31 +371,49 @@ static bool is_pending(struct qcow2_layout *l, sector_t first, sector_t last)
 	return is;
 }
 
-/* Whether a block that is written in part may be written to past the file system meanwhile. */
-static bool is_unwritten(struct qcow2_layout *l, sector_t sector)
+static void *load(struct qcow2_layout *l, sector_t sector)
 {
 	int idx = qcow2_read_enter(&l->users);
 	void *entry = mtree_load(&l->extents, sector);
-	bool is = entry && !xa_is_value(entry) && !is_left(entry);
 
 	qcow2_read_leave(&l->users, idx);
-	return is;
+	return entry;
 }
 
+/* Whether a block may be written to past the file system for the first time meanwhile. */
+static bool is_unwritten(const void *entry)
+{
+	return entry && !xa_is_value(entry) && entry != LEFT;
+}
+
+/*
+ * What is CHANGING under the lock has failed to become something else. Nothing goes past the
+ * file system there, and whether all of it is converted is seen to as for any other I/O.
+ */
 static void leave_parts(struct qcow2_layout *l, sector_t sector)
 {
 	sector_t first = round_down(sector, PARTS_SECTORS);
+	const void *entry;
 
 	mutex_lock(&l->lock);
-	if (is_unwritten(l, sector))
+	entry = load(l, sector);
+	if (is_unwritten(entry) && entry != CHANGING)
 		leave_to_file_system(l, first, first + PARTS_SECTORS - 1, LEFT);
 	mutex_unlock(&l->lock);
 }
 
-/* A block of which a write takes a part, at either end of it. */
+/*
+ * A block of which a write takes a part, at either end of it. The write is in the list of
+ * callers. What is not unwritten here does not become so while it is there:
+ * remember_unwritten() stores first, then looks at the list under its lock.
+ */
 static int settle_part(struct qcow2_layout *l, sector_t sector, bool may_block)
 {
-	if (IS_ALIGNED(sector, block_sectors(l)) || !is_unwritten(l, sector))
+	if (!is_part(l, sector))
+		return 0;
+	if (may_block)
+		might_lock(&l->lock);
+	if (!is_unwritten(load(l, sector)))
 		return 0;
 	if (!may_block)
 		return -EAGAIN;
@@ -359,20 +421,33 @@ static int settle_part(struct qcow2_layout *l, sector_t sector, bool may_block)
 	return 0;
 }
 
-int qcow2_layout_settle(struct qcow2_layout *l, u64 host_off, u32 bytes, bool is_write,
-			bool may_block)
+static int settle(struct qcow2_layout *l, sector_t first, sector_t end, bool may_block)
 {
-	sector_t first = host_off >> SECTOR_SHIFT;
-	sector_t end = (host_off + bytes) >> SECTOR_SHIFT;
-	int err = 0;
+	if (!qcow2_unwritten_has_pending(&l->unwritten) || !is_pending(l, first, end - 1))
+		return 0;
+	return may_block ? qcow2_unwritten_convert(&l->unwritten, NULL) : -EAGAIN;
+}
 
+int qcow2_layout_settle(struct qcow2_layout *l, u64 host_off, u32 bytes, bool may_block)
+{
 	if (!l || !l->takes_unwritten)
 		return 0;
-	if (is_write)
-		err = settle_part(l, first, may_block) ?: settle_part(l, end, may_block);
-	if (err || !qcow2_unwritten_has_pending(&l->unwritten) || !is_pending(l, first, end - 1))
-		return err;
-	return may_block ? qcow2_unwritten_convert(&l->unwritten, NULL) : -EAGAIN;
+	return settle(l, host_off >> SECTOR_SHIFT, (host_off + bytes) >> SECTOR_SHIFT, may_block);
+}
+
+int qcow2_layout_settle_write(struct qcow2_layout *l, const struct qcow2_layout_caller *caller,
+			      bool may_block)
+{
+	sector_t first = caller->first, end = caller->end;
+	int err;
+
+	if (!l->takes_unwritten)
+		return 0;
+	err = settle_part(l, first, may_block) ?: settle_part(l, end, may_block) ?:
+	      settle(l, first, end, may_block);
+	if (!err && may_block && (is_part(l, first) || is_part(l, end)))
+		qcow2_test_hold(QCOW2_HOLD_PART);
+	return err;
 }
 
 /* Life */

@@ -78,7 +78,7 @@ struct qcow2_lease_owner {
  * @layout_owner: of the FL_LAYOUT lease
  * @open_owner: of the lease on opens
  * @callers_lock: protects @callers
- * @callers: struct qcow2_layout_caller
+ * @callers: struct qcow2_layout_caller: our own tasks that are in the file system, or about to be
  */
 struct qcow2_layout {
 	struct file *file;
@@ -148,6 +148,18 @@ static inline bool qcow2_layout_is_live(struct qcow2_layout *l)
 }
 
 /**
+ * qcow2_layout_add_caller - this task is about to change the file through the file system
+ * @l: the layout
+ * @caller: on the stack, until qcow2_layout_remove_caller(); its sectors are set
+ *
+ * A file system takes the lease away before it changes a file. It must not for
+ * our own writes, which only ever fill in blocks that nobody reads past it, nor for our
+ * changes of blocks that have been forgotten.
+ */
+void qcow2_layout_add_caller(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
+void qcow2_layout_remove_caller(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
+
+/**
  * qcow2_layout_start_anew - end the leases, and wait until they are gone
  * @l: the layout; under its lock
  *
@@ -198,6 +210,21 @@ void qcow2_layout_forget(struct qcow2_layout *l, u64 host_off, u64 bytes);
  * @l: the layout; under its lock, and without leases
  */
 void qcow2_layout_forget_all(struct qcow2_layout *l);
+
+/**
+ * qcow2_layout_settle_write - as qcow2_layout_settle(), before a write
+ * @l: the layout
+ * @caller: the write, in the list of the layout
+ * @may_block: false: return -EAGAIN instead of sleeping
+ *
+ * A block of which the write takes a part is not first written past the file system until
+ * @caller has left the list. With @may_block it may wait for the layout's lock.
+ *
+ * Return: 0 or a negative errno; the write must not be done then.
+ */
+int __must_check qcow2_layout_settle_write(struct qcow2_layout *l,
+					   const struct qcow2_layout_caller *caller,
+					   bool may_block);
 
 void qcow2_layout_extents_init(struct qcow2_layout *l);
 

@@ -309,20 +309,16 @@ bool qcow2_layout_lease(struct qcow2_layout *l)
 	return true;
 }
 
-void qcow2_layout_enter_fs(struct qcow2_layout *l, struct qcow2_layout_caller *caller)
+void qcow2_layout_add_caller(struct qcow2_layout *l, struct qcow2_layout_caller *caller)
 {
-	if (!l)
-		return;
 	caller->task = current;
 	spin_lock(&l->callers_lock);
 	list_add(&caller->node, &l->callers);
 	spin_unlock(&l->callers_lock);
 }
 
-void qcow2_layout_exit_fs(struct qcow2_layout *l, struct qcow2_layout_caller *caller)
+void qcow2_layout_remove_caller(struct qcow2_layout *l, struct qcow2_layout_caller *caller)
 {
-	if (!l)
-		return;
 	spin_lock(&l->callers_lock);
 	list_del(&caller->node);
 	spin_unlock(&l->callers_lock);

@@ -18,11 +18,13 @@
  *
  * An unwritten block is first written either past the file system, as a whole, or through
  * it. Direct I/O through it fills the rest of a block that is written in part with zeroes,
- * and must not do so over a write that goes past it: settle() takes such blocks out
- * of what goes past it, until the file system says that they are written.
+ * and must not do so over a write that goes past it: begin_write() takes such blocks out
+ * of what goes past it, until the file system says that they are written, and while
+ * it is under way, none that it takes a part of is taken in.
  *
  * Locks, outer to inner: layout.lock, that of the unwritten extents, the file's locks,
- * flc_lock of the file, callers_lock.
+ * flc_lock of the file, callers_lock. Who has layout.lock may wait for a thaw, so whoever holds the
+ * freezing up does not wait for it.
  */
 #include <linux/blkdev.h>
 #include <linux/fs.h>
@@ -104,6 +106,28 @@ void qcow2_layout_leave(struct qcow2_layout *l, struct bio *bio, const struct qc
 
 /* Our own calls into the file system */
 
+int qcow2_layout_begin_write(struct qcow2_layout *l, struct qcow2_layout_caller *caller,
+			     u64 host_off, u32 bytes, bool may_block)
+{
+	int err;
+
+	if (!l)
+		return 0;
+	caller->first = host_off >> SECTOR_SHIFT;
+	caller->end = (host_off + bytes) >> SECTOR_SHIFT;
+	qcow2_layout_add_caller(l, caller);
+	err = qcow2_layout_settle_write(l, caller, may_block);
+	if (err)
+		qcow2_layout_remove_caller(l, caller);
+	return err;
+}
+
+void qcow2_layout_end_write(struct qcow2_layout *l, struct qcow2_layout_caller *caller)
+{
+	if (l)
+		qcow2_layout_remove_caller(l, caller);
+}
+
 void qcow2_layout_begin_change(struct qcow2_layout *l, struct qcow2_layout_caller *caller,
 			       u64 host_off, u64 bytes)
 {
@@ -111,14 +135,15 @@ void qcow2_layout_begin_change(struct qcow2_layout *l, struct qcow2_layout_calle
 		return;
 	mutex_lock(&l->lock);
 	qcow2_layout_forget(l, host_off, bytes);
-	qcow2_layout_enter_fs(l, caller);
+	*caller = (struct qcow2_layout_caller) {};
+	qcow2_layout_add_caller(l, caller);
 }
 
 void qcow2_layout_end_change(struct qcow2_layout *l, struct qcow2_layout_caller *caller)
 {
 	if (!l)
 		return;
-	qcow2_layout_exit_fs(l, caller);
+	qcow2_layout_remove_caller(l, caller);
 	mutex_unlock(&l->lock);
 }
 

@@ -19,10 +19,14 @@ struct task_struct;
  * struct qcow2_layout_caller - a task that is in a call that writes to the file
  * @node: in the layout's list
  * @task: the task
+ * @first: sector of the file where it writes; 0 if it does not fill blocks in
+ * @end: the sector behind that; likewise
  */
 struct qcow2_layout_caller {
 	struct list_head node;
 	struct task_struct *task;
+	sector_t first;
+	sector_t end;
 };
 
 /**
@@ -96,11 +100,10 @@ bool qcow2_layout_map(struct qcow2_layout *l, struct bio *bio, u64 host_off, boo
 void qcow2_layout_leave(struct qcow2_layout *l, struct bio *bio, const struct qcow2_layout_io *io);
 
 /**
- * qcow2_layout_settle - let the file system know of what it has to, before I/O through it
+ * qcow2_layout_settle - let the file system know of what it has to, before a read through it
  * @l: the layout or NULL
  * @host_off: offset in the file
  * @bytes: length
- * @is_write: it is to write
  * @may_block: false: return -EAGAIN instead of sleeping
  *
  * Blocks may have been written to past it that it takes for unwritten.
@@ -108,7 +111,38 @@ void qcow2_layout_leave(struct qcow2_layout *l, struct bio *bio, const struct qc
  * Return: 0 or a negative errno; the I/O must not be done then.
  */
 int __must_check qcow2_layout_settle(struct qcow2_layout *l, u64 host_off, u32 bytes,
-				     bool is_write, bool may_block);
+				     bool may_block);
+
+/**
+ * qcow2_layout_begin_write - this task is about to write to the file through the file system
+ * @l: the layout or NULL
+ * @caller: on the stack, until qcow2_layout_end_write()
+ * @host_off: offset in the file
+ * @bytes: length
+ * @may_block: false: return -EAGAIN instead of sleeping
+ *
+ * As qcow2_layout_settle(). Until qcow2_layout_end_write() a block of which this takes a part is
+ * not first written past the file system, and no lease is broken by this task: writes only
+ * fill in blocks that nobody reads past it.
+ *
+ * With @may_block it may wait for a task that waits for a thaw: not to be called with a hold of the
+ * freezing.
+ *
+ * Return: 0 or a negative errno; the write must not be done then, nor ended.
+ */
+int __must_check qcow2_layout_begin_write(struct qcow2_layout *l,
+					  struct qcow2_layout_caller *caller, u64 host_off,
+					  u32 bytes, bool may_block);
+
+/**
+ * qcow2_layout_end_write - the call into the file system has returned
+ * @l: the layout or NULL
+ * @caller: from qcow2_layout_begin_write()
+ *
+ * A direct write that fills in the rest of a block has ended by then, though it may have been
+ * asked to be asynchronous: the file system waits for it, since two of them would undo each other.
+ */
+void qcow2_layout_end_write(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
 
 /**
  * qcow2_layout_commit - let the file system know of all that was written past it
@@ -118,18 +152,6 @@ int __must_check qcow2_layout_settle(struct qcow2_layout *l, u64 host_off, u32 b
  * Return: 0 or a negative errno, of this call or of an earlier one.
  */
 int __must_check qcow2_layout_commit(struct qcow2_layout *l, bool *is_durable);
-
-/**
- * qcow2_layout_enter_fs - this task is about to write to the file through the file system
- * @l: the layout or NULL
- * @caller: on the stack, until qcow2_layout_exit_fs()
- *
- * A file system takes the lease away before it changes a file. It must not for
- * our own writes, which only ever fill in blocks that nobody reads past it;
- * qcow2_layout_settle() comes first.
- */
-void qcow2_layout_enter_fs(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
-void qcow2_layout_exit_fs(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
 
 /**
  * qcow2_layout_begin_change - blocks of the file are about to be taken from it

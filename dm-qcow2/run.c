@@ -134,36 +134,58 @@ static bool start_write(struct qcow2_run *run)
 	return true;
 }
 
-void qcow2_run_submit(struct qcow2_run *run, bool may_block)
+/* The file system has taken the request, or has answered it at once. */
+static void have_called(struct qcow2_run *run, ssize_t ret)
 {
-	struct qcow2_layout *layout = run->q->layer.layout;
-	struct file *file = run->q->layer.file;
-	struct qcow2_layout_caller caller;
-	struct iov_iter iter;
-	ssize_t ret;
+	if (ret != -EIOCBQUEUED)
+		run_complete(&run->iocb, ret);
+	run_put(run);
+}
 
-	run->may_block = may_block;
-	init_iocb(run);
-	init_iter(run, &iter);
-	run->ret = qcow2_layout_settle(layout, run->iocb.ki_pos, iov_iter_count(&iter),
-				       run->iocb.ki_flags & IOCB_WRITE, may_block);
+static void submit_read(struct qcow2_run *run, struct iov_iter *to)
+{
+	run->ret = qcow2_layout_settle(run->q->layer.layout, run->iocb.ki_pos, iov_iter_count(to),
+				       run->may_block);
 	if (run->ret) {
 		finish(run);
 		return;
 	}
-	if (!(run->iocb.ki_flags & IOCB_WRITE)) {
-		refcount_set(&run->refs, 2);
-		ret = file->f_op->read_iter(&run->iocb, &iter);
-	} else if (start_write(run)) {
-		refcount_set(&run->refs, 2);
-		qcow2_layout_enter_fs(layout, &caller);
-		ret = file->f_op->write_iter(&run->iocb, &iter);
-		qcow2_layout_exit_fs(layout, &caller);
-	} else {
+	refcount_set(&run->refs, 2);
+	have_called(run, run->iocb.ki_filp->f_op->read_iter(&run->iocb, to));
+}
+
+static void submit_write(struct qcow2_run *run, struct iov_iter *from)
+{
+	struct qcow2_layout *layout = run->q->layer.layout;
+	struct qcow2_layout_caller caller;
+	ssize_t ret;
+
+	run->ret = qcow2_layout_begin_write(layout, &caller, run->iocb.ki_pos,
+					    iov_iter_count(from), run->may_block);
+	if (run->ret) {
+		finish(run);
+		return;
+	}
+	if (!start_write(run)) {
+		qcow2_layout_end_write(layout, &caller);
 		qcow2_run_queue_slow(run);
 		return;
 	}
-	if (ret != -EIOCBQUEUED)
-		run_complete(&run->iocb, ret);
-	run_put(run);
+	refcount_set(&run->refs, 2);
+	ret = run->iocb.ki_filp->f_op->write_iter(&run->iocb, from);
+	qcow2_layout_end_write(layout, &caller);
+	have_called(run, ret);
+}
+
+void qcow2_run_submit(struct qcow2_run *run, bool may_block)
+{
+	struct iov_iter iter;
+
+	run->may_block = may_block;
+	init_iocb(run);
+	init_iter(run, &iter);
+	if (run->iocb.ki_flags & IOCB_WRITE)
+		submit_write(run, &iter);
+	else
+		submit_read(run, &iter);
 }
