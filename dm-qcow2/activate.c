@@ -178,6 +178,7 @@ static int start(struct qcow2 *q)
 	const char *why;
 	int err;
 
+	qcow2_scan_recall(q);
 	why = "page cache of the layer cannot be written";
 	err = qcow2_layer_invalidate(&q->layer);
 	if (!err)
@@ -197,6 +198,8 @@ static int start(struct qcow2 *q)
 					qcow2_is_file(q));
 	qcow2_space_activate(q);
 	qcow2_layout_start(q->layer.layout);
+	if (may_write(q))
+		qcow2_scan_start(q);
 	return 0;
 }
 
@@ -266,6 +269,7 @@ void qcow2_deactivate(struct qcow2 *q)
 		DMERR("%s: image is not clean: error %d", qcow2_name(q), err);
 	qcow2_metacache_drop(q);
 	qcow2_layer_invalidate(&q->layer);
+	qcow2_scan_remember(q, !err && !qcow2_failed(q));
 	memalloc_noio_restore(noio);
 
 	clear_bit(QCOW2_ACTIVE, &q->state);

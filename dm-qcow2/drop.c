@@ -82,7 +82,6 @@ static void release(struct qcow2 *q, struct list_head *freed)
 			start = d->cluster;
 		}
 		end = d->cluster + 1;
-		q->space.cursor = min(q->space.cursor, d->cluster);
 	}
 	qcow2_layer_discard(&q->layer, start << bits, (end - start) << bits);
 }

@@ -302,14 +302,44 @@ void qcow2_layer_close(struct qcow2_layer *l, struct dm_target *ti)
 {
 	qcow2_layout_close(l->layout);
 	unregister_layer(l);
+	kvfree(l->scan);
 	if (l->dev)
 		dm_put_device(ti, l->dev);
 	__fput_sync(l->file);
 }
 
+bool qcow2_layer_stamp(const struct qcow2_layer *l, struct qcow2_stamp *stamp)
+{
+	struct kstat stat;
+
+	if (l->dev || vfs_getattr(&l->file->f_path, &stat, STATX_BASIC_STATS | STATX_CHANGE_COOKIE,
+				  AT_STATX_SYNC_AS_STAT))
+		return false;
+	*stamp = (struct qcow2_stamp) {
+		.bytes = stat.size,
+		.version = stat.result_mask & STATX_CHANGE_COOKIE ? stat.change_cookie : 0,
+		.mtime = stat.mtime,
+		.ctime = stat.ctime,
+	};
+	return true;
+}
+
 bool qcow2_layer_needs_stable_writes(const struct qcow2_layer *l)
 {
 	return !l->dev && mapping_stable_writes(real_inode(l)->i_mapping);
+}
+
+/* What another table of the mapped device has found out about the image. */
+static void take_scan(struct qcow2_layer *l)
+{
+	struct qcow2_layer *other;
+
+	lockdep_assert_held(&registry_lock);
+	if (l->scan || !l->is_writable)
+		return;
+	list_for_each_entry(other, &registry, node)
+		if (is_sibling(l, other) && !other->is_active && !l->scan)
+			swap(l->scan, other->scan);
 }
 
 int qcow2_layer_activate(struct qcow2_layer *l)
@@ -323,8 +353,10 @@ int qcow2_layer_activate(struct qcow2_layer *l)
 		    layer_inode(other->file) == layer_inode(l->file) &&
 		    (other->is_writable || l->is_writable))
 			err = -EBUSY;
-	if (!err)
+	if (!err) {
 		l->is_active = true;
+		take_scan(l);
+	}
 	mutex_unlock(&registry_lock);
 	return err;
 }

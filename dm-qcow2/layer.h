@@ -18,6 +18,7 @@ struct dm_target;
 struct mapped_device;
 struct qcow2;
 struct qcow2_layout;
+struct qcow2_scan;
 struct qcow2_table;
 
 /**
@@ -36,6 +37,8 @@ struct qcow2_table;
  * @is_writable: opened for writing
  * @has_failed: writes to the image have failed under this or another table of the
  *	mapped device; protected by the registry's mutex, constant while active
+ * @scan: what is known of the refcounts, or NULL; by kvmalloc. While active it is its user's;
+ *	else protected by the registry's mutex: the next layer to be active takes it over.
  */
 struct qcow2_layer {
 	struct file *file;
@@ -50,7 +53,28 @@ struct qcow2_layer {
 	bool is_active;
 	bool is_writable;
 	bool has_failed;
+	struct qcow2_scan *scan;
 };
+
+/**
+ * struct qcow2_stamp - changes when a file is written to
+ * @bytes: its size
+ * @version: as the file system counts, where it does
+ * @mtime: of its data
+ * @ctime: of the file
+ */
+struct qcow2_stamp {
+	u64 bytes;
+	u64 version;
+	struct timespec64 mtime;
+	struct timespec64 ctime;
+};
+
+static inline bool qcow2_stamp_equal(const struct qcow2_stamp *a, const struct qcow2_stamp *b)
+{
+	return a->bytes == b->bytes && a->version == b->version &&
+	       timespec64_equal(&a->mtime, &b->mtime) && timespec64_equal(&a->ctime, &b->ctime);
+}
 
 /**
  * struct qcow2_iovec - one piece of synchronous metadata I/O
@@ -111,6 +135,16 @@ void qcow2_layer_deactivate(struct qcow2_layer *l, bool has_failed);
  * @l: the layer
  */
 u64 qcow2_layer_bytes(const struct qcow2_layer *l);
+
+/**
+ * qcow2_layer_stamp - tell whether somebody else has written to a file
+ * @l: the layer
+ * @stamp: set to what the next one is compared with
+ *
+ * Where the file system counts no versions, a change within one tick of the clock that
+ * times are taken from is not seen. Return: false for a block device, and after an error.
+ */
+bool qcow2_layer_stamp(const struct qcow2_layer *l, struct qcow2_stamp *stamp);
 
 /**
  * qcow2_layer_needs_stable_writes - must what is being written not change?

@@ -60,4 +60,26 @@ static inline void qcow2_refcount_set(void *table, unsigned int order, u32 slot,
 	}
 }
 
+/**
+ * qcow2_refcount_has_zero - is one of many refcounts 0?
+ * @table: the refcounts
+ * @order: log2 of their width in bits
+ * @bytes: length of @table; a multiple of 8, not 0
+ *
+ * A word at a time: what borrows from above the lowest zero may be wrong, but then there is
+ * that zero. The order of bytes in a refcount does not matter.
+ */
+static inline bool qcow2_refcount_has_zero(const void *table, unsigned int order, u32 bytes)
+{
+	u64 low = ~0ULL / qcow2_refcount_max(order);
+	u64 high = low << ((1U << order) - 1);
+	const u64 *word = table;
+	const u64 *end = table + bytes;
+	u64 zero = 0;
+
+	for (; word < end; word++)
+		zero |= (*word - low) & ~*word;
+	return zero & high;
+}
+
 #endif /* DM_QCOW2_REFCOUNT_ENTRY_H */

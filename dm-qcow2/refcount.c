@@ -71,6 +71,8 @@ void qcow2_refcount_fill_pinned(struct qcow2 *q, u64 cluster, u64 count, u64 val
 	u32 slot = cluster & (per_page - 1);
 	u64 filled;
 
+	if (!value)
+		qcow2_scan_note_free(q, cluster, count);
 	for (unsigned int i = 0; count; i++, count -= filled, slot = 0) {
 		filled = min(count, per_page - slot);
 		fill_page(q, q->space.pinned[i], slot, filled, value);

@@ -48,12 +48,14 @@ struct run {
  * @nr_runs: how many
  * @nr_clusters: clusters in them
  * @cursor: where the next refill goes on
+ * @is_tail: they are from the tail, as it is not known where others are free
  */
 struct plan {
 	struct run runs[MAX_RUNS];
 	unsigned int nr_runs;
 	u64 nr_clusters;
 	u64 cursor;
+	bool is_tail;
 };
 
 /* Host clusters that the image can ever have. */
@@ -124,17 +126,25 @@ static bool is_planned(u64 cluster, const void *arg)
 		       compare_run);
 }
 
-static int make_plan(struct qcow2 *q, struct plan *plan, u64 want)
+/* Whether to look at the cursor of a plan for free clusters. */
+static bool has_more(struct qcow2 *q, const struct plan *plan, u64 want)
 {
-	u64 blocks = qcow2_reftable_entries(q);
+	return plan->nr_clusters < want && plan->nr_runs < MAX_RUNS &&
+	       plan->cursor < max_clusters(q) &&
+	       plan->cursor >> q->geo.refblock_bits < qcow2_reftable_entries(q) &&
+	       (plan->is_tail || !qcow2_scan_is_ahead(q, plan->cursor));
+}
+
+static void skip_full(struct qcow2 *q, struct plan *plan)
+{
+	plan->cursor = qcow2_scan_skip(q, plan->cursor);
+}
+
+static int find_free(struct qcow2 *q, struct plan *plan, u64 want)
+{
 	struct qcow2_mpage *p;
 
-	plan->nr_runs = 0;
-	plan->nr_clusters = 0;
-	plan->cursor = q->space.cursor;
-	while (plan->nr_clusters < want && plan->nr_runs < MAX_RUNS &&
-	       plan->cursor < max_clusters(q) &&
-	       plan->cursor >> q->geo.refblock_bits < blocks) {
+	for (skip_full(q, plan); has_more(q, plan, want); skip_full(q, plan)) {
 		p = qcow2_mpage_get(q, QCOW2_META_REFBLOCK,
 				    plan->cursor >> q->geo.refpage_bits);
 		if (IS_ERR(p))
@@ -145,8 +155,35 @@ static int make_plan(struct qcow2 *q, struct plan *plan, u64 want)
 			plan_new_block(q, plan, want - plan->nr_clusters);
 		qcow2_mpage_put(p);
 	}
+	return 0;
+}
+
+/* Instead of waiting for a scan that has found none yet. */
+static int find_free_in_tail(struct qcow2 *q, struct plan *plan, u64 want)
+{
+	int err;
+
+	qcow2_scan_pass(q, plan->cursor);
+	err = qcow2_scan_tail(q, &plan->cursor);
+	if (err)
+		return err;
+	plan->is_tail = true;
+	return find_free(q, plan, want);
+}
+
+static int make_plan(struct qcow2 *q, struct plan *plan, u64 want)
+{
+	int err;
+
+	plan->nr_runs = 0;
+	plan->nr_clusters = 0;
+	plan->cursor = q->space.cursor;
+	plan->is_tail = false;
+	err = find_free(q, plan, want);
+	if (!err && !plan->nr_runs && qcow2_scan_is_ahead(q, plan->cursor))
+		err = find_free_in_tail(q, plan, want);
 	/* A damaged image may call its own tables free. */
-	return qcow2_check_tables(q, is_planned, plan);
+	return err ?: qcow2_check_tables(q, is_planned, plan);
 }
 
 /* Neighbouring runs are zeroed together. */
@@ -258,11 +295,19 @@ static int write_refcounts(struct qcow2 *q, const struct plan *plan)
 	return err;
 }
 
+static void move_cursor(struct qcow2 *q, const struct plan *plan)
+{
+	if (plan->is_tail)
+		WRITE_ONCE(q->space.tail, plan->cursor);
+	else
+		qcow2_scan_pass(q, plan->cursor);
+}
+
 static void publish(struct qcow2 *q, const struct plan *plan)
 {
 	const struct run *run;
 
-	q->space.cursor = plan->cursor;
+	move_cursor(q, plan);
 	for (run = plan->runs; run < plan->runs + plan->nr_runs; run++) {
 		run->extent->start = run->start + run->new_block;
 		run->extent->count = run->count - run->new_block;
@@ -307,18 +352,30 @@ static int prepare(struct qcow2 *q, struct plan *plan, u64 want)
 	int err;
 
 	err = make_plan(q, plan, want);
-	if (!err && !plan->nr_runs && plan->cursor < max_clusters(q))
+	if (!err && !plan->nr_runs && !plan->is_tail && plan->cursor < max_clusters(q))
 		err = qcow2_reftable_grow(q) ?: make_plan(q, plan, want);
 	if (plan->nr_runs)
 		return err ?: execute(q, plan);
 	if (!err || err == -ENOSPC)
-		q->space.cursor = plan->cursor;
+		move_cursor(q, plan);
 	return err ?: -ENOSPC;
+}
+
+/* On a host that is nearly full, take what still fits, if any cluster is free at all. */
+static int prepare_what_fits(struct qcow2 *q, struct plan *plan)
+{
+	u64 want = q->space.step;
+	int err;
+
+	do {
+		err = prepare(q, plan, want);
+		want /= 2;
+	} while (err == -ENOSPC && want && plan->nr_runs);
+	return err;
 }
 
 int qcow2_refill(struct qcow2 *q)
 {
-	u64 want = q->space.step;
 	struct plan *plan;
 	int err;
 
@@ -327,11 +384,9 @@ int qcow2_refill(struct qcow2 *q)
 	plan = kvmalloc(sizeof(*plan), GFP_NOIO);
 	if (!plan)
 		return -ENOMEM;
-	/* On a host that is nearly full, take what still fits, if any cluster is free at all. */
 	do {
-		err = prepare(q, plan, want);
-		want /= 2;
-	} while (err == -ENOSPC && want && plan->nr_runs);
+		err = prepare_what_fits(q, plan);
+	} while (err == -ENOSPC && qcow2_scan_finish(q));
 	kvfree(plan);
 	return err;
 }

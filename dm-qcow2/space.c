@@ -285,6 +285,7 @@ void qcow2_space_activate(struct qcow2 *q)
 	s->cursor = 0;
 	s->floor = DIV_ROUND_UP_ULL(qcow2_layer_bytes(&q->layer),
 				    qcow2_cluster_bytes(&q->geo));
+	s->tail = qcow2_is_file(q) ? s->floor : 0;
 	clear_bit(QCOW2_OUT_OF_SPACE, &q->state);
 	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, q->no_space_error);
 }
@@ -330,6 +331,7 @@ void qcow2_space_stop(struct qcow2 *q)
 {
 	struct qcow2_space *s = &q->space;
 
+	kthread_cancel_delayed_work_sync(&s->scan);
 	/* Nobody waits for space any more, so the work does not start a retry. */
 	kthread_flush_work(&s->work);
 	kthread_cancel_delayed_work_sync(&s->retry);
@@ -362,6 +364,7 @@ int qcow2_space_init(struct qcow2 *q)
 	s->step = clamp_t(u64, step_bytes >> q->geo.cluster_bits, MIN_STEP, QCOW2_MAX_STEP);
 	kthread_init_work(&s->work, space_work);
 	kthread_init_delayed_work(&s->retry, retry);
+	kthread_init_delayed_work(&s->scan, qcow2_scan_work);
 	err = qcow2_writeback_init(&s->wb, &q->geo);
 	if (err)
 		return err;
@@ -377,6 +380,7 @@ void qcow2_space_exit(struct qcow2 *q)
 {
 	struct qcow2_space *s = &q->space;
 
+	kthread_cancel_delayed_work_sync(&s->scan);
 	kthread_cancel_delayed_work_sync(&s->retry);
 	kthread_destroy_worker(s->worker);
 	forget(s);

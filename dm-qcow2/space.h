@@ -12,6 +12,8 @@
  *   free <---------------- refcount <- dropped: commit, grace period of
  *                          decreased    qcow2.inflight
  *
+ * Where no cluster is free is known by scan.c, so that a refill need not look.
+ *
  * One thread an image does all of this; it is the only one to read or change a
  * refcount. What a crash leaves: ready and dropped clusters leak.
  */
@@ -61,6 +63,7 @@ struct qcow2_dropped {
  * @worker: the thread
  * @work: free what was dropped, prepare more
  * @retry: look again whether the host has space
+ * @scan: find out which refcounts count no free cluster, a step at a time
  * @lock: protects @ready, @nr_ready, @waiting, @nr_waiting, @dropped
  * @ready: extents that may be allocated: zeroed and refcounted, durably
  * @nr_ready: clusters in them
@@ -68,6 +71,8 @@ struct qcow2_dropped {
  * @nr_waiting: their number
  * @dropped: struct qcow2_dropped
  * @cursor: no free cluster lies below this one, as far as known; the thread only
+ * @tail: where clusters are taken from while it is not known where those in front are free;
+ *	0 when it has to be found; the thread only
  * @floor: clusters of the file at activation; constant while active
  * @step: clusters to prepare at a time; constant
  * @full_since: when the host was found full, or the policy last set, in jiffies
@@ -80,6 +85,7 @@ struct qcow2_space {
 	struct kthread_worker *worker;
 	struct kthread_work work;
 	struct kthread_delayed_work retry;
+	struct kthread_delayed_work scan;
 	spinlock_t lock;
 	struct list_head ready;
 	u64 nr_ready;
@@ -87,6 +93,7 @@ struct qcow2_space {
 	unsigned int nr_waiting;
 	struct list_head dropped;
 	u64 cursor;
+	u64 tail;
 	u64 floor;
 	u64 step;
 	unsigned long full_since;
@@ -196,6 +203,84 @@ int __must_check qcow2_refill(struct qcow2 *q);
  * @e: the extent, from kmalloc; owned by the image from here on
  */
 void qcow2_space_add_ready(struct qcow2 *q, struct qcow2_extent *e);
+
+/* scan.c: the space thread only, or who starts or has stopped it */
+
+/**
+ * qcow2_scan_recall - keep what an earlier activation has found out, if it may be right
+ * @q: the image; nothing has been written to it in this activation
+ */
+void qcow2_scan_recall(struct qcow2 *q);
+
+/**
+ * qcow2_scan_start - find out which refcounts count no free cluster
+ * @q: the image; its space is active, its thread has not been used yet
+ *
+ * Sets the cursor. Without memory nothing is found out.
+ */
+void qcow2_scan_start(struct qcow2 *q);
+
+/**
+ * qcow2_scan_remember - keep what is known for the next activation
+ * @q: the image; nothing is written to it any more, its thread is stopped
+ * @is_clean: what is known is what the image holds; else it is forgotten
+ */
+void qcow2_scan_remember(struct qcow2 *q, bool is_clean);
+
+/**
+ * qcow2_scan_work - one step; queues itself until all is known
+ * @work: qcow2_space.scan.work
+ */
+void qcow2_scan_work(struct kthread_work *work);
+
+/**
+ * qcow2_scan_finish - find out now whatever can be found out
+ * @q: the image
+ *
+ * What was found out before a suspend is found out again. Return: false when nothing
+ * was left, so that there is no free cluster that was not known.
+ */
+bool qcow2_scan_finish(struct qcow2 *q);
+
+/**
+ * qcow2_scan_is_ahead - is it going to be known whether there is a free cluster?
+ * @q: the image
+ * @cluster: the host cluster
+ */
+bool qcow2_scan_is_ahead(const struct qcow2 *q, u64 cluster);
+
+/**
+ * qcow2_scan_skip - pass clusters of which none is free
+ * @q: the image
+ * @cluster: where to start
+ *
+ * Return: @cluster, or the first one behind it where one may be free.
+ */
+u64 qcow2_scan_skip(const struct qcow2 *q, u64 cluster);
+
+/**
+ * qcow2_scan_tail - where to look for free clusters as long as others are not known
+ * @q: the image
+ * @cluster: set to it
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_scan_tail(struct qcow2 *q, u64 *cluster);
+
+/**
+ * qcow2_scan_pass - move the cursor
+ * @q: the image
+ * @cluster: where it goes; no cluster in between is free any more
+ */
+void qcow2_scan_pass(struct qcow2 *q, u64 cluster);
+
+/**
+ * qcow2_scan_note_free - clusters have become free
+ * @q: the image
+ * @cluster: the first
+ * @count: how many
+ */
+void qcow2_scan_note_free(struct qcow2 *q, u64 cluster, u64 count);
 
 /* overlap.c */
 

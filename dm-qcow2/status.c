@@ -28,12 +28,12 @@ static const char *mode(const struct qcow2 *q)
 
 /*
  * Clusters of the image up to its end, without those prepared for allocation. On
- * a block device the end is as far as the allocator has looked.
+ * a block device the end is as far as the allocator has taken any.
  */
 static u64 used_clusters(const struct qcow2 *q)
 {
 	u64 end = qcow2_is_file(q) ? READ_ONCE(q->host_bytes) >> q->geo.cluster_bits :
-				     READ_ONCE(q->space.cursor);
+				     max(READ_ONCE(q->space.cursor), READ_ONCE(q->space.tail));
 
 	return end - min(end, READ_ONCE(q->space.nr_ready));
 }

@@ -4,17 +4,19 @@
 
 ROWS=(
 	ram linear raw-xfs raw-ext4 loop-xfs loop-ext4 qcow2-bdev qcow2-xfs qcow2-ext4 nbd-xfs
-	qcow2-bdev-1g qcow2-bdev-16t
+	qcow2-bdev-1g qcow2-bdev-16t qcow2-xfs-full-1g qcow2-xfs-full-1t
 	vhost-ram vhost-qcow2-bdev vhost-qcow2-xfs vhost-ram-4q vhost-qcow2-bdev-4q vhost-qcow2-xfs-4q
 	guest-virtio-ram guest-virtio-ram-poll guest-vhost-ram guest-vhost-ram-batch
 	guest-virtio-qcow2-xfs guest-virtio-qcow2-xfs-poll guest-vhost-qcow2-xfs guest-vhost-qcow2-xfs-batch
 )
 
 # has_cell ROW WORKLOAD: a device without an image has nothing to allocate; variants are there for what is mapped,
-# and those of size to be attached; a nested guest is slow, and has what there is a target for.
+# those of size to be attached, and full ones to be written to first; a nested guest is slow, and has what there is a target for.
 has_cell()
 {
 	case $1/$2 in
+	*-full-*/first-write) ;;
+	*-full-*|*/first-write) return 1 ;;
 	*-1g/attach|*-16t/attach|guest-*/randread-qd32|guest-*/overwrite-qd32) ;;
 	guest-*) return 1 ;;
 	*/attach|virtio/allocate-*|ram/allocate-*|linear/allocate-*|vhost-ram/allocate-*|*-[0-9]*/allocate-*) return 1 ;;

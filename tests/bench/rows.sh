@@ -7,6 +7,7 @@
 #            virtio  a virtio-blk disk of the machine that measures; for profiles of what a guest spends
 #     PLACE  bdev    the RAM disk           xfs, ext4   a file on it
 #     VARIANT  1g, 16t   the image is that large; only the end of it, $BENCH_MIB, is used
+#              full-1g, full-1t   all of it is mapped, and it was grown by $GROWN_MIB then
 #              4q        four queues, each with a worker, instead of one
 #
 # Sourced after tests/lib/test.sh. row_make sets DEV, the path to do I/O on, and DETACH, what io-cost needs to end
@@ -14,6 +15,7 @@
 # at once calls the parts of row_make, with another LOWER, IMAGE_MNT, IMAGE and DM_NAME for each.
 
 BENCH_MIB=256
+GROWN_MIB=1024
 RAM_MIB=448
 IMAGE_MNT=$TMP/mnt
 LOWER=/dev/ram0
@@ -69,6 +71,8 @@ place_of()
 size_of()
 {
 	case $1 in
+	*-full-1g) echo $((1024 + GROWN_MIB)) ;;
+	*-full-1t) echo $(((1 << 20) + GROWN_MIB)) ;;
 	*-1g) echo 1024 ;;
 	*-16t) echo $((16 << 20)) ;;
 	*) echo $BENCH_MIB ;;
@@ -107,6 +111,14 @@ image_make()
 		;;
 	raw|loop) run fallocate -l ${BENCH_MIB}M "$IMAGE" ;;
 	esac
+}
+
+# full_image_make: every guest cluster has one of the host, as QEMU preallocates them, but for what was grown.
+full_image_make()
+{
+	run qemu-img create -q -f qcow2 -o preallocation=metadata "$IMAGE" $((SIZE_MIB - GROWN_MIB))M
+	run qemu-img resize -q "$IMAGE" ${SIZE_MIB}M
+	run sync -f "$IMAGE"
 }
 
 # attach KIND

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 # The workloads: 4 KiB I/Os in random places, at a depth. A write that allocates goes to a cluster of its own.
-# One is no I/O: to attach the image.
+# One is no I/O: to attach the image; one is a single write, right after that.
 
 WORKLOADS=(
-	attach randread-qd1 randread-qd32 overwrite-qd1 overwrite-qd32
+	attach first-write randread-qd1 randread-qd32 overwrite-qd1 overwrite-qd32
 	allocate-qd1 allocate-qd32 allocate-flush-qd1 allocate-flush-qd32
 )
 CLUSTER_BYTES=65536
@@ -30,6 +30,8 @@ workload_run()
 
 	if [ "$workload" = attach ]; then
 		attach-cost "$((SIZE_MIB * 2048))" "$IMAGE"
+	elif [ "$workload" = first-write ]; then
+		attach-cost "$((SIZE_MIB * 2048))" "$IMAGE" $(((SIZE_MIB - GROWN_MIB) << 20))
 	elif [[ $row == vhost-* ]]; then
 		vhost_run "$(queues_of "$row")" "$workload" "$@"
 	else

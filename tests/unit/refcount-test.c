@@ -104,6 +104,36 @@ static void a_neighbour_is_not_disturbed(void **state)
 	}
 }
 
+static void one_free_cluster_among_many_is_noticed(void **state)
+{
+	(void)state;
+	for (unsigned int order = 0; order <= 6; order++) {
+		u64 used[] = { 1, qcow2_refcount_max(order), 1ULL << ((1U << order) - 1) };
+		void *block = malloc(BLOCK_BYTES);
+
+		for (unsigned int k = 0; k < 3; k++) {
+			for (u32 i = 0; i < slots(order); i++)
+				qcow2_refcount_set(block, order, i, used[k]);
+			assert_false(qcow2_refcount_has_zero(block, order, BLOCK_BYTES));
+			for (u32 i = 0; i < slots(order); i++) {
+				qcow2_refcount_set(block, order, i, 0);
+				assert_true(qcow2_refcount_has_zero(block, order, BLOCK_BYTES));
+				qcow2_refcount_set(block, order, i, used[k]);
+			}
+		}
+		free(block);
+	}
+}
+
+static void all_free_is_noticed(void **state)
+{
+	u64 block[BLOCK_BYTES / 8] = { 0 };
+
+	(void)state;
+	for (unsigned int order = 0; order <= 6; order++)
+		assert_true(qcow2_refcount_has_zero(block, order, BLOCK_BYTES));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -112,6 +142,8 @@ int main(void)
 		cmocka_unit_test(narrow_refcounts_start_at_the_least_significant_bit),
 		cmocka_unit_test(what_is_set_is_what_is_read),
 		cmocka_unit_test(a_neighbour_is_not_disturbed),
+		cmocka_unit_test(one_free_cluster_among_many_is_noticed),
+		cmocka_unit_test(all_free_is_noticed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
