@@ -544,17 +544,24 @@ static bool has_ended(int pidfd, int wait_ms)
 	return n > 0;
 }
 
-static int wait_exit(const char *name, int pidfd)
+/* By force, writes that wait for space do not hold it up: they fail, and only they. */
+static int wait_exit(const char *name, int pidfd, bool force)
 {
 	const int stall_ms = STALL_SECS * 1000;
+	bool do_queue, is_over;
 
 	if (has_ended(pidfd, stall_ms))
 		return VBLK_OK;
-	stall_relieve(name);
-	if (has_ended(pidfd, STOP_WAIT_MS - stall_ms))
+	do_queue = force && stall_fail_writes(name);
+	is_over = has_ended(pidfd, STOP_WAIT_MS - stall_ms);
+	if (do_queue)
+		stall_queue_writes(name);
+	if (is_over)
 		return VBLK_OK;
-	return err_report(VBLK_BUSY, name,
-			  "the server waits for requests of the guest");
+	err_report(VBLK_BUSY, name, "the server waits for requests of the guest");
+	if (!force)
+		err_hint("if they wait for space on the host: vblk-detach --force %s", name);
+	return VBLK_BUSY;
 }
 
 static int report_guest(const char *name, pid_t guest)
@@ -594,7 +601,7 @@ int server_stop(const struct serving *serving, const char *device, pid_t pid,
 	else if (syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0)
 		ret = err_errno(errno, device, "cannot stop the server");
 	else
-		ret = wait_exit(device, pidfd);
+		ret = wait_exit(device, pidfd, force);
 	close(pidfd);
 	return ret;
 }

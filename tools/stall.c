@@ -4,14 +4,15 @@
  *
  * A ring stops, and a disk goes, when the requests in flight are done. Those that
  * wait for space on the host may be as far from it as the administrator is, and
- * QEMU's main loop or vblk-detach waits with us. After half a minute they fail
- * instead: the target is told no_space=error, and stays so.
+ * QEMU's main loop or vblk-detach waits with us. That is said; it is not for us to fail the
+ * writes of a guest that lives. vblk-detach --force does, for as long as it needs to.
  *
  * Our own thread is inside an ioctl that no signal ends, so another one looks.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "dm.h"
@@ -33,20 +34,53 @@ static bool waits_for_space(const char *disk)
 	return waiting;
 }
 
-/** stall_relieve() - fail a disk's requests if they wait for space */
-void stall_relieve(const char *disk)
+/* Once a disk: the next look would find the same. */
+static void say(struct stall *s)
 {
+	if (s->was_said || !waits_for_space(s->disk))
+		return;
+	s->was_said = true;
+	err_report(VBLK_FAILED, s->disk,
+		   "writes of the guest wait for space on the host, and a stop of the disk with them");
+	err_hint("make space, or dmsetup message %s 0 no_space error", s->disk);
+}
+
+/**
+ * stall_fail_writes() - fail a disk's requests if they wait for space
+ * @disk: name of its device
+ *
+ * Return: whether they waited, and others would: stall_queue_writes() is due.
+ */
+bool stall_fail_writes(const char *disk)
+{
+	uint64_t sectors;
+	bool is_queue;
+	char *params;
 	int err;
 
-	if (!waits_for_space(disk))
-		return;
+	if (!waits_for_space(disk) || dmdev_table(disk, &sectors, &params))
+		return false;
+	is_queue = strstr(params, "no_space=queue");
+	free(params);
 	err = dmdev_message(disk, "no_space error");
 	if (err)
 		err_errno(-err, disk, "cannot fail writes that wait for space");
 	else
 		err_report(VBLK_FAILED, disk,
-			   "writes waited %d s for space on the host: they fail from now on",
-			   STALL_SECS);
+			   "writes waited %d s for space on the host: they fail now", STALL_SECS);
+	return !err && is_queue;
+}
+
+/**
+ * stall_queue_writes() - from now on a disk's requests wait for space again
+ * @disk: name of its device
+ */
+void stall_queue_writes(const char *disk)
+{
+	int err = dmdev_message(disk, "no_space queue");
+
+	if (err)
+		err_errno(-err, disk, "cannot let writes wait for space again");
 }
 
 static struct timespec next_look(void)
@@ -68,7 +102,7 @@ static void *watch(void *arg)
 		if (pthread_cond_clockwait(&s->changed, &s->lock,
 					   CLOCK_MONOTONIC, &at) != ETIMEDOUT)
 			continue;
-		stall_relieve(s->disk);
+		say(s);
 		at = next_look();
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -86,6 +120,7 @@ void stall_begin(struct stall *s, const char *disk)
 {
 	s->disk = disk;
 	s->is_over = false;
+	s->was_said = false;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->changed, NULL);
 	s->has_watcher = pthread_create(&s->watcher, NULL, watch, s) == 0;

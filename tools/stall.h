@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-/* Requests that wait for space on the host are ended after so long a wait. */
+/* A wait for space on the host is told of after so long, or ended by force. */
 #define STALL_SECS	30
 
 /**
@@ -16,6 +16,7 @@
  * @lock: of @is_over
  * @changed: @is_over was set
  * @is_over: the wait has ended
+ * @was_said: it was told of; of the watcher
  */
 struct stall {
 	const char *disk;
@@ -24,9 +25,11 @@ struct stall {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool is_over;
+	bool was_said;
 };
 
-void stall_relieve(const char *disk);
+bool stall_fail_writes(const char *disk);
+void stall_queue_writes(const char *disk);
 void stall_begin(struct stall *s, const char *disk);
 void stall_end(struct stall *s);
 
