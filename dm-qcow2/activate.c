@@ -196,6 +196,7 @@ static int start(struct qcow2 *q)
 	q->reftable_clusters = h.reftable_clusters;
 	q->host_bytes = qcow2_image_end(q->geo.cluster_bits, qcow2_layer_bytes(&q->layer),
 					qcow2_is_file(q));
+	qcow2_full_reset(q);
 	qcow2_space_activate(q);
 	qcow2_layout_start(q->layer.layout);
 	if (may_write(q))
@@ -236,16 +237,21 @@ int qcow2_activate(struct qcow2 *q)
 		return err;
 	}
 	clear_bit(QCOW2_SUSPENDING, &q->state);
+	clear_bit(QCOW2_LEAVING, &q->state);
 	set_bit(QCOW2_ACTIVE, &q->state);
 	return 0;
 }
 
 /*
  * Usually dm has waited for all bios, but not when the device is destroyed:
- * wait for our own work. Bios that wait for a commit complete with the last one.
+ * wait for our own work, but not for space: there is no file system any more to give it to.
+ * Bios that wait for a commit complete with the last one.
  */
 static void drain(struct qcow2 *q)
 {
+	set_bit(QCOW2_LEAVING, &q->state);
+	qcow2_space_release_waiters(q);
+	qcow2_park_release(q);
 	qcow2_slow_drain(q);
 	synchronize_srcu(&q->inflight);
 }

@@ -19,48 +19,64 @@ static void set_entry(struct qcow2 *q, struct qcow2_mpage *p, u32 slot, u64 entr
  * The table reads as zero, durably, so its pages and the L1 entry may reach the
  * disk in any order.
  */
-static int link_table(struct qcow2 *q, u64 table)
+static int link_in(struct qcow2 *q, struct qcow2_mpage *l1, u64 table,
+		   struct qcow2_dropped **dropped)
 {
-	struct qcow2_mpage *l1;
+	u32 slot = qcow2_slot(&q->geo, table);
 	u64 start;
 	int err;
 
-	l1 = qcow2_mpage_get(q, QCOW2_META_L1, table >> q->geo.entry_bits);
-	if (IS_ERR(l1))
-		return PTR_ERR(l1);
-	err = qcow2_mpage_own_data(q, l1);
-	if (!err && !qcow2_space_take(q, 1, &start))
-		err = -ENOSPC;
-	if (err) {
-		qcow2_mpage_put(l1);
-		return err;
-	}
+	if (!qcow2_space_take(q, 1, &start))
+		return QCOW2_MAP_NO_CLUSTER;
 	start <<= q->geo.cluster_bits;
 	spin_lock(&l1->lock);
-	set_entry(q, l1, qcow2_slot(&q->geo, table), start | QCOW2_OFLAG_COPIED);
+	set_entry(q, l1, slot, start | QCOW2_OFLAG_COPIED);
 	spin_unlock(&l1->lock);
 	err = qcow2_table_attach(q, QCOW2_META_L2, table, start);
-	if (err) {
-		/* Nobody has followed the entry: the table's mutex is held. */
-		spin_lock(&l1->lock);
-		set_entry(q, l1, qcow2_slot(&q->geo, table), 0);
-		spin_unlock(&l1->lock);
-	}
-	qcow2_mpage_put(l1);
+	if (!err)
+		return QCOW2_MAP_AGAIN;
+	/* Nobody has followed the entry, as the table's mutex is held; it may be on disk. */
+	spin_lock(&l1->lock);
+	set_entry(q, l1, slot, 0);
+	spin_unlock(&l1->lock);
+	qcow2_drop(q, *dropped, start, qcow2_commit_next(q));
+	*dropped = NULL;
 	return err;
+}
+
+static int link_table(struct qcow2 *q, u64 table)
+{
+	struct qcow2_dropped *dropped;
+	struct qcow2_mpage *l1;
+	int result;
+
+	dropped = kmalloc(sizeof(*dropped), GFP_NOIO);
+	if (!dropped)
+		return -ENOMEM;
+	l1 = qcow2_mpage_get(q, QCOW2_META_L1, table >> q->geo.entry_bits);
+	if (IS_ERR(l1)) {
+		kfree(dropped);
+		return PTR_ERR(l1);
+	}
+	result = qcow2_mpage_own_data(q, l1);
+	if (!result)
+		result = link_in(q, l1, table, &dropped);
+	qcow2_mpage_put(l1);
+	kfree(dropped);
+	return result;
 }
 
 int qcow2_table_allocate(struct qcow2 *q, struct qcow2_mpage *p)
 {
 	u64 table = p->index >> qcow2_table_page_bits(&q->geo);
 	struct mutex *mutex = qcow2_table_mutex(q, QCOW2_META_L2, table);
-	int err = 0;
+	int result = QCOW2_MAP_AGAIN;
 
 	mutex_lock(mutex);
 	if (!p->host_off)
-		err = link_table(q, table);
+		result = link_table(q, table);
 	mutex_unlock(mutex);
-	return err;
+	return result;
 }
 
 #define COPY_BYTES	(32U << 10)
@@ -97,27 +113,27 @@ static void publish_copy(struct qcow2 *q, struct qcow2_mpage *p, u32 slot, u64 h
 	spin_unlock(&p->lock);
 }
 
-/*
- * A cluster taken and then not used leaks until the next detach with a check; it
- * happens only on an I/O error.
- */
+/* What is dropped is the old cluster, or the new one if it cannot be written. */
 static int replace_cluster(struct qcow2 *q, struct qcow2_mpage *p, u32 slot, u64 entry,
-			   struct qcow2_dropped *dropped)
+			   struct qcow2_dropped **dropped)
 {
 	bool has_data = qcow2_entry_type(&q->geo, entry) == QCOW2_ENTRY_SHARED;
 	u64 start;
 	int err = 0;
 
 	if (!qcow2_space_take(q, 1, &start))
-		return -ENOSPC;
+		return QCOW2_MAP_NO_CLUSTER;
 	start <<= q->geo.cluster_bits;
 	if (has_data)
 		err = copy_data(q, qcow2_entry_offset(entry), start);
-	if (err)
-		return -EIO; /* never -ENOSPC, which says that no cluster is ready */
-	publish_copy(q, p, slot, start, has_data);
-	qcow2_drop(q, dropped, qcow2_entry_offset(entry), qcow2_commit_next(q));
-	return 0;
+	if (err) {
+		qcow2_drop(q, *dropped, start, 0);
+	} else {
+		publish_copy(q, p, slot, start, has_data);
+		qcow2_drop(q, *dropped, qcow2_entry_offset(entry), qcow2_commit_next(q));
+	}
+	*dropped = NULL;
+	return err ?: QCOW2_MAP_AGAIN;
 }
 
 int qcow2_copy_cluster(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off)
@@ -127,8 +143,8 @@ int qcow2_copy_cluster(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off)
 	u32 slot = qcow2_l2_slot(&q->geo, guest_off);
 	struct qcow2_dropped *dropped;
 	enum qcow2_entry_type type;
+	int result = QCOW2_MAP_AGAIN;
 	u64 entry;
-	int err = 0;
 
 	dropped = kmalloc(sizeof(*dropped), GFP_NOIO);
 	if (!dropped)
@@ -136,12 +152,9 @@ int qcow2_copy_cluster(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off)
 	mutex_lock(mutex);
 	entry = qcow2_mpage_entry(p, slot);
 	type = qcow2_entry_type(&q->geo, entry);
-	if (type == QCOW2_ENTRY_SHARED || type == QCOW2_ENTRY_ZERO_ALLOCATED) {
-		err = replace_cluster(q, p, slot, entry, dropped);
-		if (!err)
-			dropped = NULL;
-	}
+	if (type == QCOW2_ENTRY_SHARED || type == QCOW2_ENTRY_ZERO_ALLOCATED)
+		result = replace_cluster(q, p, slot, entry, &dropped);
 	mutex_unlock(mutex);
 	kfree(dropped);
-	return err;
+	return result;
 }

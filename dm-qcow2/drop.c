@@ -2,11 +2,16 @@
 /*
  * The way of a cluster that an entry does not point at any more.
  *
+ *	dropped --- commit ---> leaving --- grace period ---> free
+ *
  * A commit makes the change of the entry durable; after that nobody starts I/O
  * on the cluster, and a grace period later nobody has any under way. Only then
  * its refcount is decreased and its space given back to the host, and from then
  * on it may be prepared for another use. That needs no barrier of its own: until
  * the one of its next use the cluster leaks at most.
+ *
+ * The thread does not wait for the grace period: I/O that hangs would stop allocation. It is
+ * called when that is over, and until then whatever is durable joins the next one.
  */
 #include <linux/list_sort.h>
 #include <linux/slab.h>
@@ -24,16 +29,8 @@ void qcow2_drop(struct qcow2 *q, struct qcow2_dropped *d, u64 host_off, u64 comm
 	spin_unlock(&q->space.lock);
 }
 
-/* What was taken and not freed waits for another time. */
-static void give_back(struct qcow2 *q, struct list_head *durable)
-{
-	spin_lock(&q->space.lock);
-	list_splice_init(durable, &q->space.dropped);
-	spin_unlock(&q->space.lock);
-}
-
 /* Those whose entry is durable; they were queued in about that order. */
-static void take_durable(struct qcow2 *q, struct list_head *durable)
+static void take_durable(struct qcow2 *q)
 {
 	u64 newest = READ_ONCE(q->commit.durable);
 	struct qcow2_dropped *d, *next;
@@ -41,7 +38,7 @@ static void take_durable(struct qcow2 *q, struct list_head *durable)
 	spin_lock(&q->space.lock);
 	list_for_each_entry_safe(d, next, &q->space.dropped, node)
 		if (d->commit <= newest)
-			list_move_tail(&d->node, durable);
+			list_move_tail(&d->node, &q->space.leaving);
 	spin_unlock(&q->space.lock);
 }
 
@@ -119,14 +116,14 @@ static void free_dropped(struct list_head *dropped)
 }
 
 /* Decrease refcounts in the cache; stops at one that cannot be. */
-static int decrease_all(struct qcow2 *q, struct list_head *durable, struct list_head *freed,
+static int decrease_all(struct qcow2 *q, struct list_head *leaving, struct list_head *freed,
 			struct list_head *shared)
 {
 	struct qcow2_dropped *d, *next;
 	bool is_free;
 	int err;
 
-	list_for_each_entry_safe(d, next, durable, node) {
+	list_for_each_entry_safe(d, next, leaving, node) {
 		err = decrease(q, d, &is_free);
 		if (err)
 			return err;
@@ -135,16 +132,16 @@ static int decrease_all(struct qcow2 *q, struct list_head *durable, struct list_
 	return 0;
 }
 
-static int free_durable(struct qcow2 *q, struct list_head *durable)
+static int free_all(struct qcow2 *q, struct list_head *leaving)
 {
 	LIST_HEAD(shared);
 	LIST_HEAD(freed);
 	int err, write_err;
 
-	err = check_dropped(q, durable);
+	err = check_dropped(q, leaving);
 	if (err)
 		return err;
-	err = decrease_all(q, durable, &freed, &shared);
+	err = decrease_all(q, leaving, &freed, &shared);
 	write_err = qcow2_refcount_write(q, QCOW2_META_REFBLOCK);
 	if (!write_err)
 		release(q, &freed);
@@ -153,19 +150,49 @@ static int free_durable(struct qcow2 *q, struct list_head *durable)
 	return write_err ?: err;
 }
 
-int qcow2_drop_finish(struct qcow2 *q)
+/* What cannot be freed stays, and is tried again. */
+static int free_leaving(struct qcow2 *q)
 {
-	LIST_HEAD(durable);
 	int err;
 
-	take_durable(q, &durable);
-	if (list_empty(&durable))
+	if (list_empty(&q->space.leaving))
 		return 0;
-	synchronize_srcu(&q->inflight);
-	err = free_durable(q, &durable);
+	err = free_all(q, &q->space.leaving);
 	if (err && !qcow2_failed(q))
 		DMERR_LIMIT("%s: dropped clusters cannot be freed now: error %d",
 			    qcow2_name(q), err);
-	give_back(q, &durable);
 	return err;
+}
+
+static void grace_is_over(struct rcu_head *head)
+{
+	struct qcow2_space *s = container_of(head, struct qcow2_space, grace);
+
+	/* pairs with qcow2_drop_finish(), which may use @head again at once */
+	smp_store_release(&s->in_grace, false);
+	kthread_queue_work(s->worker, &s->work);
+}
+
+int qcow2_drop_finish(struct qcow2 *q)
+{
+	struct qcow2_space *s = &q->space;
+	int err;
+
+	if (smp_load_acquire(&s->in_grace))
+		return 1;
+	err = free_leaving(q);
+	if (err || test_bit(QCOW2_LEAVING, &q->state))
+		return err;
+	take_durable(q);
+	if (list_empty(&s->leaving))
+		return 0;
+	s->in_grace = true;
+	call_srcu(&q->inflight, &s->grace, grace_is_over);
+	return 1;
+}
+
+int qcow2_drop_finish_all(struct qcow2 *q)
+{
+	take_durable(q);
+	return free_leaving(q);
 }

@@ -25,6 +25,17 @@ static inline bool qcow2_freeze_tryhold(struct file *file)
 }
 
 /**
+ * qcow2_freeze_is_near - whether a file system is frozen, or about to be
+ * @file: an open file of it
+ *
+ * Any context; the answer may be old when it comes.
+ */
+static inline bool qcow2_freeze_is_near(const struct file *file)
+{
+	return READ_ONCE(file_inode(file)->i_sb->s_writers.frozen) != SB_UNFROZEN;
+}
+
+/**
  * qcow2_freeze_release - undo a qcow2_freeze_tryhold(), here or where it was called
  * @file: the file
  *

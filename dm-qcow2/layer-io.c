@@ -11,6 +11,7 @@
 #include <linux/completion.h>
 #include <linux/cred.h>
 #include <linux/device-mapper.h>
+#include <linux/mempool.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
@@ -25,8 +26,9 @@ struct batch {
 	struct completion done;
 };
 
-/* Through a file system */
+/* Through a file system; from l->pieces, as is the next. */
 struct piece {
+	mempool_t *pool;
 	struct kiocb iocb;
 	struct bio_vec bvec;
 	struct batch *batch;
@@ -35,12 +37,31 @@ struct piece {
 
 /* Past it */
 struct leased {
+	mempool_t *pool;
 	struct bio bio;
 	struct bio_vec bvec;
 	struct qcow2_layout *layout;
 	struct qcow2_layout_io io;
 	struct batch *batch;
 };
+
+/*
+ * Metadata is written when there is no memory, too: to give up fails the image. Each piece that is
+ * under way comes back without another one, so to wait for one is safe.
+ */
+#define MIN_PIECES	4
+
+int qcow2_layer_io_init(struct qcow2_layer *l)
+{
+	l->pieces = mempool_create_kmalloc_pool(MIN_PIECES, max(sizeof(struct piece),
+								sizeof(struct leased)));
+	return l->pieces ? 0 : -ENOMEM;
+}
+
+void qcow2_layer_io_exit(struct qcow2_layer *l)
+{
+	mempool_destroy(l->pieces);
+}
 
 static void batch_put(struct batch *b, int err)
 {
@@ -53,7 +74,7 @@ static void batch_put(struct batch *b, int err)
 static void piece_put(struct piece *p)
 {
 	if (refcount_dec_and_test(&p->refs))
-		kfree(p);
+		mempool_free(p, p->pool);
 }
 
 /* Direct I/O may complete in an interrupt, and before read_iter returns. */
@@ -61,6 +82,7 @@ static void piece_complete(struct kiocb *iocb, long ret)
 {
 	struct piece *p = container_of(iocb, struct piece, iocb);
 	bool is_write = iocb->ki_flags & IOCB_WRITE;
+	struct batch *b = p->batch;
 	int err = ret < 0 ? ret : 0;
 
 	if (is_write)
@@ -71,18 +93,17 @@ static void piece_complete(struct kiocb *iocb, long ret)
 		else
 			memset(bvec_virt(&p->bvec) + ret, 0, p->bvec.bv_len - ret);
 	}
-	batch_put(p->batch, err);
+	/* The layer may go with the batch. */
 	piece_put(p);
+	batch_put(b, err);
 }
 
 static struct piece *alloc_piece(const struct qcow2_layer *l, bool is_write,
 				 const struct qcow2_iovec *v, struct batch *b)
 {
-	struct piece *p = kzalloc(sizeof(*p), GFP_NOIO);
+	struct piece *p = mempool_alloc(l->pieces, GFP_NOIO);
 
-	if (!p)
-		return NULL;
-	p->batch = b;
+	*p = (struct piece) { .pool = l->pieces, .batch = b };
 	refcount_set(&p->refs, 2);
 	bvec_set_virt(&p->bvec, v->buf, v->bytes);
 	p->iocb.ki_filp = l->file;
@@ -128,11 +149,9 @@ static int submit_file(const struct qcow2_layer *l, enum req_op op,
 	ssize_t ret;
 	int err;
 
-	if (!p)
-		return -ENOMEM;
 	err = is_write ? write_piece(l, p, &ret) : read_piece(l, p, &ret);
 	if (err) {
-		kfree(p);
+		mempool_free(p, p->pool);
 		return err;
 	}
 	if (ret != -EIOCBQUEUED)
@@ -144,16 +163,18 @@ static int submit_file(const struct qcow2_layer *l, enum req_op op,
 static void free_leased(struct leased *p)
 {
 	bio_uninit(&p->bio);
-	kfree(p);
+	mempool_free(p, p->pool);
 }
 
 static void leased_endio(struct bio *bio)
 {
 	struct leased *p = container_of(bio, struct leased, bio);
+	int err = blk_status_to_errno(bio->bi_status);
+	struct batch *b = p->batch;
 
 	qcow2_layout_leave(p->layout, bio, &p->io);
-	batch_put(p->batch, blk_status_to_errno(bio->bi_status));
 	free_leased(p);
+	batch_put(b, err);
 }
 
 /* All of the piece, or nothing. */
@@ -177,11 +198,8 @@ static bool submit_leased(const struct qcow2_layer *l, enum req_op op,
 
 	if (qcow2_layout_extents(l->layout) < 0)
 		return false;
-	p = kzalloc(sizeof(*p), GFP_NOIO);
-	if (!p)
-		return false;
-	p->layout = l->layout;
-	p->batch = b;
+	p = mempool_alloc(l->pieces, GFP_NOIO);
+	*p = (struct leased) { .pool = l->pieces, .layout = l->layout, .batch = b };
 	bio_init(&p->bio, NULL, &p->bvec, 1, op | REQ_META | REQ_SYNC);
 	p->bio.bi_end_io = leased_endio;
 	__bio_add_page(&p->bio, virt_to_page(v->buf), v->bytes, offset_in_page(v->buf));

@@ -264,9 +264,14 @@ int qcow2_layer_open(struct qcow2_layer *l, struct dm_target *ti,
 		.table = ti->table,
 		.is_writable = dm_table_get_mode(ti->table) & BLK_OPEN_WRITE,
 	};
+	err = qcow2_layer_io_init(l);
+	if (err) {
+		ti->error = "Out of memory";
+		return err;
+	}
 	err = open_file(l, ti, table);
 	if (err)
-		return err;
+		goto err_io;
 	err = check_file(l, ti);
 	if (err)
 		goto err_fput;
@@ -295,6 +300,8 @@ err_put_device:
 		dm_put_device(ti, l->dev);
 err_fput:
 	__fput_sync(l->file);
+err_io:
+	qcow2_layer_io_exit(l);
 	return err;
 }
 
@@ -306,6 +313,7 @@ void qcow2_layer_close(struct qcow2_layer *l, struct dm_target *ti)
 	if (l->dev)
 		dm_put_device(ti, l->dev);
 	__fput_sync(l->file);
+	qcow2_layer_io_exit(l);
 }
 
 bool qcow2_layer_stamp(const struct qcow2_layer *l, struct qcow2_stamp *stamp)

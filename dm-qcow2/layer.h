@@ -12,6 +12,7 @@
 
 #include <linux/blk_types.h>
 #include <linux/fs.h>
+#include <linux/mempool.h>
 
 struct dm_dev;
 struct dm_target;
@@ -27,6 +28,7 @@ struct qcow2_table;
  *	devices of one mapped_device on one image share it.
  * @dev: the block device, or NULL for a regular file
  * @layout: the blocks of the file; NULL without, or for a block device
+ * @pieces: memory for I/O on a file by qcow2_layer_rw()
  * @mem_align: alignment of memory for direct I/O, bytes; a power of two
  * @io_align: alignment of offsets and lengths for direct I/O, bytes
  * @may_nowait: the file system heeds IOCB_NOWAIT
@@ -44,6 +46,7 @@ struct qcow2_layer {
 	struct file *file;
 	struct dm_dev *dev;
 	struct qcow2_layout *layout;
+	mempool_t *pieces;
 	u32 mem_align;
 	u32 io_align;
 	bool may_nowait;
@@ -164,6 +167,9 @@ bool qcow2_layer_needs_stable_writes(const struct qcow2_layer *l);
  * Return: 0 or a negative errno: what somebody wrote to the device is lost.
  */
 int qcow2_layer_invalidate(const struct qcow2_layer *l);
+
+int __must_check qcow2_layer_io_init(struct qcow2_layer *l);
+void qcow2_layer_io_exit(struct qcow2_layer *l);
 
 /**
  * qcow2_layer_rw - read or write pieces of the image and wait for all of them

@@ -148,19 +148,19 @@ int qcow2_allocate(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 by
 		   struct qcow2_mapping *m)
 {
 	u32 slot = qcow2_l2_slot(&q->geo, guest_off);
+	int result = QCOW2_MAP_DATA;
 	u64 start, count;
-	int err = 0;
 	u32 want;
 
 	spin_lock(&p->lock);
 	want = count_fillable(q, p, slot, clusters_in_page(q, guest_off, bytes));
 	if (!want) {
-		err = -EAGAIN;
+		result = QCOW2_MAP_AGAIN;
 		goto unlock;
 	}
 	count = qcow2_space_take(q, want, &start);
 	if (!count) {
-		err = -ENOSPC;
+		result = QCOW2_MAP_NO_CLUSTER;
 		goto unlock;
 	}
 	start <<= q->geo.cluster_bits;
@@ -171,7 +171,7 @@ int qcow2_allocate(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 by
 	m->is_fresh = true;
 unlock:
 	spin_unlock(&p->lock);
-	return err ?: QCOW2_MAP_DATA;
+	return result;
 }
 
 int qcow2_map(struct qcow2 *q, u64 guest_off, u32 bytes, bool is_write,

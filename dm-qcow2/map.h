@@ -18,8 +18,11 @@ struct qcow2_mpage;
  * @QCOW2_MAP_COPY: a write to a cluster that must be replaced first
  * @QCOW2_MAP_VERIFY: a write in place, through an L2 page that is not verified yet
  * @QCOW2_MAP_MISS: the metadata page is not in the cache
+ * @QCOW2_MAP_AGAIN: something was done about it, or has changed: look again
+ * @QCOW2_MAP_NO_CLUSTER: none is ready to be allocated
  *
- * Negative values are errors.
+ * Negative values are errors, whichever they are: the host's file system may give any, so
+ * none of them says what to do next.
  */
 enum qcow2_map_result {
 	QCOW2_MAP_DATA,
@@ -28,6 +31,8 @@ enum qcow2_map_result {
 	QCOW2_MAP_COPY,
 	QCOW2_MAP_VERIFY,
 	QCOW2_MAP_MISS,
+	QCOW2_MAP_AGAIN,
+	QCOW2_MAP_NO_CLUSTER,
 };
 
 /**
@@ -73,8 +78,8 @@ int qcow2_map_page(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 by
  * The new entries are visible at once: the clusters read as zero, durably. Takes
  * the page's lock; does not sleep.
  *
- * Return: QCOW2_MAP_DATA; -EAGAIN when the entry was changed meanwhile; -ENOSPC
- * when no cluster is ready.
+ * Return: QCOW2_MAP_DATA; QCOW2_MAP_AGAIN when the entry was changed meanwhile;
+ * QCOW2_MAP_NO_CLUSTER.
  */
 int qcow2_allocate(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
 		   struct qcow2_mapping *m);
@@ -100,7 +105,7 @@ int qcow2_map(struct qcow2 *q, u64 guest_off, u32 bytes, bool is_write,
  * @q: the image
  * @p: an L2 page without a table, with a reference
  *
- * Slow pool. Return: 0, -ENOSPC when no cluster is ready, or another errno.
+ * Slow pool. Return: QCOW2_MAP_AGAIN, QCOW2_MAP_NO_CLUSTER, or a negative errno.
  */
 int __must_check qcow2_table_allocate(struct qcow2 *q, struct qcow2_mpage *p);
 
@@ -112,8 +117,8 @@ int __must_check qcow2_table_allocate(struct qcow2 *q, struct qcow2_mpage *p);
  *
  * Behind it the entry points at a cluster of its own with the same contents.
  *
- * Slow pool. Return: 0, also when somebody else has done it; -ENOSPC when no
- * cluster is ready; or another errno.
+ * Slow pool. Return: QCOW2_MAP_AGAIN, also when somebody else has done it;
+ * QCOW2_MAP_NO_CLUSTER; or a negative errno.
  */
 int __must_check qcow2_copy_cluster(struct qcow2 *q, struct qcow2_mpage *p,
 				    u64 guest_off);

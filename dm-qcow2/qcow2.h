@@ -12,6 +12,7 @@
  *             +-------- data I/O ----------+
  *
  *   commit.c  one thread an image: L1 and L2 pages, FLUSH, FUA
+ *   full.c, park.c  a host without space, or frozen
  *   space.c   one thread an image: prepares free clusters (refill.c), frees
  *             dropped ones (drop.c); the only user of refcounts (refcount.c)
  *
@@ -35,9 +36,11 @@
 #include <linux/srcu.h>
 
 #include "barrier.h"
+#include "full.h"
 #include "geometry.h"
 #include "layer.h"
 #include "metacache.h"
+#include "park.h"
 #include "read-section.h"
 #include "slow.h"
 #include "space.h"
@@ -51,11 +54,11 @@ struct qcow2_header;
 /* Bits of qcow2.state */
 enum {
 	QCOW2_ACTIVE,		/* between preresume and postsuspend */
-	QCOW2_SUSPENDING,	/* do not wait for space any more */
+	QCOW2_SUSPENDING,	/* between presuspend and preresume, or its undoing */
+	QCOW2_LEAVING,		/* nobody waits for space any more */
 	QCOW2_FAILED,		/* a metadata write failed: no more writes */
 	QCOW2_NEEDS_CHECK,	/* the image should see qemu-img check */
 	QCOW2_NO_SPACE_ERROR,	/* fail writes that find no space, do not queue */
-	QCOW2_OUT_OF_SPACE,	/* the host had no space when last asked */
 };
 
 #define QCOW2_COPY_MUTEXES	16
@@ -105,6 +108,8 @@ struct qcow2_commit {
  * @commit: see there
  * @space: see there
  * @slow: see there
+ * @full: see there
+ * @park: see there
  * @bios: pieces of requests that the slow pool splits
  * @corrupt_work: marks the header; runs in the commit's thread
  * @header_lock: serialises changes of the header
@@ -130,6 +135,8 @@ struct qcow2 {
 	struct qcow2_commit commit;
 	struct qcow2_space space;
 	struct qcow2_slow_pool slow;
+	struct qcow2_full full;
+	struct qcow2_park park;
 	struct bio_set bios;
 	struct kthread_work corrupt_work;
 	struct mutex header_lock;

@@ -9,6 +9,8 @@
  *	  |       section of its own)                 |
  *	  +-------------------------------------------+
  *	all runs done ---> FUA: commit ---> ended
+ *		|
+ *		+--- no space to write in place ---> parked, mapped again as a whole
  *
  * A parked request is in no read section, so that a grace period, which may be
  * what frees space, never waits for it.
@@ -17,6 +19,7 @@
 
 #include "compat.h"
 #include "map.h"
+#include "park.h"
 #include "qcow2.h"
 #include "request.h"
 
@@ -27,16 +30,40 @@ struct child {
 	struct bio bio;
 };
 
+static void wait_in_place(struct qcow2_work *work);
+
 static struct bio *request_bio(struct qcow2_request *rq)
 {
 	return rq->run.bio;
 }
 
+/* The policy of a block device that has no space, as dm-thin, is its own. */
+static bool lacks_space(const struct qcow2 *q, const struct bio *bio, blk_status_t status)
+{
+	return status == BLK_STS_NOSPC && op_is_write(bio_op(bio)) && qcow2_is_file(q);
+}
+
+bool qcow2_request_wants_space(struct qcow2 *q, struct bio *bio, blk_status_t status)
+{
+	const struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
+
+	/* Past the file system only blocks are written that it has. */
+	return unlikely(lacks_space(q, bio, status)) && rq->run.layout_io.idx < 0;
+}
+
+/* May be an interrupt. */
 static void end_request(struct qcow2_request *rq)
 {
 	struct qcow2 *q = rq->run.q;
 	struct bio *bio = request_bio(rq);
 
+	if (rq->lacks_space && !rq->status) {
+		rq->work.fn = wait_in_place;
+		qcow2_slow_queue(q, &rq->work);
+		return;
+	}
+	if (rq->has_waited && !rq->status)
+		qcow2_park_found_space(q);
 	bio->bi_status = rq->status;
 	if (!rq->status && bio->bi_opf & REQ_FUA)
 		qcow2_commit_bio(q, bio);
@@ -60,6 +87,10 @@ static void child_endio(struct bio *bio)
 	blk_status_t status = bio->bi_status;
 
 	qcow2_inflight_leave(child->run.q, child->run.srcu_idx);
+	if (lacks_space(child->run.q, bio, status)) {
+		WRITE_ONCE(rq->lacks_space, true);
+		status = BLK_STS_OK;
+	}
 	bio_put(bio);
 	request_put(rq, status);
 }
@@ -105,7 +136,7 @@ static void read_zeroes(struct qcow2_request *rq, const struct qcow2_mapping *m)
 	bio_advance_iter(request_bio(rq), &rq->iter, m->bytes);
 }
 
-/* Do what the look-up found. -EAGAIN: look again. */
+/* Do what the look-up found. Return: 0 or another enum qcow2_map_result, or a negative errno. */
 static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 {
 	struct qcow2 *q = rq->run.q;
@@ -127,11 +158,11 @@ static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 		read_zeroes(rq, &m);
 		return 0;
 	case QCOW2_MAP_ALLOCATE:
-		return qcow2_table_allocate(q, p) ?: -EAGAIN;
+		return qcow2_table_allocate(q, p);
 	case QCOW2_MAP_VERIFY:
-		return qcow2_verify_page(q, p) ?: -EAGAIN;
+		return qcow2_verify_page(q, p) ?: QCOW2_MAP_AGAIN;
 	case QCOW2_MAP_COPY:
-		return qcow2_copy_cluster(q, p, guest_off) ?: -EAGAIN;
+		return qcow2_copy_cluster(q, p, guest_off);
 	default:
 		return result;
 	}
@@ -142,45 +173,87 @@ static int map_next(struct qcow2_request *rq)
 	struct qcow2 *q = rq->run.q;
 	u64 guest_off = dm_target_offset(q->ti, rq->iter.bi_sector) << SECTOR_SHIFT;
 	struct qcow2_mpage *p;
-	int err;
+	int result;
 
 	if (op_is_write(bio_op(request_bio(rq))) && qcow2_failed(q))
 		return -EIO;
 	p = qcow2_mpage_get(q, QCOW2_META_L2, qcow2_l2_page(&q->geo, guest_off));
 	if (IS_ERR(p))
 		return PTR_ERR(p);
-	err = act(rq, p, guest_off);
+	result = act(rq, p, guest_off);
 	qcow2_mpage_put(p);
-	return err;
+	return result;
 }
 
-static blk_status_t error_status(struct qcow2 *q, int err)
+/* What is wrong with metadata is nothing for the guest to act upon. */
+static blk_status_t error_status(int err)
 {
-	if (err == -ENOSPC && test_bit(QCOW2_SUSPENDING, &q->state) &&
-	    dm_noflush_suspending(q->ti))
-		return BLK_STS_DM_REQUEUE;
-	if (err == -EUCLEAN || err == -EOPNOTSUPP)
+	switch (err) {
+	case -EUCLEAN:
+	case -EOPNOTSUPP:
+	case -ENOSPC:
+	case -EAGAIN:
 		return BLK_STS_IOERR;
-	return errno_to_blk_status(err);
+	default:
+		return errno_to_blk_status(err);
+	}
+}
+
+/* A write that is not to wait for space. */
+static blk_status_t refusal(struct qcow2 *q, int err)
+{
+	if (err != -ENOSPC)
+		return error_status(err);
+	if (test_bit(QCOW2_SUSPENDING, &q->state) && dm_noflush_suspending(q->ti))
+		return BLK_STS_DM_REQUEUE;
+	return BLK_STS_NOSPC;
 }
 
 static void map_request(struct qcow2_work *work)
 {
 	struct qcow2_request *rq = container_of(work, struct qcow2_request, work);
 	struct qcow2 *q = rq->run.q;
-	int err = rq->work.err;
+	int result = rq->work.err;
+	int err;
 
-	while (rq->iter.bi_size && !err) {
-		err = map_next(rq);
-		if (err == -ENOSPC) {
-			err = qcow2_space_wait(q, &rq->work);
-			if (!err)
-				return;
+	while (rq->iter.bi_size && result >= 0) {
+		result = map_next(rq);
+		if (result != QCOW2_MAP_NO_CLUSTER)
+			continue;
+		err = qcow2_space_wait(q, &rq->work);
+		if (!err)
+			return;
+		if (err != -EAGAIN) {
+			request_put(rq, refusal(q, err));
+			return;
 		}
-		if (err == -EAGAIN)
-			err = 0;
 	}
-	request_put(rq, err ? error_status(q, err) : BLK_STS_OK);
+	request_put(rq, result < 0 ? error_status(result) : BLK_STS_OK);
+}
+
+static void start_mapping(struct qcow2_request *rq)
+{
+	rq->iter = request_bio(rq)->bi_iter;
+	rq->status = BLK_STS_OK;
+	rq->lacks_space = false;
+	rq->work.fn = map_request;
+	rq->work.is_write = op_is_write(bio_op(request_bio(rq)));
+	rq->work.err = 0;
+	atomic_set(&rq->pending, 1);
+}
+
+/* What it wrote already is written again. */
+static void wait_in_place(struct qcow2_work *work)
+{
+	struct qcow2_request *rq = container_of(work, struct qcow2_request, work);
+	struct qcow2 *q = rq->run.q;
+	int err;
+
+	start_mapping(rq);
+	rq->has_waited = true;
+	err = qcow2_park_in_place(q, work);
+	if (err)
+		request_put(rq, refusal(q, err));
 }
 
 void qcow2_request_slow(struct qcow2 *q, struct bio *bio)
@@ -189,11 +262,8 @@ void qcow2_request_slow(struct qcow2 *q, struct bio *bio)
 
 	rq->run.q = q;
 	rq->run.bio = bio;
-	rq->iter = bio->bi_iter;
-	rq->status = BLK_STS_OK;
-	rq->work.fn = map_request;
-	rq->work.err = 0;
-	atomic_set(&rq->pending, 1);
+	rq->has_waited = false;
+	start_mapping(rq);
 	atomic_inc(&q->slow.busy);
 	qcow2_slow_queue(q, &rq->work);
 }

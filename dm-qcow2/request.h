@@ -56,6 +56,8 @@ struct qcow2_run {
  * @iter: what is left to be mapped
  * @pending: runs under way, and one for the mapping itself
  * @status: the first error
+ * @lacks_space: a run found no space to write in place
+ * @has_waited: it was parked for that
  */
 struct qcow2_request {
 	struct qcow2_run run;
@@ -63,9 +65,21 @@ struct qcow2_request {
 	struct bvec_iter iter;
 	atomic_t pending;
 	blk_status_t status;
+	bool lacks_space;
+	bool has_waited;
 };
 
 /* request.c */
+
+/**
+ * qcow2_request_wants_space - whether a run in the request's own bio found no space
+ * @q: the image
+ * @bio: a bio of dm's that has ended, and is in a read section of qcow2.inflight still
+ * @status: how
+ *
+ * Return: true when the slow pool should have it again, to let it wait.
+ */
+bool qcow2_request_wants_space(struct qcow2 *q, struct bio *bio, blk_status_t status);
 
 /**
  * qcow2_request_slow - let the slow pool serve a request

@@ -12,6 +12,7 @@
 #include "compat.h"
 #include "freeze.h"
 #include "layout.h"
+#include "park.h"
 #include "qcow2.h"
 #include "request.h"
 
@@ -26,9 +27,15 @@ static void retry_blocking(struct qcow2_work *work)
 	qcow2_run_submit(container_of(work, struct qcow2_run, work), true);
 }
 
-void qcow2_run_queue_slow(struct qcow2_run *run)
+static void init_work(struct qcow2_run *run)
 {
 	run->work.fn = retry_blocking;
+	run->work.is_write = op_is_write(bio_op(run->bio));
+}
+
+void qcow2_run_queue_slow(struct qcow2_run *run)
+{
+	init_work(run);
 	qcow2_slow_queue(run->q, &run->work);
 }
 
@@ -38,6 +45,21 @@ static void zero_rest(struct qcow2_run *run)
 
 	bio_advance_iter(run->bio, &iter, run->done);
 	zero_fill_bio_iter(run->bio, iter);
+}
+
+static blk_status_t error_status(int err)
+{
+	return err == -EDQUOT ? BLK_STS_NOSPC : errno_to_blk_status(err);
+}
+
+/*
+ * A write that may have waited in the file system may have been given space there. While others are
+ * parked they say so themselves: this one may have needed none.
+ */
+static void note_space(struct qcow2 *q)
+{
+	if (unlikely(READ_ONCE(q->full.what)) && test_bit(QCOW2_NO_SPACE_ERROR, &q->state))
+		qcow2_park_found_space(q);
 }
 
 /* Both the submitter and the completion are through. May be an interrupt. */
@@ -52,11 +74,13 @@ static void finish(struct qcow2_run *run)
 		return;
 	}
 	if (run->ret < 0) {
-		end_run(run, errno_to_blk_status(run->ret));
+		end_run(run, error_status(run->ret));
 		return;
 	}
 	run->done += run->ret;
 	if (run->done == bytes) {
+		if (is_write && run->may_block)
+			note_space(run->q);
 		end_run(run, BLK_STS_OK);
 	} else if (run->ret) {
 		qcow2_run_queue_slow(run);
@@ -125,13 +149,15 @@ static void init_iocb(struct qcow2_run *run)
 	};
 }
 
-/* A frozen file system must not stop a per-CPU thread. */
-static bool start_write(struct qcow2_run *run)
+/* A frozen file system must not stop a per-CPU thread, nor one of the pool's. */
+static void wait_for_thaw(struct qcow2_run *run)
 {
-	if (!run->may_block)
-		return qcow2_freeze_tryhold(run->iocb.ki_filp);
-	kiocb_start_write(&run->iocb);
-	return true;
+	if (!run->may_block) {
+		qcow2_run_queue_slow(run);
+		return;
+	}
+	init_work(run);
+	qcow2_park_frozen(run->q, &run->work);
 }
 
 /* The file system has taken the request, or has answered it at once. */
@@ -160,15 +186,20 @@ static void submit_write(struct qcow2_run *run, struct iov_iter *from)
 	struct qcow2_layout_caller caller;
 	ssize_t ret;
 
+	/* Before begin_write(), which may wait for somebody who waits for the thaw. */
+	if (unlikely(qcow2_freeze_is_near(run->iocb.ki_filp))) {
+		wait_for_thaw(run);
+		return;
+	}
 	run->ret = qcow2_layout_begin_write(layout, &caller, run->iocb.ki_pos,
 					    iov_iter_count(from), run->may_block);
 	if (run->ret) {
 		finish(run);
 		return;
 	}
-	if (!start_write(run)) {
+	if (!qcow2_freeze_tryhold(run->iocb.ki_filp)) {
 		qcow2_layout_end_write(layout, &caller);
-		qcow2_run_queue_slow(run);
+		wait_for_thaw(run);
 		return;
 	}
 	refcount_set(&run->refs, 2);

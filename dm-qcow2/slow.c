@@ -10,17 +10,44 @@
 
 #include "qcow2.h"
 
+static bool has_read(const struct qcow2_slow_pool *pool)
+{
+	return !list_empty_careful(&pool->queues[READ]);
+}
+
+static bool has_write(const struct qcow2_slow_pool *pool)
+{
+	return !list_empty_careful(&pool->queues[WRITE]) &&
+	       READ_ONCE(pool->nr_writers) < QCOW2_SLOW_WRITERS;
+}
+
 static struct qcow2_work *pop(struct qcow2_slow_pool *pool)
 {
-	struct qcow2_work *work;
-	unsigned long flags;
+	struct qcow2_work *work = NULL;
+	bool is_write;
 
-	spin_lock_irqsave(&pool->lock, flags);
-	work = list_first_entry_or_null(&pool->queue, struct qcow2_work, node);
-	if (work)
+	spin_lock_irq(&pool->lock);
+	is_write = has_write(pool) && !(pool->after_write && has_read(pool));
+	if (is_write || has_read(pool)) {
+		work = list_first_entry(&pool->queues[is_write], struct qcow2_work, node);
 		list_del_init(&work->node);
-	spin_unlock_irqrestore(&pool->lock, flags);
+		pool->after_write = is_write;
+		pool->nr_writers += is_write;
+	}
+	spin_unlock_irq(&pool->lock);
 	return work;
+}
+
+static void do_work(struct qcow2_slow_pool *pool, struct qcow2_work *work)
+{
+	bool is_write = work->is_write;
+
+	work->fn(work);
+	if (!is_write)
+		return;
+	spin_lock_irq(&pool->lock);
+	pool->nr_writers--;
+	spin_unlock_irq(&pool->lock);
 }
 
 static int slow_thread(void *data)
@@ -31,10 +58,10 @@ static int slow_thread(void *data)
 	current->flags |= PF_LOCAL_THROTTLE;
 	memalloc_noio_save();
 	while (!kthread_should_stop()) {
-		wait_event_idle_exclusive(pool->wait, !list_empty_careful(&pool->queue) ||
+		wait_event_idle_exclusive(pool->wait, has_read(pool) || has_write(pool) ||
 					  kthread_should_stop());
 		while ((work = pop(pool)))
-			work->fn(work);
+			do_work(pool, work);
 	}
 	return 0;
 }
@@ -45,7 +72,7 @@ void qcow2_slow_queue(struct qcow2 *q, struct qcow2_work *work)
 	unsigned long flags;
 
 	spin_lock_irqsave(&pool->lock, flags);
-	list_add_tail(&work->node, &pool->queue);
+	list_add_tail(&work->node, &pool->queues[work->is_write]);
 	/* Under the lock: once a thread has taken the work, the image may go. */
 	wake_up(&pool->wait);
 	spin_unlock_irqrestore(&pool->lock, flags);
@@ -78,7 +105,8 @@ int qcow2_slow_init(struct qcow2 *q)
 	struct task_struct *task;
 
 	spin_lock_init(&pool->lock);
-	INIT_LIST_HEAD(&pool->queue);
+	INIT_LIST_HEAD(&pool->queues[READ]);
+	INIT_LIST_HEAD(&pool->queues[WRITE]);
 	init_waitqueue_head(&pool->wait);
 	init_waitqueue_head(&pool->idle);
 	for (int i = 0; i < QCOW2_SLOW_THREADS; i++) {

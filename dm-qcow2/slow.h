@@ -14,23 +14,29 @@
 struct qcow2;
 
 #define QCOW2_SLOW_THREADS	8
+/* Of them; writes may wait for a thaw, or for a host that hangs, and reads go on. */
+#define QCOW2_SLOW_WRITERS	6
 
 /**
  * struct qcow2_work - something for the slow pool to do
  * @node: in the queue of the pool, or among those who wait for space
  * @fn: called by a thread of the pool; owns the work from then on
+ * @is_write: it may write to the image
  * @err: why its wait for space ended without any; 0 else
  */
 struct qcow2_work {
 	struct list_head node;
 	void (*fn)(struct qcow2_work *work);
+	bool is_write;
 	int err;
 };
 
 /**
  * struct qcow2_slow_pool - the threads of one image
- * @lock: protects @queue; taken in interrupts
- * @queue: struct qcow2_work, first in first out
+ * @lock: protects the next three; taken in interrupts
+ * @queues: struct qcow2_work, first in first out: reads, and writes
+ * @nr_writers: threads that are at a write
+ * @after_write: the last work taken was a write: a read is next, if there is any
  * @wait: idle threads
  * @threads: the threads, NULL where there is none
  * @busy: requests that the pool has not completed, parked ones too
@@ -38,7 +44,9 @@ struct qcow2_work {
  */
 struct qcow2_slow_pool {
 	spinlock_t lock;
-	struct list_head queue;
+	struct list_head queues[2];
+	unsigned int nr_writers;
+	bool after_write;
 	wait_queue_head_t wait;
 	struct task_struct *threads[QCOW2_SLOW_THREADS];
 	atomic_t busy;
@@ -51,7 +59,7 @@ void qcow2_slow_exit(struct qcow2 *q);
 /**
  * qcow2_slow_queue - hand work to the pool
  * @q: the image
- * @work: the work
+ * @work: the work; @work->is_write may be read until it is done
  *
  * Any context.
  */

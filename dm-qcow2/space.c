@@ -2,7 +2,6 @@
 /*
  * Free space of the image: handing it out, waiting for it, giving it back.
  */
-#include <linux/moduleparam.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
@@ -18,11 +17,6 @@
 /* While there is no memory: likewise, and how many times before writes fail. */
 #define MEMORY_DELAY	(HZ / 10)
 #define MEMORY_TRIES	100
-
-static unsigned int no_space_timeout_secs = 60;
-module_param(no_space_timeout_secs, uint, 0644);
-MODULE_PARM_DESC(no_space_timeout_secs,
-		 "How long writes wait for space in the host before they fail (0: for ever)");
 
 static void kick(struct qcow2 *q)
 {
@@ -64,14 +58,6 @@ void qcow2_space_add_ready(struct qcow2 *q, struct qcow2_extent *e)
 	spin_unlock(&s->lock);
 }
 
-static bool may_wait(const struct qcow2 *q)
-{
-	if (!test_bit(QCOW2_OUT_OF_SPACE, &q->state))
-		return true;
-	return !test_bit(QCOW2_NO_SPACE_ERROR, &q->state) &&
-	       !test_bit(QCOW2_SUSPENDING, &q->state);
-}
-
 int qcow2_space_wait(struct qcow2 *q, struct qcow2_work *work)
 {
 	struct qcow2_space *s = &q->space;
@@ -82,7 +68,7 @@ int qcow2_space_wait(struct qcow2 *q, struct qcow2_work *work)
 		err = -EAGAIN;
 	} else if (qcow2_failed(q)) {
 		err = -EIO;
-	} else if (!may_wait(q)) {
+	} else if (!qcow2_full_may_wait(q)) {
 		err = -ENOSPC;
 	} else {
 		list_add_tail(&work->node, &s->waiting);
@@ -115,91 +101,34 @@ void qcow2_space_release_waiters(struct qcow2 *q)
 	release_waiters(q, 0);
 }
 
-static bool has_waited_enough(const struct qcow2_space *s)
-{
-	unsigned int secs = READ_ONCE(no_space_timeout_secs);
-
-	return secs && time_after(jiffies, s->full_since + (unsigned long)secs * HZ);
-}
-
-/* Whether something has changed that user space is told of. */
-static bool note_full(struct qcow2 *q)
-{
-	struct qcow2_space *s = &q->space;
-
-	lockdep_assert_held(&s->lock);
-	if (!test_and_set_bit(QCOW2_OUT_OF_SPACE, &q->state)) {
-		DMWARN("%s: no space for the image: %s writes", qcow2_name(q),
-		       test_bit(QCOW2_NO_SPACE_ERROR, &q->state) ? "failing" : "queueing");
-		s->full_since = jiffies;
-		return true;
-	}
-	if (test_bit(QCOW2_NO_SPACE_ERROR, &q->state) || !has_waited_enough(s))
-		return false;
-	DMWARN("%s: still no space for the image: failing writes", qcow2_name(q));
-	set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
-	return true;
-}
-
 /* The host is full: queue or fail writes. */
 static void enter_out_of_space(struct qcow2 *q)
 {
 	struct qcow2_space *s = &q->space;
-	bool is_news;
 
-	spin_lock(&s->lock);
-	is_news = note_full(q);
-	spin_unlock(&s->lock);
-	if (is_news)
-		dm_table_event(q->ti->table);
+	qcow2_full_enter(q, QCOW2_FULL_CLUSTERS);
 	if (READ_ONCE(s->nr_waiting))
 		kthread_queue_delayed_work(s->worker, &s->retry, RETRY_DELAY);
 }
 
-static void leave_out_of_space(struct qcow2 *q)
-{
-	struct qcow2_space *s = &q->space;
-	bool was_full;
-
-	spin_lock(&s->lock);
-	was_full = test_and_clear_bit(QCOW2_OUT_OF_SPACE, &q->state);
-	if (was_full)
-		assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, q->no_space_error);
-	spin_unlock(&s->lock);
-	if (was_full)
-		dm_table_event(q->ti->table);
-}
-
-void qcow2_space_set_policy(struct qcow2 *q, bool is_error)
-{
-	struct qcow2_space *s = &q->space;
-
-	spin_lock(&s->lock);
-	q->no_space_error = is_error;
-	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, is_error);
-	s->full_since = jiffies;
-	spin_unlock(&s->lock);
-	qcow2_space_release_waiters(q);
-}
-
 static bool has_dropped(struct qcow2_space *s)
 {
-	return !list_empty_careful(&s->dropped);
+	return !list_empty_careful(&s->dropped) || !list_empty(&s->leaving);
 }
 
+/* Return: 0; 1 when there is no space yet, but some may become free, and we are called then; an error. */
 static int refill(struct qcow2 *q)
 {
 	int err, drop_err;
 
-	drop_err = qcow2_drop_finish(q);
+	drop_err = min(qcow2_drop_finish(q), 0);
 	if (drop_err == -EUCLEAN || READ_ONCE(q->space.nr_ready) >= q->space.step)
 		return drop_err;
 	/* What could not be freed need not be all that is left. */
 	err = qcow2_refill(q);
-	if (err == -ENOSPC && has_dropped(&q->space)) {
-		/* The clusters that became free may be all that is left. */
-		err = qcow2_commit_wait(q) ?: qcow2_drop_finish(q) ?: qcow2_refill(q);
-	}
+	if (err == -ENOSPC && has_dropped(&q->space))
+		/* The clusters that become free may be all that is left. */
+		err = qcow2_commit_wait(q) ?: qcow2_drop_finish(q) ?: -ENOSPC;
 	return err;
 }
 
@@ -238,18 +167,18 @@ static void space_work(struct kthread_work *work)
 
 	if (!err) {
 		q->space.nr_tries = 0;
-		leave_out_of_space(q);
+		qcow2_full_leave(q, QCOW2_FULL_CLUSTERS);
 	} else if (err == -ENOSPC) {
 		if (!READ_ONCE(q->space.nr_ready))
 			enter_out_of_space(q);
-	} else {
+	} else if (err < 0) {
 		wait_err = judge_error(q, err);
 	}
 	if (!READ_ONCE(q->space.nr_waiting))
 		goto restore;
 	if (READ_ONCE(q->space.nr_ready))
 		release_waiters(q, 0);
-	else if (!err || wait_err || qcow2_failed(q) || !may_wait(q))
+	else if (!err || wait_err || qcow2_failed(q) || !qcow2_full_may_wait(q))
 		release_waiters(q, wait_err);
 restore:
 	memalloc_noio_restore(noio);
@@ -272,6 +201,7 @@ static void forget(struct qcow2_space *s)
 		kfree(e);
 	INIT_LIST_HEAD(&s->ready);
 	s->nr_ready = 0;
+	list_splice_init(&s->leaving, &s->dropped);
 	list_for_each_entry_safe(d, next_d, &s->dropped, node)
 		kfree(d);
 	INIT_LIST_HEAD(&s->dropped);
@@ -286,8 +216,6 @@ void qcow2_space_activate(struct qcow2 *q)
 	s->floor = DIV_ROUND_UP_ULL(qcow2_layer_bytes(&q->layer),
 				    qcow2_cluster_bytes(&q->geo));
 	s->tail = qcow2_is_file(q) ? s->floor : 0;
-	clear_bit(QCOW2_OUT_OF_SPACE, &q->state);
-	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, q->no_space_error);
 }
 
 /* Refcounts of what is ready go back to 0. */
@@ -332,7 +260,8 @@ void qcow2_space_stop(struct qcow2 *q)
 	struct qcow2_space *s = &q->space;
 
 	kthread_cancel_delayed_work_sync(&s->scan);
-	/* Nobody waits for space any more, so the work does not start a retry. */
+	/* Nobody waits for space any more, so the work does not start a retry, nor a grace period. */
+	srcu_barrier(&q->inflight);
 	kthread_flush_work(&s->work);
 	kthread_cancel_delayed_work_sync(&s->retry);
 	kthread_flush_work(&s->work);
@@ -342,7 +271,7 @@ int qcow2_space_return(struct qcow2 *q)
 {
 	int err;
 
-	err = qcow2_drop_finish(q) ?: return_ready(q) ?:
+	err = qcow2_drop_finish_all(q) ?: return_ready(q) ?:
 	      qcow2_refcount_write(q, QCOW2_META_REFBLOCK);
 	if (err)
 		return err;
@@ -361,6 +290,7 @@ int qcow2_space_init(struct qcow2 *q)
 	INIT_LIST_HEAD(&s->ready);
 	INIT_LIST_HEAD(&s->waiting);
 	INIT_LIST_HEAD(&s->dropped);
+	INIT_LIST_HEAD(&s->leaving);
 	s->step = clamp_t(u64, step_bytes >> q->geo.cluster_bits, MIN_STEP, QCOW2_MAX_STEP);
 	kthread_init_work(&s->work, space_work);
 	kthread_init_delayed_work(&s->retry, retry);

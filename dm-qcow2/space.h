@@ -70,12 +70,14 @@ struct qcow2_dropped {
  * @waiting: struct qcow2_work that wait for space
  * @nr_waiting: their number
  * @dropped: struct qcow2_dropped
+ * @leaving: those whose entry is durable; the thread only
+ * @grace: of the grace period that they wait for
+ * @in_grace: it is not over yet
  * @cursor: no free cluster lies below this one, as far as known; the thread only
  * @tail: where clusters are taken from while it is not known where those in front are free;
  *	0 when it has to be found; the thread only
  * @floor: clusters of the file at activation; constant while active
  * @step: clusters to prepare at a time; constant
- * @full_since: when the host was found full, or the policy last set, in jiffies
  * @nr_tries: rounds in a row that found no memory; the thread only
  * @pinned: pages of refcounts of qcow2_refcount_pin(); the thread only
  * @nr_pinned: their number
@@ -92,11 +94,13 @@ struct qcow2_space {
 	struct list_head waiting;
 	unsigned int nr_waiting;
 	struct list_head dropped;
+	struct list_head leaving;
+	struct rcu_head grace;
+	bool in_grace;
 	u64 cursor;
 	u64 tail;
 	u64 floor;
 	u64 step;
-	unsigned long full_since;
 	unsigned int nr_tries;
 	struct qcow2_mpage *pinned[QCOW2_MAX_PINNED];
 	unsigned int nr_pinned;
@@ -137,13 +141,6 @@ u64 qcow2_space_take(struct qcow2 *q, u64 want, u64 *start);
 int qcow2_space_wait(struct qcow2 *q, struct qcow2_work *work);
 
 /**
- * qcow2_space_set_policy - say what writes do while the host is full
- * @q: the image
- * @is_error: they fail; else they wait, from now on for as long as they may
- */
-void qcow2_space_set_policy(struct qcow2 *q, bool is_error);
-
-/**
  * qcow2_space_release_waiters - let those who wait for space try again
  * @q: the image
  */
@@ -179,11 +176,20 @@ void qcow2_drop(struct qcow2 *q, struct qcow2_dropped *d, u64 host_off, u64 comm
  * qcow2_drop_finish - free dropped clusters whose time has come
  * @q: the image
  *
- * The space thread, or a suspend that has stopped it. Sleeps for a grace period.
+ * The space thread. Does not wait for a grace period.
  *
- * Return: 0 or a negative errno: those that could not be freed are dropped still.
+ * Return: 0; 1 when some wait for a grace period, after which the thread's work is queued;
+ * or a negative errno: those that could not be freed are dropped still.
  */
 int __must_check qcow2_drop_finish(struct qcow2 *q);
+
+/**
+ * qcow2_drop_finish_all - free all dropped clusters whose entry is durable
+ * @q: the image; its thread is stopped, and no I/O is under way
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_drop_finish_all(struct qcow2 *q);
 
 /* refill.c */
 

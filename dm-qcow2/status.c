@@ -48,7 +48,8 @@ static unsigned int info(struct qcow2 *q, char *result, unsigned int maxlen)
 	       DIV_ROUND_UP_ULL(q->geo.size, qcow2_cluster_bytes(&q->geo)),
 	       READ_ONCE(q->cache.nr_pages), q->cache.limit,
 	       count_hits(q), atomic_long_read(&q->cache.misses),
-	       READ_ONCE(q->space.nr_waiting), READ_ONCE(q->commit.durable), mode(q),
+	       READ_ONCE(q->space.nr_waiting) + READ_ONCE(q->park.nr_in_place),
+	       READ_ONCE(q->commit.durable), mode(q),
 	       test_bit(QCOW2_NEEDS_CHECK, &q->state) ? "needs_check" : "-");
 	if (extents < 0)
 		DMEMIT(" -");
@@ -110,6 +111,8 @@ int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *re
 		return -EINVAL;
 	if (strcasecmp(argv[1], "error") && strcasecmp(argv[1], "queue"))
 		return -EINVAL;
-	qcow2_space_set_policy(q, !strcasecmp(argv[1], "error"));
+	qcow2_full_set_policy(q, !strcasecmp(argv[1], "error"));
+	qcow2_space_release_waiters(q);
+	qcow2_park_release(q);
 	return 0;
 }

@@ -101,9 +101,15 @@ static int qcow2_target_end_io(struct dm_target *ti, struct bio *bio, blk_status
 
 	if (rq->run.layout_io.idx >= 0)
 		qcow2_layout_leave(q->layer.layout, bio, &rq->run.layout_io);
-	if (rq->run.srcu_idx >= 0)
-		qcow2_inflight_leave(q, rq->run.srcu_idx);
-	return DM_ENDIO_DONE;
+	if (rq->run.srcu_idx < 0)
+		return DM_ENDIO_DONE;
+	qcow2_inflight_leave(q, rq->run.srcu_idx);
+	if (likely(!qcow2_request_wants_space(q, bio, *error)))
+		return DM_ENDIO_DONE;
+	rq->run.srcu_idx = -1;
+	bio->bi_status = BLK_STS_OK;
+	qcow2_request_slow(q, bio);
+	return DM_ENDIO_INCOMPLETE;
 }
 
 static int check_geometry(struct qcow2 *q, struct dm_target *ti)
@@ -181,6 +187,7 @@ err_srcu:
 
 static void exit_parts(struct qcow2 *q)
 {
+	qcow2_park_exit(q);
 	qcow2_slow_exit(q);
 	qcow2_space_exit(q);
 	qcow2_commit_exit(q);
@@ -199,11 +206,11 @@ static struct qcow2 *alloc_image(struct dm_target *ti, const struct qcow2_table 
 	q->cache_mb = table->cache_mb;
 	q->no_space_error = table->no_space_error;
 	q->no_layouts = table->no_layouts;
-	if (table->no_space_error)
-		set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
 	mutex_init(&q->header_lock);
 	mutex_init(&q->sync_lock);
 	qcow2_corrupt_init(q);
+	qcow2_full_init(q);
+	qcow2_park_init(q);
 	for (int i = 0; i < QCOW2_COPY_MUTEXES; i++)
 		mutex_init(&q->copy_mutex[i]);
 	return q;
@@ -265,13 +272,14 @@ static void qcow2_target_dtr(struct dm_target *ti)
 	kfree(q);
 }
 
-/* What waits for space while there is none would wait for ever: let it end. */
+/* What waits for space may go back to dm, if dm takes it; see full.c. */
 static void qcow2_target_presuspend(struct dm_target *ti)
 {
 	struct qcow2 *q = ti->private;
 
 	set_bit(QCOW2_SUSPENDING, &q->state);
 	qcow2_space_release_waiters(q);
+	qcow2_park_release(q);
 }
 
 static void qcow2_target_presuspend_undo(struct dm_target *ti)

@@ -2,9 +2,13 @@
 /*
  * Writing dirty metadata pages from stable snapshots.
  */
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "qcow2.h"
+
+/* While the host is full: how often to look again. */
+#define RETRY_DELAY	HZ
 
 int qcow2_writeback_init(struct qcow2_writeback *wb, const struct qcow2_geometry *g)
 {
@@ -99,6 +103,24 @@ static int flush_copied_data(struct qcow2 *q, struct qcow2_writeback *wb, u64 ne
 	return err;
 }
 
+/* The image fails with its metadata, so that waits for space whatever writes do. */
+static int write_pages(struct qcow2 *q, struct qcow2_writeback *wb, unsigned int count)
+{
+	unsigned long since = jiffies;
+	int err;
+
+	for (;;) {
+		err = qcow2_layer_rw(&q->layer, REQ_OP_WRITE, wb->vec, count);
+		if ((err != -ENOSPC && err != -EDQUOT) || qcow2_full_is_over(since))
+			break;
+		qcow2_full_enter(q, QCOW2_FULL_METADATA);
+		schedule_timeout_idle(RETRY_DELAY);
+	}
+	if (!err)
+		qcow2_full_leave(q, QCOW2_FULL_METADATA);
+	return err;
+}
+
 /* Write up to QCOW2_WRITEBACK_PAGES pages. Return: how many, or an error. */
 static int write_some(struct qcow2 *q, struct qcow2_writeback *wb,
 		      struct list_head *pages)
@@ -119,7 +141,7 @@ static int write_some(struct qcow2 *q, struct qcow2_writeback *wb,
 		return 0;
 	err = flush_copied_data(q, wb, needed);
 	if (!err)
-		err = qcow2_layer_rw(&q->layer, REQ_OP_WRITE, wb->vec, count);
+		err = write_pages(q, wb, count);
 	if (err)
 		qcow2_fail(q, "writing metadata", err);
 	return err ?: count;

@@ -387,3 +387,39 @@ put_next()
 	NEXT_AT=$((NEXT * 65536 + 4096 * (NEXT % 16)))
 	put_both $NEXT_AT 4096 "$1"
 }
+
+# A host without space.
+
+# use_up_host: the file system has none left. make_space: it has again.
+use_up_host()
+{
+	local bytes=$((32 << 20))
+
+	cleanup make_space
+	while [ $bytes -ge 4096 ]; do
+		dd if=/dev/zero of="$SCRATCH_MNT/filler" bs=$bytes count=1 oflag=append conv=notrunc,fsync status=none 2>/dev/null ||
+			bytes=$((bytes / 2))
+	done
+}
+
+make_space()
+{
+	rm -f "$SCRATCH_MNT/filler"
+	sync -f "$SCRATCH_MNT"
+}
+
+# writes_wait_for SECONDS: how long writes wait for space, until the test ends; 0: for ever.
+writes_wait_for()
+{
+	local parameter=/sys/module/dm_qcow2/parameters/no_space_timeout_secs
+
+	[ -n "${writes_waited_for:-}" ] || cleanup put_parameter "$parameter" "$(<$parameter)"
+	writes_waited_for=$1
+	put_parameter $parameter "$1"
+}
+
+# is_waiting: does a write wait for space?
+is_waiting()
+{
+	[ "$(qcow2_status | cut -d ' ' -f 4)" != 0 ]
+}

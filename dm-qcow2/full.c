@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The host has no space: what writes do, and who is told.
+ *
+ * Writes wait, or fail at once, as no_space= says; those that have waited for too long
+ * fail, and so do all others until there is space. It is the same whether a write needs a
+ * cluster, or the host needs space to write in place: into a hole, or an extent that
+ * is shared by a reflink. Metadata always waits, as the image fails with it.
+ *
+ * Nobody waits through a suspend that does not flush: dm takes such a write back, and submits
+ * it again after the resume. A suspend that flushes waits with the writes, and whoever asked
+ * for it may interrupt that: dm has no place for them then, and to fail them would lose what
+ * the guest wrote.
+ */
+#include <linux/jiffies.h>
+#include <linux/moduleparam.h>
+
+#include "full.h"
+#include "qcow2.h"
+
+static unsigned int no_space_timeout_secs = 60;
+module_param(no_space_timeout_secs, uint, 0644);
+MODULE_PARM_DESC(no_space_timeout_secs,
+		 "How long writes wait for space in the host before they fail (0: for ever)");
+
+bool qcow2_full_is_over(unsigned long since)
+{
+	unsigned int secs = READ_ONCE(no_space_timeout_secs);
+
+	return secs && time_after(jiffies, since + (unsigned long)secs * HZ);
+}
+
+bool qcow2_full_may_wait(const struct qcow2 *q)
+{
+	if (!READ_ONCE(q->full.what))
+		return true;
+	if (test_bit(QCOW2_NO_SPACE_ERROR, &q->state) || test_bit(QCOW2_LEAVING, &q->state))
+		return false;
+	return !test_bit(QCOW2_SUSPENDING, &q->state) || !dm_noflush_suspending(q->ti);
+}
+
+/* Whether something has changed that user space is told of. */
+static bool note(struct qcow2 *q, unsigned int what)
+{
+	struct qcow2_full *f = &q->full;
+	bool was_full = f->what;
+
+	lockdep_assert_held(&f->lock);
+	WRITE_ONCE(f->what, f->what | BIT(what));
+	if (!was_full) {
+		DMWARN("%s: no space for the image: %s writes", qcow2_name(q),
+		       test_bit(QCOW2_NO_SPACE_ERROR, &q->state) ? "failing" : "queueing");
+		f->since = jiffies;
+		return true;
+	}
+	if (test_bit(QCOW2_NO_SPACE_ERROR, &q->state) || !qcow2_full_is_over(f->since))
+		return false;
+	DMWARN("%s: still no space for the image: failing writes", qcow2_name(q));
+	set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
+	return true;
+}
+
+void qcow2_full_enter(struct qcow2 *q, unsigned int what)
+{
+	bool is_news;
+
+	spin_lock(&q->full.lock);
+	is_news = note(q, what);
+	spin_unlock(&q->full.lock);
+	if (is_news)
+		dm_table_event(q->ti->table);
+}
+
+void qcow2_full_leave(struct qcow2 *q, unsigned int what)
+{
+	struct qcow2_full *f = &q->full;
+	bool is_news;
+
+	if (!(READ_ONCE(f->what) & BIT(what)))
+		return;
+	spin_lock(&f->lock);
+	is_news = f->what == BIT(what);
+	WRITE_ONCE(f->what, f->what & ~BIT(what));
+	if (is_news)
+		assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, q->no_space_error);
+	spin_unlock(&f->lock);
+	if (is_news)
+		dm_table_event(q->ti->table);
+}
+
+void qcow2_full_set_policy(struct qcow2 *q, bool is_error)
+{
+	spin_lock(&q->full.lock);
+	q->no_space_error = is_error;
+	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, is_error);
+	q->full.since = jiffies;
+	spin_unlock(&q->full.lock);
+}
+
+void qcow2_full_reset(struct qcow2 *q)
+{
+	q->full.what = 0;
+	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, q->no_space_error);
+}
+
+void qcow2_full_init(struct qcow2 *q)
+{
+	spin_lock_init(&q->full.lock);
+	qcow2_full_reset(q);
+}
