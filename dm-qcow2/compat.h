@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What other kernels than the newest do otherwise, and what that lacks.
+ * What other kernels than the newest do otherwise, and what that lacks. QCOW2_HAS_* are from
+ * Kbuild, by what the headers say.
  */
 #ifndef DM_QCOW2_COMPAT_H
 #define DM_QCOW2_COMPAT_H
@@ -8,25 +9,19 @@
 #include <linux/bio.h>
 #include <linux/exportfs.h>
 #include <linux/fs.h>
-#include <linux/version.h>
 
 /* struct file_kattr was struct fileattr before 6.17. */
-#if KERNEL_VERSION(6, 17, 0) > LINUX_VERSION_CODE
+#ifndef QCOW2_HAS_FILE_KATTR
 #define file_kattr fileattr
 #endif
 
 /* The name that system_unbound_wq has since 6.17; the old one warns by 7.3. */
-#if KERNEL_VERSION(6, 17, 0) > LINUX_VERSION_CODE
+#ifndef QCOW2_HAS_SYSTEM_DFL_WQ
 #define system_dfl_wq system_unbound_wq
 #endif
 
-/* Since 6.19 who takes a lease looks for opens in its way: lm_open_conflict(). */
-#if KERNEL_VERSION(6, 19, 0) <= LINUX_VERSION_CODE
-#define QCOW2_HAS_OPEN_CONFLICT
-#endif
-
 /* It went in 7.2, with its last user in the tree. */
-#if KERNEL_VERSION(7, 2, 0) <= LINUX_VERSION_CODE
+#ifndef QCOW2_HAS_ZERO_FILL_BIO_ITER
 static inline void zero_fill_bio_iter(struct bio *bio, struct bvec_iter start)
 {
 	struct bvec_iter iter;
@@ -41,12 +36,6 @@ static inline void zero_fill_bio_iter(struct bio *bio, struct bvec_iter start)
  * Block layouts have operations of their own in the newest, and commit_blocks() sets the
  * times itself.
  */
-#ifdef __has_include
-#if __has_include(<linux/exportfs_block.h>)
-#define QCOW2_HAS_BLOCK_OPS
-#endif
-#endif
-
 #ifdef QCOW2_HAS_BLOCK_OPS
 #include <linux/exportfs_block.h>
 
