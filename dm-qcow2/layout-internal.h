@@ -86,7 +86,7 @@ struct qcow2_layout {
 	unsigned long flags;
 	struct srcu_struct users;
 	struct maple_tree extents;
-	struct qcow2_hint hints[QCOW2_NR_HINTS];
+	struct qcow2_hint hints[QCOW2_NR_HINTS] ____cacheline_aligned_in_smp;
 	bool takes_unwritten;
 	struct qcow2_unwritten_set unwritten;
 
