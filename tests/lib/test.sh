@@ -59,6 +59,15 @@ requires()
 	done
 }
 
+# where_built COMMAND ARG...: run it where the modules were built. What another suite's compiler wrote, that suite's tools read.
+where_built()
+{
+	local enter=$VBLK_BUILD/kernels/$KVER/enter
+
+	[ -x "$enter" ] || enter=
+	$enter "$@"
+}
+
 # requires_module NAME...: load modules, ours by insmod with what they depend on. Ours stay until the boot ends.
 requires_module()
 {
