@@ -29,6 +29,7 @@ kernel:
 
 # A kernel of another suite is built for where its compiler is: see scripts/suite-kernel.
 ENTER	:= $(wildcard $(BUILD)/kernels/$(KVER)/enter)
+export ENTER
 
 # Modules are built in a tree of symbolic links, one per kernel, so the source tree stays clean and
 # builds for several kernels live side by side.
