@@ -128,8 +128,9 @@ emulator:
 clean:
 	$(Q)rm -rf $(BUILD)/[0-9]* $(BUILD)/tools $(BUILD)/tests $(BUILD)/guest $(BUILD)/vm $(BUILD)/logs $(BUILD)/run.*
 
+# A tree of another suite whose making was killed may still have file systems of this machine mounted.
 distclean:
-	$(Q)rm -rf $(BUILD)
+	$(Q)rm -rf --one-file-system $(BUILD)
 
 help:
 	@echo 'make               build the modules and the tools for the newest kernel >= 6.12 with headers here'

@@ -72,25 +72,17 @@ kernel_checkers()
 }
 
 # What a lock protects is said in the kernel-doc of its struct. Trace headers have a form of their own, and one header is
-# for user space. The kernel's version is for compat.h alone to look at.
+# for user space.
 lint_checkpatch()
 {
-	local ignore=FILE_PATH_CHANGES,UNCOMMENTED_DEFINITION
-
 	kernel_checkers || return
-	kernel_sources | grep -v '/compat\.h$' | checkpatch "$ignore"
-	kernel_sources | grep '/compat\.h$' | checkpatch "$ignore,LINUX_VERSION_CODE,SPACING"
+	kernel_sources | xargs -r perl "$out/linux/scripts/checkpatch.pl" --no-tree --strict --terse --quiet --no-summary \
+		--ignore FILE_PATH_CHANGES,UNCOMMENTED_DEFINITION -f
 }
 
 kernel_sources()
 {
 	sources '*.[ch]' | grep -E '^\./(dm-qcow2|vhost-blk|include)/' | grep -v -E '/(trace|userspace)\.h$'
-}
-
-# checkpatch IGNORED: of the files that stdin names.
-checkpatch()
-{
-	xargs -r perl "$out/linux/scripts/checkpatch.pl" --no-tree --strict --terse --quiet --no-summary --ignore "$1" -f
 }
 
 lint_semantic_patches()
