@@ -18,6 +18,8 @@ endif
 KDIR	?= $(BUILD)/kernels/$(KVER)/kdir
 FARM	:= $(BUILD)/$(KVER)
 export KVER KDIR
+# Before a make that is to choose another kernel: it would take for an order what this one has chosen itself.
+AFRESH	:= env $(foreach name,KVER KDIR,$(if $(filter file,$(origin $(name))),-u $(name)))
 ifneq ($(filter %-um,$(KVER)),)
 export ARCH := um
 endif
@@ -81,13 +83,13 @@ check: deps
 # The longest check: every test on the stock kernel, those of "make check" on the user-mode debug kernel, and those of
 # them that need several processors on the emulated one, which takes ten times as long.
 check-full: deps um-kernel debug-kernel
-	$(Q)$(MAKE) -s run-tests RUNFLAGS="--full $(RUNFLAGS)"
-	$(Q)$(MAKE) -s run-tests KERNEL=um
-	$(Q)$(MAKE) -s run-tests KERNEL=debug RUNFLAGS=--smp
+	$(Q)$(AFRESH) $(MAKE) -s run-tests RUNFLAGS="--full $(RUNFLAGS)"
+	$(Q)$(AFRESH) $(MAKE) -s run-tests KERNEL=um
+	$(Q)$(AFRESH) $(MAKE) -s run-tests KERNEL=debug RUNFLAGS=--smp
 
 # The newest kernels of other suites: downloaded, built for and tried.
 check-kernels: deps
-	$(Q)scripts/check-kernels $(SUITES)
+	$(Q)$(AFRESH) scripts/check-kernels $(SUITES)
 
 demo: deps
 	$(Q)demo/run
