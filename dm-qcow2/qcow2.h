@@ -10,6 +10,7 @@
  *     run.c, per-CPU threads
  *             |                            |
  *             +-------- data I/O ----------+
+ *                             (blocks.c: of parts of the layer's blocks)
  *
  *   commit.c  one thread an image: L1 and L2 pages, FLUSH, FUA
  *   full.c, park.c  a host without space, or frozen
@@ -48,6 +49,7 @@
 
 #define DM_MSG_PREFIX "qcow2"
 
+struct qcow2_block_region;
 struct qcow2_disk_header;
 struct qcow2_header;
 
@@ -110,6 +112,7 @@ struct qcow2_commit {
  * @slow: see there
  * @full: see there
  * @park: see there
+ * @regions: of blocks.c; NULL if the layer's blocks are sectors
  * @bios: pieces of requests that the slow pool splits
  * @corrupt_work: marks the header; runs in the commit's thread
  * @header_lock: serialises changes of the header
@@ -137,6 +140,7 @@ struct qcow2 {
 	struct qcow2_slow_pool slow;
 	struct qcow2_full full;
 	struct qcow2_park park;
+	struct qcow2_block_region *regions;
 	struct bio_set bios;
 	struct kthread_work corrupt_work;
 	struct mutex header_lock;

@@ -17,6 +17,7 @@
  */
 #include <linux/slab.h>
 
+#include "blocks.h"
 #include "compat.h"
 #include "map.h"
 #include "park.h"
@@ -47,8 +48,9 @@ bool qcow2_request_wants_space(struct qcow2 *q, struct bio *bio, blk_status_t st
 {
 	const struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 
-	/* Past the file system only blocks are written that it has. */
-	return unlikely(lacks_space(q, bio, status)) && rq->run.layout_io.idx < 0;
+	/* Not if it has waited already; past the file system only blocks are written that it has. */
+	return unlikely(lacks_space(q, bio, status)) && rq->run.srcu_idx >= 0 &&
+	       rq->run.layout_io.idx < 0;
 }
 
 /* May be an interrupt. */
@@ -80,6 +82,15 @@ static void request_put(struct qcow2_request *rq, blk_status_t status)
 		end_request(rq);
 }
 
+/* Of a piece of the request. */
+static void note_status(struct qcow2_request *rq, blk_status_t status)
+{
+	if (lacks_space(rq->run.q, request_bio(rq), status))
+		WRITE_ONCE(rq->lacks_space, true);
+	else if (status)
+		cmpxchg(&rq->status, BLK_STS_OK, status);
+}
+
 static void child_endio(struct bio *bio)
 {
 	struct child *child = container_of(bio, struct child, bio);
@@ -87,12 +98,9 @@ static void child_endio(struct bio *bio)
 	blk_status_t status = bio->bi_status;
 
 	qcow2_inflight_leave(child->run.q, child->run.srcu_idx);
-	if (lacks_space(child->run.q, bio, status)) {
-		WRITE_ONCE(rq->lacks_space, true);
-		status = BLK_STS_OK;
-	}
 	bio_put(bio);
-	request_put(rq, status);
+	note_status(rq, status);
+	request_put(rq, BLK_STS_OK);
 }
 
 /* Start I/O on the first bytes of what is left; takes over the read section. */
@@ -127,6 +135,30 @@ static void start_run(struct qcow2_request *rq, const struct qcow2_mapping *m, i
 	}
 }
 
+static bool fits(struct qcow2_request *rq, const struct qcow2_mapping *m)
+{
+	struct bvec_iter iter = rq->iter;
+
+	iter.bi_size = m->bytes;
+	return !qcow2_has_blocks(rq->run.q) ||
+	       qcow2_blocks_fit(rq->run.q, request_bio(rq), iter);
+}
+
+/* Where the layer has larger blocks. Return: as act(). */
+static int do_parts(struct qcow2_request *rq, const struct qcow2_mapping *m, int srcu_idx)
+{
+	struct qcow2 *q = rq->run.q;
+	struct bvec_iter iter = rq->iter;
+	int err;
+
+	iter.bi_size = m->bytes;
+	err = qcow2_blocks_rw(q, request_bio(rq), iter, m);
+	qcow2_inflight_leave(q, srcu_idx);
+	bio_advance_iter(request_bio(rq), &rq->iter, m->bytes);
+	note_status(rq, qcow2_data_status(err));
+	return rq->status ? -EIO : 0;
+}
+
 static void read_zeroes(struct qcow2_request *rq, const struct qcow2_mapping *m)
 {
 	struct bvec_iter iter = rq->iter;
@@ -148,6 +180,8 @@ static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 				op_is_write(bio_op(request_bio(rq))), &m);
 	if (result == QCOW2_MAP_ALLOCATE && READ_ONCE(p->host_off))
 		result = qcow2_allocate(q, p, guest_off, rq->iter.bi_size, &m);
+	if (result == QCOW2_MAP_DATA && unlikely(!fits(rq, &m)))
+		return do_parts(rq, &m, srcu_idx);
 	if (result == QCOW2_MAP_DATA) {
 		start_run(rq, &m, srcu_idx);
 		return 0;
@@ -256,7 +290,7 @@ static void wait_in_place(struct qcow2_work *work)
 		request_put(rq, refusal(q, err));
 }
 
-void qcow2_request_slow(struct qcow2 *q, struct bio *bio)
+void qcow2_request_prepare(struct qcow2 *q, struct bio *bio)
 {
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 
@@ -265,6 +299,13 @@ void qcow2_request_slow(struct qcow2 *q, struct bio *bio)
 	rq->has_waited = false;
 	start_mapping(rq);
 	atomic_inc(&q->slow.busy);
+}
+
+void qcow2_request_slow(struct qcow2 *q, struct bio *bio)
+{
+	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
+
+	qcow2_request_prepare(q, bio);
 	qcow2_slow_queue(q, &rq->work);
 }
 

@@ -10,6 +10,7 @@
 #include <linux/llist.h>
 #include <linux/refcount.h>
 
+#include "blocks.h"
 #include "layout.h"
 #include "slow.h"
 
@@ -21,6 +22,7 @@ struct qcow2;
  * @bio: its iterator is the guest's memory; ended when the run is done
  * @host_off: where the piece is
  * @srcu_idx: read section of qcow2.inflight, or -1; left by the bio's end_io
+ * @is_tracked: a write that has entered (blocks.h); left likewise
  * @layout_io: of qcow2_layout_map(); left likewise
  *
  * The rest is for files only:
@@ -37,6 +39,7 @@ struct qcow2_run {
 	struct bio *bio;
 	u64 host_off;
 	int srcu_idx;
+	bool is_tracked;
 	struct qcow2_layout_io layout_io;
 	u32 done;
 	bool may_block;
@@ -58,6 +61,7 @@ struct qcow2_run {
  * @status: the first error
  * @lacks_space: a run found no space to write in place
  * @has_waited: it was parked for that
+ * @block: on a layer of blocks, a write
  */
 struct qcow2_request {
 	struct qcow2_run run;
@@ -67,14 +71,26 @@ struct qcow2_request {
 	blk_status_t status;
 	bool lacks_space;
 	bool has_waited;
+	struct qcow2_block_write block;
 };
+
+/**
+ * qcow2_data_status - how data I/O on a file ended
+ * @err: 0 or a negative errno of its file system
+ *
+ * Return: BLK_STS_NOSPC for a quota, too: it is lifted as a file system is made larger.
+ */
+static inline blk_status_t qcow2_data_status(int err)
+{
+	return err == -EDQUOT ? BLK_STS_NOSPC : errno_to_blk_status(err);
+}
 
 /* request.c */
 
 /**
  * qcow2_request_wants_space - whether a run in the request's own bio found no space
  * @q: the image
- * @bio: a bio of dm's that has ended, and is in a read section of qcow2.inflight still
+ * @bio: a bio of dm's that has ended, and has left nothing yet
  * @status: how
  *
  * Return: true when the slow pool should have it again, to let it wait.
@@ -82,9 +98,18 @@ struct qcow2_request {
 bool qcow2_request_wants_space(struct qcow2 *q, struct bio *bio, blk_status_t status);
 
 /**
- * qcow2_request_slow - let the slow pool serve a request
+ * qcow2_request_prepare - make a request one of the slow pool's
  * @q: the image
  * @bio: a read or write of dm's; its per-bio data is initialised here
+ *
+ * Any context. qcow2_slow_queue() of its work is to follow.
+ */
+void qcow2_request_prepare(struct qcow2 *q, struct bio *bio);
+
+/**
+ * qcow2_request_slow - let the slow pool serve a request
+ * @q: the image
+ * @bio: a read or write of dm's; qcow2_request_prepare() is called for it
  */
 void qcow2_request_slow(struct qcow2 *q, struct bio *bio);
 

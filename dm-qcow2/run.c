@@ -47,11 +47,6 @@ static void zero_rest(struct qcow2_run *run)
 	zero_fill_bio_iter(run->bio, iter);
 }
 
-static blk_status_t error_status(int err)
-{
-	return err == -EDQUOT ? BLK_STS_NOSPC : errno_to_blk_status(err);
-}
-
 /*
  * A write that may have waited in the file system may have been given space there. While others are
  * parked they say so themselves: this one may have needed none.
@@ -74,7 +69,7 @@ static void finish(struct qcow2_run *run)
 		return;
 	}
 	if (run->ret < 0) {
-		end_run(run, error_status(run->ret));
+		end_run(run, qcow2_data_status(run->ret));
 		return;
 	}
 	run->done += run->ret;

@@ -5,6 +5,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
+#include "blocks.h"
 #include "header.h"
 #include "layout.h"
 #include "map.h"
@@ -53,7 +54,12 @@ static bool needs_commit(const struct qcow2 *q, const struct bio *bio,
 	return bio->bi_opf & REQ_FUA && (qcow2_is_file(q) || !m->is_durable);
 }
 
-static int map_rw(struct qcow2 *q, struct bio *bio, struct qcow2_run *run)
+/*
+ * @fits: the layer can take it as it is; if not, only zeroes are read at once. Where blocks
+ * are sectors everything fits, which the compiler shall know.
+ */
+static __always_inline int map_rw(struct qcow2 *q, struct bio *bio, struct qcow2_run *run,
+				  bool fits)
 {
 	u64 guest_off = dm_target_offset(q->ti, bio->bi_iter.bi_sector) << SECTOR_SHIFT;
 	bool is_write = op_is_write(bio_op(bio));
@@ -62,7 +68,7 @@ static int map_rw(struct qcow2 *q, struct bio *bio, struct qcow2_run *run)
 
 	srcu_idx = qcow2_inflight_enter(q);
 	result = qcow2_map(q, guest_off, bio->bi_iter.bi_size, is_write, &m);
-	if (likely(result == QCOW2_MAP_DATA && !needs_commit(q, bio, &m))) {
+	if (likely(result == QCOW2_MAP_DATA && fits && !needs_commit(q, bio, &m))) {
 		run->srcu_idx = srcu_idx;
 		return map_data(q, bio, run, &m);
 	}
@@ -78,12 +84,28 @@ static int map_rw(struct qcow2 *q, struct bio *bio, struct qcow2_run *run)
 	return DM_MAPIO_SUBMITTED;
 }
 
+/* A layer of blocks that are larger than sectors. */
+static noinline int map_blocks(struct qcow2 *q, struct bio *bio, struct qcow2_run *run)
+{
+	bool fits = qcow2_blocks_fit(q, bio, bio->bi_iter);
+
+	if (!op_is_write(bio_op(bio)))
+		return map_rw(q, bio, run, fits);
+	if (!qcow2_blocks_enter(q, bio))
+		return DM_MAPIO_SUBMITTED;
+	if (fits)
+		return map_rw(q, bio, run, true);
+	qcow2_request_slow(q, bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
 static int qcow2_target_map(struct dm_target *ti, struct bio *bio)
 {
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 	struct qcow2 *q = ti->private;
 
 	rq->run.srcu_idx = -1;
+	rq->run.is_tracked = false;
 	rq->run.layout_io.idx = -1;
 	if (unlikely(bio->bi_opf & REQ_PREFLUSH)) { /* the empty flush that dm sends */
 		qcow2_commit_bio(q, bio);
@@ -91,25 +113,31 @@ static int qcow2_target_map(struct dm_target *ti, struct bio *bio)
 	}
 	if (unlikely(op_is_write(bio_op(bio)) && (qcow2_failed(q) || !q->layer.is_writable)))
 		return DM_MAPIO_KILL;
-	return map_rw(q, bio, &rq->run);
+	if (unlikely(qcow2_has_blocks(q)))
+		return map_blocks(q, bio, &rq->run);
+	return map_rw(q, bio, &rq->run, true);
 }
 
 static int qcow2_target_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 {
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 	struct qcow2 *q = ti->private;
+	int srcu_idx = rq->run.srcu_idx;
 
 	if (rq->run.layout_io.idx >= 0)
 		qcow2_layout_leave(q->layer.layout, bio, &rq->run.layout_io);
-	if (rq->run.srcu_idx < 0)
-		return DM_ENDIO_DONE;
-	qcow2_inflight_leave(q, rq->run.srcu_idx);
-	if (likely(!qcow2_request_wants_space(q, bio, *error)))
-		return DM_ENDIO_DONE;
-	rq->run.srcu_idx = -1;
-	bio->bi_status = BLK_STS_OK;
-	qcow2_request_slow(q, bio);
-	return DM_ENDIO_INCOMPLETE;
+	if (unlikely(qcow2_request_wants_space(q, bio, *error))) {
+		rq->run.srcu_idx = -1;
+		qcow2_request_slow(q, bio);
+		qcow2_inflight_leave(q, srcu_idx);
+		return DM_ENDIO_INCOMPLETE;
+	}
+	/* With its extent settled, and before its read section ends: then the image may go. */
+	if (unlikely(rq->run.is_tracked))
+		qcow2_blocks_leave(q, bio);
+	if (srcu_idx >= 0)
+		qcow2_inflight_leave(q, srcu_idx);
+	return DM_ENDIO_DONE;
 }
 
 static int check_geometry(struct qcow2 *q, struct dm_target *ti)
@@ -120,10 +148,6 @@ static int check_geometry(struct qcow2 *q, struct dm_target *ti)
 	}
 	if (qcow2_page_bytes(&q->geo) < q->layer.io_align) {
 		ti->error = "Clusters or pages are smaller than the layer's direct I/O alignment";
-		return -EOPNOTSUPP;
-	}
-	if (!IS_ALIGNED(q->geo.size, q->layer.io_align)) {
-		ti->error = "Image size is not a multiple of the layer's direct I/O alignment";
 		return -EOPNOTSUPP;
 	}
 	return 0;
@@ -167,11 +191,16 @@ static int init_parts(struct qcow2 *q)
 	err = qcow2_space_init(q);
 	if (err)
 		goto err_commit;
-	err = qcow2_slow_init(q);
+	err = qcow2_blocks_init(q);
 	if (err)
 		goto err_space;
+	err = qcow2_slow_init(q);
+	if (err)
+		goto err_blocks;
 	return 0;
 
+err_blocks:
+	qcow2_blocks_exit(q);
 err_space:
 	qcow2_space_exit(q);
 err_commit:
@@ -189,6 +218,7 @@ static void exit_parts(struct qcow2 *q)
 {
 	qcow2_park_exit(q);
 	qcow2_slow_exit(q);
+	qcow2_blocks_exit(q);
 	qcow2_space_exit(q);
 	qcow2_commit_exit(q);
 	qcow2_request_exit(q);
@@ -296,10 +326,13 @@ static void qcow2_target_postsuspend(struct dm_target *ti)
 
 /*
  * A device looks at a buffer as a whole. A file system looks at each page of what we hand on:
- * its part of the buffer has to begin and end where a block does.
+ * its part of the buffer has to begin and end where a block does. Where blocks are larger
+ * than sectors, what is not aligned is copied.
  */
 static u32 memory_alignment(const struct qcow2_layer *l)
 {
+	if (l->io_align > SECTOR_SIZE)
+		return SECTOR_SIZE;
 	return l->dev ? l->mem_align : max(l->mem_align, l->io_align);
 }
 
@@ -308,8 +341,7 @@ static bool fits_limits(const struct qcow2 *q)
 {
 	struct block_device *bdev = dm_disk(q->layer.md)->part0;
 
-	return bdev_logical_block_size(bdev) >= q->layer.io_align &&
-	       bdev_dma_alignment(bdev) + 1 >= memory_alignment(&q->layer) &&
+	return bdev_dma_alignment(bdev) + 1 >= memory_alignment(&q->layer) &&
 	       (bdev_stable_writes(bdev) || !qcow2_layer_needs_stable_writes(&q->layer));
 }
 
@@ -339,7 +371,8 @@ static void qcow2_target_io_hints(struct dm_target *ti, struct queue_limits *lim
 {
 	struct qcow2 *q = ti->private;
 
-	limits->logical_block_size = max(limits->logical_block_size, q->layer.io_align);
+	/* Whatever the host's disk has, the guest's has the sectors that QEMU gives it. */
+	limits->logical_block_size = SECTOR_SIZE;
 	limits->physical_block_size = max(limits->physical_block_size, q->layer.io_align);
 	limits->io_min = max(limits->io_min, q->layer.io_align);
 	limits->dma_alignment = max(limits->dma_alignment, memory_alignment(&q->layer) - 1);

@@ -43,17 +43,40 @@ scratch_find()
 	done
 }
 
+# scratch_4k MIB: sets SCRATCH_DEV to a disk in memory whose sectors have 4096 bytes. A request of less fails there, and
+# not in a loop device. There is one of them.
+scratch_4k()
+{
+	[ ! -d /sys/module/scsi_debug ] || skip "a scsi_debug of our own"
+	# A request takes a while, so that others come meanwhile.
+	modprobe scsi_debug sector_size=4096 dev_size_mb="$1" delay=0 ndelay=100000 || skip "module scsi_debug"
+	cleanup modprobe -r scsi_debug
+	run udevadm settle
+	scratch_count=$((scratch_count + 1))
+	SCRATCH_DEV=/dev/$(basename /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*:*/block/*)
+	[ "$(blockdev --getss "$SCRATCH_DEV")" = 4096 ] || fail "$SCRATCH_DEV: no disk of 4096-byte sectors"
+}
+
 # scratch_fs TYPE MIB [MKFS-OPTION...]: sets SCRATCH_MNT to where a fresh file system is mounted.
 scratch_fs()
 {
 	local type=$1 size=$2
 	shift 2
 
-	requires "mkfs.$type"
 	scratch_dev "$size"
+	scratch_mount "$type" "$@"
+}
+
+# scratch_mount TYPE [MKFS-OPTION...]: the same, on $SCRATCH_DEV.
+scratch_mount()
+{
+	local type=$1
+	shift
+
+	requires "mkfs.$type"
 	run "mkfs.$type" -q "$@" "$SCRATCH_DEV"
 	SCRATCH_MNT=$TMP/mnt$scratch_count
-	mkdir "$SCRATCH_MNT"
+	mkdir -p "$SCRATCH_MNT"
 	run mount -t "$type" "$SCRATCH_DEV" "$SCRATCH_MNT"
 	cleanup umount "$SCRATCH_MNT"
 }

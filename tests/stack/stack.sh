@@ -9,11 +9,17 @@ attach_image()
 	local size=$1
 	shift
 
-	requires_module dm-qcow2 vhost_blk
 	[ -n "${SCRATCH_MNT:-}" ] || scratch_fs ext4 1024
 	IMAGE=$SCRATCH_MNT/$NAME.qcow2
-	SOCKET=/run/vblk/$NAME.sock
 	run qemu-img create -q -f qcow2 "$IMAGE" "$size"
+	attach_made "$@"
+}
+
+# attach_made [VBLK-ATTACH-OPTION...]: the same for $IMAGE, which is there.
+attach_made()
+{
+	requires_module dm-qcow2 vhost_blk
+	SOCKET=/run/vblk/$NAME.sock
 	run vblk-attach "$@" "$IMAGE" "$NAME"
 	cleanup detach_forced
 	SERVER=$(server_pid)
