@@ -4,7 +4,7 @@
 
 ROWS=(
 	ram linear raw-xfs raw-ext4 loop-xfs loop-ext4 qcow2-bdev qcow2-xfs qcow2-ext4 nbd-xfs
-	qcow2-bdev-1g qcow2-bdev-16t qcow2-xfs-full-1g qcow2-xfs-full-1t
+	qcow2-bdev-1g qcow2-bdev-16t qcow2-ext4-full-1g qcow2-ext4-full-1t
 	vhost-ram vhost-qcow2-bdev vhost-qcow2-xfs vhost-ram-4q vhost-qcow2-bdev-4q vhost-qcow2-xfs-4q
 	guest-virtio-ram guest-virtio-ram-poll guest-vhost-ram guest-vhost-ram-batch
 	guest-virtio-qcow2-xfs guest-virtio-qcow2-xfs-poll guest-vhost-qcow2-xfs guest-vhost-qcow2-xfs-batch
