@@ -254,6 +254,8 @@ static void drain(struct qcow2 *q)
 	qcow2_park_release(q);
 	qcow2_slow_drain(q);
 	synchronize_srcu(&q->inflight);
+	/* Runs that found no space have become the pool's. */
+	qcow2_slow_drain(q);
 }
 
 void qcow2_deactivate(struct qcow2 *q)

@@ -67,7 +67,8 @@ static void commit(struct kthread_work *work)
 		WRITE_ONCE(c->durable, c->started);
 	WRITE_ONCE(c->done, c->started);
 	wake_up_all(&q->cache.wait);
-	complete_bios(&bios, err);
+	/* Whatever it was: nothing that a guest could wait for or retry. */
+	complete_bios(&bios, err ? -EIO : 0);
 	memalloc_noio_restore(noio);
 }
 

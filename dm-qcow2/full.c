@@ -5,7 +5,7 @@
  * Writes wait, or fail at once, as no_space= says; those that have waited for too long
  * fail, and so do all others until there is space. It is the same whether a write needs a
  * cluster, or the host needs space to write in place: into a hole, or an extent that
- * is shared by a reflink. Metadata always waits, as the image fails with it.
+ * is shared by a reflink. Metadata always waits, also in a suspend, as the image fails with it.
  *
  * Nobody waits through a suspend that does not flush: dm takes such a write back, and submits
  * it again after the resume. A suspend that flushes waits with the writes, and whoever asked
@@ -30,13 +30,18 @@ bool qcow2_full_is_over(unsigned long since)
 	return secs && time_after(jiffies, since + (unsigned long)secs * HZ);
 }
 
-bool qcow2_full_may_wait(const struct qcow2 *q)
+bool qcow2_full_may_wait(const struct qcow2 *q, unsigned int what)
 {
-	if (!READ_ONCE(q->full.what))
+	unsigned long full = READ_ONCE(q->full.what);
+
+	if (!full)
 		return true;
-	if (test_bit(QCOW2_NO_SPACE_ERROR, &q->state) || test_bit(QCOW2_LEAVING, &q->state))
+	if (test_bit(QCOW2_LEAVING, &q->state) ||
+	    (test_bit(QCOW2_SUSPENDING, &q->state) && dm_noflush_suspending(q->ti)))
 		return false;
-	return !test_bit(QCOW2_SUSPENDING, &q->state) || !dm_noflush_suspending(q->ti);
+	/* Where something else has no space, there may be some in a moment. */
+	return !(full & (BIT(what) | BIT(QCOW2_FULL_METADATA))) ||
+	       !test_bit(QCOW2_NO_SPACE_ERROR, &q->state);
 }
 
 /* Whether something has changed that user space is told of. */
@@ -94,6 +99,8 @@ void qcow2_full_set_policy(struct qcow2 *q, bool is_error)
 	q->no_space_error = is_error;
 	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, is_error);
 	q->full.since = jiffies;
+	/* Those who wait to write in place try again, and say so; nobody else would see space. */
+	WRITE_ONCE(q->full.what, q->full.what & ~BIT(QCOW2_FULL_IN_PLACE));
 	spin_unlock(&q->full.lock);
 }
 

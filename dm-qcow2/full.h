@@ -65,16 +65,19 @@ bool qcow2_full_is_over(unsigned long since);
 /**
  * qcow2_full_may_wait - whether a write that finds no space waits for it
  * @q: the image
+ * @what: for what it finds none: one of the bits
  *
  * A caller that parks the write asks under the lock of the list, and who changes the answer
  * takes that lock afterwards to let out whoever is in the list. Any context.
  */
-bool qcow2_full_may_wait(const struct qcow2 *q);
+bool qcow2_full_may_wait(const struct qcow2 *q, unsigned int what);
 
 /**
  * qcow2_full_set_policy - say what writes do while the host is full
  * @q: the image
  * @is_error: they fail; else they wait, from now on for as long as they may
+ *
+ * The caller lets out those who wait.
  */
 void qcow2_full_set_policy(struct qcow2 *q, bool is_error);
 

@@ -3,7 +3,7 @@
  * Writes that wait for the host, and hold no thread meanwhile.
  *
  * Nobody tells when a file system has space or is thawed, so somebody looks from time to time. That
- * is a work item that never sleeps: our own threads may be what waits for the same.
+ * is a work item that waits for none of our threads: they may be what waits for the same.
  */
 #include "freeze.h"
 #include "full.h"
@@ -32,7 +32,7 @@ int qcow2_park_in_place(struct qcow2 *q, struct qcow2_work *work)
 	spin_lock(&p->lock);
 	if (qcow2_failed(q)) {
 		err = -EIO;
-	} else if (!qcow2_full_may_wait(q)) {
+	} else if (!qcow2_full_may_wait(q, QCOW2_FULL_IN_PLACE)) {
 		err = -ENOSPC;
 	} else {
 		list_add_tail(&work->node, &p->in_place);

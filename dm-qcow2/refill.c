@@ -370,7 +370,7 @@ static int prepare_what_fits(struct qcow2 *q, struct plan *plan)
 	do {
 		err = prepare(q, plan, want);
 		want /= 2;
-	} while (err == -ENOSPC && want && plan->nr_runs);
+	} while (err == -ENOSPC && !qcow2_failed(q) && want && plan->nr_runs);
 	return err;
 }
 
@@ -386,7 +386,7 @@ int qcow2_refill(struct qcow2 *q)
 		return -ENOMEM;
 	do {
 		err = prepare_what_fits(q, plan);
-	} while (err == -ENOSPC && qcow2_scan_finish(q));
+	} while (err == -ENOSPC && !qcow2_failed(q) && qcow2_scan_finish(q));
 	kvfree(plan);
 	return err;
 }

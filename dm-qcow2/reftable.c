@@ -121,7 +121,7 @@ static int zero_place(struct qcow2 *q)
 
 static int write_pages(struct qcow2 *q, unsigned int count)
 {
-	int err = qcow2_layer_rw(&q->layer, REQ_OP_WRITE, q->space.wb.vec, count);
+	int err = qcow2_writeback_write(q, &q->space.wb, count);
 
 	if (err)
 		qcow2_fail(q, "writing a new refcount table", err);

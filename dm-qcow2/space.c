@@ -68,7 +68,7 @@ int qcow2_space_wait(struct qcow2 *q, struct qcow2_work *work)
 		err = -EAGAIN;
 	} else if (qcow2_failed(q)) {
 		err = -EIO;
-	} else if (!qcow2_full_may_wait(q)) {
+	} else if (!qcow2_full_may_wait(q, QCOW2_FULL_CLUSTERS)) {
 		err = -ENOSPC;
 	} else {
 		list_add_tail(&work->node, &s->waiting);
@@ -128,7 +128,7 @@ static int refill(struct qcow2 *q)
 	err = qcow2_refill(q);
 	if (err == -ENOSPC && has_dropped(&q->space))
 		/* The clusters that become free may be all that is left. */
-		err = qcow2_commit_wait(q) ?: qcow2_drop_finish(q) ?: -ENOSPC;
+		err = qcow2_commit_wait(q) ?: qcow2_drop_finish(q) ?: qcow2_refill(q);
 	return err;
 }
 
@@ -178,7 +178,7 @@ static void space_work(struct kthread_work *work)
 		goto restore;
 	if (READ_ONCE(q->space.nr_ready))
 		release_waiters(q, 0);
-	else if (!err || wait_err || qcow2_failed(q) || !qcow2_full_may_wait(q))
+	else if (!err || wait_err || qcow2_failed(q) || !qcow2_full_may_wait(q, QCOW2_FULL_CLUSTERS))
 		release_waiters(q, wait_err);
 restore:
 	memalloc_noio_restore(noio);
@@ -260,7 +260,11 @@ void qcow2_space_stop(struct qcow2 *q)
 	struct qcow2_space *s = &q->space;
 
 	kthread_cancel_delayed_work_sync(&s->scan);
-	/* Nobody waits for space any more, so the work does not start a retry, nor a grace period. */
+	/*
+	 * Nobody waits for space any more, so the work does not start a retry, nor a grace
+	 * period; but if it runs now it may not have seen that.
+	 */
+	kthread_flush_work(&s->work);
 	srcu_barrier(&q->inflight);
 	kthread_flush_work(&s->work);
 	kthread_cancel_delayed_work_sync(&s->retry);

@@ -103,8 +103,11 @@ static int flush_copied_data(struct qcow2 *q, struct qcow2_writeback *wb, u64 ne
 	return err;
 }
 
-/* The image fails with its metadata, so that waits for space whatever writes do. */
-static int write_pages(struct qcow2 *q, struct qcow2_writeback *wb, unsigned int count)
+/*
+ * The image fails with its metadata, so that waits for space whatever writes do. Those that wait
+ * for us do not wait for that, too, if they are not to.
+ */
+int qcow2_writeback_write(struct qcow2 *q, struct qcow2_writeback *wb, unsigned int count)
 {
 	unsigned long since = jiffies;
 	int err;
@@ -114,6 +117,7 @@ static int write_pages(struct qcow2 *q, struct qcow2_writeback *wb, unsigned int
 		if ((err != -ENOSPC && err != -EDQUOT) || qcow2_full_is_over(since))
 			break;
 		qcow2_full_enter(q, QCOW2_FULL_METADATA);
+		qcow2_space_release_waiters(q);
 		schedule_timeout_idle(RETRY_DELAY);
 	}
 	if (!err)
@@ -141,7 +145,7 @@ static int write_some(struct qcow2 *q, struct qcow2_writeback *wb,
 		return 0;
 	err = flush_copied_data(q, wb, needed);
 	if (!err)
-		err = write_pages(q, wb, count);
+		err = qcow2_writeback_write(q, wb, count);
 	if (err)
 		qcow2_fail(q, "writing metadata", err);
 	return err ?: count;

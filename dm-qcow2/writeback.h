@@ -48,6 +48,17 @@ int __must_check qcow2_writeback_kind(struct qcow2 *q, struct qcow2_writeback *w
 				      enum qcow2_meta_kind kind);
 
 /**
+ * qcow2_writeback_write - write what is in the buffers
+ * @q: the image
+ * @wb: the caller's buffers
+ * @count: how many of them
+ *
+ * While the host has no space it waits, for as long as a write may. Return: 0 or the first error.
+ */
+int __must_check qcow2_writeback_write(struct qcow2 *q, struct qcow2_writeback *wb,
+				       unsigned int count);
+
+/**
  * qcow2_writeback_end - a barrier followed the writes, or failed
  * @q: the image
  * @wb: the caller's buffers

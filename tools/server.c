@@ -44,6 +44,9 @@
  */
 #define STOP_WAIT_MS	120000
 
+/* Whether writes wait for space: not in step with the target, which lets them try once a second. */
+#define LOOK_MS		700
+
 /* A predecessor that was killed listens until its last request is done. */
 #define SOCKET_WAIT_MS	60000
 #define SOCKET_POLL_MS	20
@@ -547,14 +550,16 @@ static bool has_ended(int pidfd, int wait_ms)
 /* By force, writes that wait for space do not hold it up: they fail, and only they. */
 static int wait_exit(const char *name, int pidfd, bool force)
 {
-	const int stall_ms = STALL_SECS * 1000;
-	bool do_queue, is_over;
+	bool did_fail = false, was_queue = false, is_over;
+	int ms = STALL_SECS * 1000;
 
-	if (has_ended(pidfd, stall_ms))
-		return VBLK_OK;
-	do_queue = force && stall_fail_writes(name);
-	is_over = has_ended(pidfd, STOP_WAIT_MS - stall_ms);
-	if (do_queue)
+	is_over = has_ended(pidfd, ms);
+	for (; !is_over && ms < STOP_WAIT_MS; ms += LOOK_MS) {
+		if (force && !did_fail)
+			did_fail = stall_fail_writes(name, &was_queue);
+		is_over = has_ended(pidfd, LOOK_MS);
+	}
+	if (was_queue)
 		stall_queue_writes(name);
 	if (is_over)
 		return VBLK_OK;

@@ -28,7 +28,7 @@ struct stall {
 	bool was_said;
 };
 
-bool stall_fail_writes(const char *disk);
+bool stall_fail_writes(const char *disk, bool *was_queue);
 void stall_queue_writes(const char *disk);
 void stall_begin(struct stall *s, const char *disk);
 void stall_end(struct stall *s);
