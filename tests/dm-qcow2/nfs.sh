@@ -11,12 +11,13 @@ nfs_export()
 	fi
 	requires rpc.nfsd rpc.mountd exportfs rpcbind mount.nfs
 	NFS_EXPORT=$1
-	mkdir -p /proc/fs/nfsd /run/rpcbind /run/sendsigs.omit.d /var/lib/nfs/v4recovery /run/lock
+	mkdir -p /proc/fs/nfsd /run/sendsigs.omit.d /var/lib/nfs/v4recovery /run/lock
 	mountpoint -q /proc/fs/nfsd || run mount -t nfsd nfsd /proc/fs/nfsd
+	run install -d -o _rpc /run/rpcbind
 	run ip link set lo up
-	nfs_daemon rpcbind -f -h 127.0.0.1
+	nfs_daemon rpcbind -f
 	wait_until 30 rpcinfo -p 127.0.0.1
-	run exportfs -i -o rw,no_root_squash,insecure,sync,no_subtree_check,fsid=7 "127.0.0.1:$1"
+	run exportfs -i -o rw,no_root_squash,insecure,sync,no_subtree_check,fsid=0 "127.0.0.1:$1"
 	cleanup exportfs -u "127.0.0.1:$1"
 	nfs_daemon rpc.mountd --foreground
 	run rpc.nfsd --host 127.0.0.1 2
@@ -40,6 +41,11 @@ nfs_mount()
 	NFS_MNT=$TMP/nfs-$1
 	mkdir "$NFS_MNT"
 	# nolock: to version 4 locks belong, and without a daemon version 3 has none.
-	run mount -t nfs -o "vers=$1,proto=tcp,addr=127.0.0.1$([ "$1" != 3 ] || echo ,nolock)" "127.0.0.1:$NFS_EXPORT" "$NFS_MNT"
+	# The root of version 4, as the directories above it cannot be exported.
+	if [ "$1" = 3 ]; then
+		run mount -t nfs -o vers=3,proto=tcp,addr=127.0.0.1,nolock "127.0.0.1:$NFS_EXPORT" "$NFS_MNT"
+	else
+		run mount -t nfs -o "vers=$1,proto=tcp,addr=127.0.0.1" 127.0.0.1:/ "$NFS_MNT"
+	fi
 	cleanup umount "$NFS_MNT"
 }
