@@ -44,12 +44,12 @@ static bool lacks_space(const struct qcow2 *q, const struct bio *bio, blk_status
 	return status == BLK_STS_NOSPC && op_is_write(bio_op(bio)) && qcow2_is_file(q);
 }
 
-bool qcow2_request_wants_space(struct qcow2 *q, struct bio *bio, blk_status_t status)
+bool qcow2_request_wants_space(struct qcow2 *q, struct bio *bio)
 {
 	const struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 
 	/* Not if it has waited already; past the file system only blocks are written that it has. */
-	return unlikely(lacks_space(q, bio, status)) && rq->run.srcu_idx >= 0 &&
+	return lacks_space(q, bio, BLK_STS_NOSPC) && rq->run.srcu_idx >= 0 &&
 	       rq->run.layout_io.idx < 0;
 }
 

@@ -90,12 +90,11 @@ static inline blk_status_t qcow2_data_status(int err)
 /**
  * qcow2_request_wants_space - whether a run in the request's own bio found no space
  * @q: the image
- * @bio: a bio of dm's that has ended, and has left nothing yet
- * @status: how
+ * @bio: a bio of dm's that has ended with BLK_STS_NOSPC, and has left nothing yet
  *
  * Return: true when the slow pool should have it again, to let it wait.
  */
-bool qcow2_request_wants_space(struct qcow2 *q, struct bio *bio, blk_status_t status);
+bool qcow2_request_wants_space(struct qcow2 *q, struct bio *bio);
 
 /**
  * qcow2_request_prepare - make a request one of the slow pool's

@@ -126,7 +126,7 @@ static int qcow2_target_end_io(struct dm_target *ti, struct bio *bio, blk_status
 
 	if (rq->run.layout_io.idx >= 0)
 		qcow2_layout_leave(q->layer.layout, bio, &rq->run.layout_io);
-	if (unlikely(qcow2_request_wants_space(q, bio, *error))) {
+	if (unlikely(*error == BLK_STS_NOSPC) && qcow2_request_wants_space(q, bio)) {
 		rq->run.srcu_idx = -1;
 		qcow2_request_slow(q, bio);
 		qcow2_inflight_leave(q, srcu_idx);
