@@ -158,7 +158,7 @@ guest_qemu()
 		-append "$guest_append" -nodefaults -display none -serial "file:$TMP/$name.console" \
 		-chardev "pipe,id=agent,path=$TMP/$name.agent" -device virtio-serial-pci \
 		-device virtserialport,chardev=agent,name=vblk.agent \
-		-chardev "pipe,id=monitor,path=$TMP/$name.monitor" -mon chardev=monitor \
+		-chardev "pipe,id=monitor,path=$TMP/$name.monitor" -monitor chardev:monitor \
 		"$@" -drive "file=$guest_system_disk,format=raw,if=none,id=tools,readonly=on" \
 		-device virtio-blk-pci,drive=tools,serial=vblk-tools </dev/null
 }

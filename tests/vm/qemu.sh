@@ -45,7 +45,7 @@ start_machine()
 		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
 		-virtfs local,path="$share",mount_tag=out,security_model=none,multidevs=remap \
 		$(disk_options) $(guest_options) -nodefaults -display none \
-		-chardev "pipe,id=monitor,path=$dir/monitor" -mon chardev=monitor -serial "file:$dir/console" -no-reboot \
+		-chardev "pipe,id=monitor,path=$dir/monitor" -monitor chardev:monitor -serial "file:$dir/console" -no-reboot \
 		</dev/null >"$dir/machine.log" 2>&1 &
 	machine=$!
 }
