@@ -47,6 +47,10 @@ scratch_find()
 # not in a loop device. There is one of them.
 scratch_4k()
 {
+	if [ -e /sys/kernel/debug/kmemleak ]; then
+		scratch_4k_loop "$1"
+		return
+	fi
 	[ ! -d /sys/module/scsi_debug ] || skip "a scsi_debug of our own"
 	# A request takes a while, so that others come meanwhile.
 	modprobe scsi_debug sector_size=4096 dev_size_mb="$1" delay=0 ndelay=100000 || skip "module scsi_debug"
@@ -55,6 +59,16 @@ scratch_4k()
 	scratch_count=$((scratch_count + 1))
 	SCRATCH_DEV=/dev/$(basename /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*:*/block/*)
 	[ "$(blockdev --getss "$SCRATCH_DEV")" = 4096 ] || fail "$SCRATCH_DEV: no disk of 4096-byte sectors"
+}
+
+# Where leaks are looked for: the probe of a SCSI disk has one (device_set_deferred_probe_reason(), Linux 6.12.117).
+scratch_4k_loop()
+{
+	requires losetup
+	requires_module loop
+	scratch_dev "$1"
+	SCRATCH_DEV=$(losetup -f --show --sector-size 4096 "$SCRATCH_DEV") || fail "no loop device"
+	cleanup losetup -d "$SCRATCH_DEV"
 }
 
 # scratch_fs TYPE MIB [MKFS-OPTION...]: sets SCRATCH_MNT to where a fresh file system is mounted.
