@@ -178,7 +178,7 @@ int qcow2_drop_finish(struct qcow2 *q)
 	struct qcow2_space *s = &q->space;
 	int err;
 
-	if (smp_load_acquire(&s->in_grace))
+	if (smp_load_acquire(&s->in_grace)) /* pairs with grace_is_over() */
 		return 1;
 	err = free_leaving(q);
 	if (err || test_bit(QCOW2_LEAVING, &q->state))

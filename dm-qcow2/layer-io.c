@@ -276,7 +276,8 @@ int qcow2_layer_invalidate(const struct qcow2_layer *l)
 
 /*
  * A file system zeroes parts of blocks in the page cache. DIRTY comes first: a page that goes from
- * one to the other has both in between. One that could not be written has neither, and left an error.
+ * one to the other has both in between. One that could not be written has neither, and has
+ * left an error.
  */
 static bool has_unsynced_pages(struct file *file)
 {

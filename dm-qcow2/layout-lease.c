@@ -17,7 +17,7 @@
  *	   |                                                      | has ended, first writes
  *	   +---------- leases given back, breaker goes on --------+ are converted
  *
- * An open that does not wait (O_NONBLOCK) fails where a lease is, so they are not kept while nothing
+ * An open that does not wait (O_NONBLOCK) fails where a lease is, so none are kept while nothing
  * goes past the file system. That is seen without a word from the bios that do:
  *
  *	LIVE <-----------------> DOZING --------> no new I/O

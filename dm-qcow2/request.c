@@ -48,7 +48,7 @@ bool qcow2_request_wants_space(struct qcow2 *q, struct bio *bio)
 {
 	const struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 
-	/* Not if it has waited already; past the file system only blocks are written that it has. */
+	/* Not if it has waited; past the file system only blocks are written that it has. */
 	return lacks_space(q, bio, BLK_STS_NOSPC) && rq->run.srcu_idx >= 0 &&
 	       rq->run.layout_io.idx < 0;
 }

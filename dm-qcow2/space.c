@@ -116,7 +116,7 @@ static bool has_dropped(struct qcow2_space *s)
 	return !list_empty_careful(&s->dropped) || !list_empty(&s->leaving);
 }
 
-/* Return: 0; 1 when there is no space yet, but some may become free, and we are called then; an error. */
+/* Return: 0; 1 when there is none yet, but some may become free, when we are called; an error. */
 static int refill(struct qcow2 *q)
 {
 	int err, drop_err;
@@ -178,7 +178,8 @@ static void space_work(struct kthread_work *work)
 		goto restore;
 	if (READ_ONCE(q->space.nr_ready))
 		release_waiters(q, 0);
-	else if (!err || wait_err || qcow2_failed(q) || !qcow2_full_may_wait(q, QCOW2_FULL_CLUSTERS))
+	else if (!err || wait_err || qcow2_failed(q) ||
+		 !qcow2_full_may_wait(q, QCOW2_FULL_CLUSTERS))
 		release_waiters(q, wait_err);
 restore:
 	memalloc_noio_restore(noio);
