@@ -30,14 +30,18 @@ bool qcow2_full_is_over(unsigned long since)
 	return secs && time_after(jiffies, since + (unsigned long)secs * HZ);
 }
 
+bool qcow2_full_goes_back(const struct qcow2 *q)
+{
+	return test_bit(QCOW2_SUSPENDING, &q->state) && dm_noflush_suspending(q->ti);
+}
+
 bool qcow2_full_may_wait(const struct qcow2 *q, unsigned int what)
 {
 	unsigned long full = READ_ONCE(q->full.what);
 
 	if (!full)
 		return true;
-	if (test_bit(QCOW2_LEAVING, &q->state) ||
-	    (test_bit(QCOW2_SUSPENDING, &q->state) && dm_noflush_suspending(q->ti)))
+	if (test_bit(QCOW2_LEAVING, &q->state) || qcow2_full_goes_back(q))
 		return false;
 	/* Where something else has no space, there may be some in a moment. */
 	return !(full & (BIT(what) | BIT(QCOW2_FULL_METADATA))) ||

@@ -10,6 +10,9 @@
 
 struct qcow2;
 
+/* How often to look whether the host has space again. */
+#define QCOW2_FULL_DELAY	HZ
+
 /* What the host has no space for: bits of qcow2_full.what */
 enum {
 	QCOW2_FULL_CLUSTERS,	/* preparing clusters for allocation */
@@ -61,6 +64,14 @@ void qcow2_full_leave(struct qcow2 *q, unsigned int what);
  * @since: its start, in jiffies
  */
 bool qcow2_full_is_over(unsigned long since);
+
+/**
+ * qcow2_full_goes_back - whether dm takes back a write that finds no space
+ * @q: the image
+ *
+ * In a suspend that does not flush: it is submitted again after the resume. Any context.
+ */
+bool qcow2_full_goes_back(const struct qcow2 *q);
 
 /**
  * qcow2_full_may_wait - whether a write that finds no space waits for it

@@ -10,7 +10,6 @@
 #include "park.h"
 #include "qcow2.h"
 
-#define SPACE_DELAY	HZ
 #define THAW_DELAY	(HZ / 10)
 
 static void queue_all(struct qcow2 *q, struct list_head *works)
@@ -37,7 +36,7 @@ int qcow2_park_in_place(struct qcow2 *q, struct qcow2_work *work)
 	} else {
 		list_add_tail(&work->node, &p->in_place);
 		WRITE_ONCE(p->nr_in_place, p->nr_in_place + 1);
-		queue_delayed_work(system_dfl_wq, &p->look_work, SPACE_DELAY);
+		queue_delayed_work(system_dfl_wq, &p->look_work, QCOW2_FULL_DELAY);
 	}
 	spin_unlock(&p->lock);
 	return err;

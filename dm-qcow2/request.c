@@ -238,9 +238,7 @@ static blk_status_t refusal(struct qcow2 *q, int err)
 {
 	if (err != -ENOSPC)
 		return error_status(err);
-	if (test_bit(QCOW2_SUSPENDING, &q->state) && dm_noflush_suspending(q->ti))
-		return BLK_STS_DM_REQUEUE;
-	return BLK_STS_NOSPC;
+	return qcow2_full_goes_back(q) ? BLK_STS_DM_REQUEUE : BLK_STS_NOSPC;
 }
 
 static void map_request(struct qcow2_work *work)

@@ -11,10 +11,7 @@
 #define STEP_BYTES	(64ULL << 20)
 #define MIN_STEP	8
 
-/* While the host is full: how often to look again. */
-#define RETRY_DELAY	HZ
-
-/* While there is no memory: likewise, and how many times before writes fail. */
+/* While there is no memory: how often to look again, and how many times before writes fail. */
 #define MEMORY_DELAY	(HZ / 10)
 #define MEMORY_TRIES	100
 
@@ -108,7 +105,7 @@ static void enter_out_of_space(struct qcow2 *q)
 
 	qcow2_full_enter(q, QCOW2_FULL_CLUSTERS);
 	if (READ_ONCE(s->nr_waiting))
-		kthread_queue_delayed_work(s->worker, &s->retry, RETRY_DELAY);
+		kthread_queue_delayed_work(s->worker, &s->retry, QCOW2_FULL_DELAY);
 }
 
 static bool has_dropped(struct qcow2_space *s)

@@ -7,9 +7,6 @@
 
 #include "qcow2.h"
 
-/* While the host is full: how often to look again. */
-#define RETRY_DELAY	HZ
-
 int qcow2_writeback_init(struct qcow2_writeback *wb, const struct qcow2_geometry *g)
 {
 	INIT_LIST_HEAD(&wb->pages);
@@ -118,7 +115,7 @@ int qcow2_writeback_write(struct qcow2 *q, struct qcow2_writeback *wb, unsigned 
 			break;
 		qcow2_full_enter(q, QCOW2_FULL_METADATA);
 		qcow2_space_release_waiters(q);
-		schedule_timeout_idle(RETRY_DELAY);
+		schedule_timeout_idle(QCOW2_FULL_DELAY);
 	}
 	if (!err)
 		qcow2_full_leave(q, QCOW2_FULL_METADATA);

@@ -300,11 +300,19 @@ leased()
 # ever, as an emulated machine takes its time between two commands.
 leases_end_after()
 {
-	local parameter=/sys/module/dm_qcow2/parameters/lease_idle_secs
+	set_parameter lease_idle_secs "$1"
+}
 
-	[ -n "${leases_ended_after:-}" ] || cleanup put_parameter "$parameter" "$(<$parameter)"
-	leases_ended_after=$1
-	put_parameter $parameter "$1"
+declare -A parameters_set
+
+# set_parameter NAME VALUE: of the module, until the test ends.
+set_parameter()
+{
+	local file=/sys/module/dm_qcow2/parameters/$1
+
+	[ -n "${parameters_set[$1]:-}" ] || cleanup put_parameter "$file" "$(<"$file")"
+	parameters_set[$1]=yes
+	put_parameter "$file" "$2"
 }
 
 put_parameter()
@@ -411,11 +419,7 @@ make_space()
 # writes_wait_for SECONDS: how long writes wait for space, until the test ends; 0: for ever.
 writes_wait_for()
 {
-	local parameter=/sys/module/dm_qcow2/parameters/no_space_timeout_secs
-
-	[ -n "${writes_waited_for:-}" ] || cleanup put_parameter "$parameter" "$(<$parameter)"
-	writes_waited_for=$1
-	put_parameter $parameter "$1"
+	set_parameter no_space_timeout_secs "$1"
 }
 
 # is_waiting: does a write wait for space?
