@@ -36,16 +36,16 @@
 #include <linux/sched/mm.h>
 #include <linux/srcu.h>
 
-#include "barrier.h"
-#include "full.h"
-#include "geometry.h"
-#include "layer.h"
-#include "metacache.h"
-#include "park.h"
+#include "meta/barrier.h"
+#include "meta/full.h"
+#include "format/geometry.h"
+#include "file/file.h"
+#include "meta/cache.h"
+#include "io/park.h"
 #include "read-section.h"
-#include "slow.h"
-#include "space.h"
-#include "writeback.h"
+#include "io/slow.h"
+#include "space/space.h"
+#include "meta/writeback.h"
 
 #define DM_MSG_PREFIX "qcow2"
 

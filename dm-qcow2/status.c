@@ -5,7 +5,7 @@
 #include <linux/ctype.h>
 #include <linux/slab.h>
 
-#include "layout.h"
+#include "lease/lease.h"
 #include "qcow2.h"
 #include "status.h"
 

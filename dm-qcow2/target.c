@@ -5,14 +5,14 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
-#include "blocks.h"
-#include "header.h"
-#include "layout.h"
-#include "map.h"
+#include "io/blocks.h"
+#include "format/header.h"
+#include "lease/lease.h"
+#include "io/map.h"
 #include "qcow2.h"
-#include "request.h"
+#include "io/request.h"
 #include "status.h"
-#include "table.h"
+#include "format/table.h"
 
 /* To a device, if what is mapped lies on one that can be reached from here. */
 static bool remap(struct qcow2 *q, struct bio *bio, struct qcow2_run *run,

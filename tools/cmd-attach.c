@@ -21,7 +21,7 @@
 
 #include "attached.h"
 #include "cmd.h"
-#include "dm-qcow2/table.h"
+#include "dm-qcow2/format/table.h"
 #include "err.h"
 #include "holder.h"
 #include "image.h"

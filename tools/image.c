@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "compressed.h"
-#include "dm-qcow2/header-ext.h"
-#include "dm-qcow2/header.h"
+#include "dm-qcow2/format/header-ext.h"
+#include "dm-qcow2/format/header.h"
 #include "dm-image.h"
 #include "err.h"
 #include "image.h"
