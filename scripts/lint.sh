@@ -41,7 +41,7 @@ lint_shell_scripts()
 
 lint_spelling()
 {
-	sources '*.[ch]' '*.sh' '*.md' '*.rst' '*.scd' | cat - <(shell_sources) | sort -u | xargs codespell -L inflight
+	sources '*.[ch]' '*.sh' '*.md' '*.rst' '*.scd' | cat - <(shell_sources) | sort -u | xargs codespell -L inflight,filp
 }
 
 lint_kernel_doc()

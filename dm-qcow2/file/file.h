@@ -7,8 +7,8 @@
  * in place (target.c), so are blocks of a file that are leased (layout.c), and a
  * file gets asynchronous requests for the rest (run.c).
  */
-#ifndef DM_QCOW2_LAYER_H
-#define DM_QCOW2_LAYER_H
+#ifndef DM_QCOW2_FILE_H
+#define DM_QCOW2_FILE_H
 
 #include <linux/blk_types.h>
 #include <linux/fs.h>
@@ -18,17 +18,17 @@ struct dm_dev;
 struct dm_target;
 struct mapped_device;
 struct qcow2;
-struct qcow2_layout;
+struct qcow2_lease;
 struct qcow2_scan;
 struct qcow2_table;
 
 /**
- * struct qcow2_layer - an opened layer
- * @file: the open file description; carries the locks of the image. All mapped
+ * struct qcow2_file - an opened layer
+ * @filp: the open file description; carries the locks of the image. All mapped
  *	devices of one mapped_device on one image share it.
  * @dev: the block device, or NULL for a regular file
- * @layout: the blocks of the file; NULL without, or for a block device
- * @pieces: memory for I/O on a file by qcow2_layer_rw()
+ * @lease: the blocks of the file; NULL without, or for a block device
+ * @pieces: memory for I/O on a file by qcow2_file_rw()
  * @mem_align: alignment of memory for direct I/O, bytes; a power of two
  * @io_align: alignment of offsets and lengths for direct I/O, bytes
  * @may_nowait: the file system heeds IOCB_NOWAIT
@@ -42,10 +42,10 @@ struct qcow2_table;
  * @scan: what is known of the refcounts, or NULL; by kvmalloc. While active it is its user's;
  *	else protected by the registry's mutex: the next layer to be active takes it over.
  */
-struct qcow2_layer {
-	struct file *file;
+struct qcow2_file {
+	struct file *filp;
 	struct dm_dev *dev;
-	struct qcow2_layout *layout;
+	struct qcow2_lease *lease;
 	mempool_t *pieces;
 	u32 mem_align;
 	u32 io_align;
@@ -92,8 +92,8 @@ struct qcow2_iovec {
 };
 
 /**
- * qcow2_layer_open - open the layer that a table line names
- * @l: filled in on success
+ * qcow2_file_open - open the layer that a table line names
+ * @f: filled in on success
  * @ti: the target that is being constructed; its table's mode is the open mode
  * @table: the parsed table line
  *
@@ -102,78 +102,78 @@ struct qcow2_iovec {
  *
  * Return: 0 or a negative errno.
  */
-int __must_check qcow2_layer_open(struct qcow2_layer *l, struct dm_target *ti,
-				  const struct qcow2_table *table);
+int __must_check qcow2_file_open(struct qcow2_file *f, struct dm_target *ti,
+				 const struct qcow2_table *table);
 
 /**
- * qcow2_layer_close - undo qcow2_layer_open()
- * @l: the layer
+ * qcow2_file_close - undo qcow2_file_open()
+ * @f: the layer
  * @ti: the target it was opened for
  *
  * The last reference to the file is dropped before this returns, so that a
  * detached image is unlocked.
  */
-void qcow2_layer_close(struct qcow2_layer *l, struct dm_target *ti);
+void qcow2_file_close(struct qcow2_file *f, struct dm_target *ti);
 
 /**
- * qcow2_layer_activate - become the one user of the image
- * @l: the layer; from here on its @has_failed says what came before
+ * qcow2_file_activate - become the one user of the image
+ * @f: the layer; from here on its @has_failed says what came before
  *
  * Return: 0, or -EBUSY while another table's target is active on the image.
  */
-int __must_check qcow2_layer_activate(struct qcow2_layer *l);
+int __must_check qcow2_file_activate(struct qcow2_file *f);
 
 /**
- * qcow2_layer_deactivate - let another table's target use the image
- * @l: an active layer
+ * qcow2_file_deactivate - let another table's target use the image
+ * @f: an active layer
  * @has_failed: writes to the image have failed
  *
  * A failure is handed on to all layers that the mapped device has on the image,
  * and by them to those that it opens later. It ends when the last one is closed.
  */
-void qcow2_layer_deactivate(struct qcow2_layer *l, bool has_failed);
+void qcow2_file_deactivate(struct qcow2_file *f, bool has_failed);
 
 /**
- * qcow2_layer_bytes - size of the file or block device
- * @l: the layer
+ * qcow2_file_bytes - size of the file or block device
+ * @f: the layer
  */
-u64 qcow2_layer_bytes(const struct qcow2_layer *l);
+u64 qcow2_file_bytes(const struct qcow2_file *f);
 
 /**
- * qcow2_layer_stamp - tell whether somebody else has written to a file
- * @l: the layer
+ * qcow2_file_stamp - tell whether somebody else has written to a file
+ * @f: the layer
  * @stamp: set to what the next one is compared with
  *
  * Where the file system counts no versions, a change within one tick of the clock that
  * times are taken from is not seen. Return: false for a block device, and after an error.
  */
-bool qcow2_layer_stamp(const struct qcow2_layer *l, struct qcow2_stamp *stamp);
+bool qcow2_file_stamp(const struct qcow2_file *f, struct qcow2_stamp *stamp);
 
 /**
- * qcow2_layer_needs_stable_writes - must what is being written not change?
- * @l: the layer
+ * qcow2_file_needs_stable_writes - must what is being written not change?
+ * @f: the layer
  *
  * File systems with checksums of data say so.
  */
-bool qcow2_layer_needs_stable_writes(const struct qcow2_layer *l);
+bool qcow2_file_needs_stable_writes(const struct qcow2_file *f);
 
 /**
- * qcow2_layer_invalidate - write and drop what the page cache has of a block device
- * @l: the layer
+ * qcow2_file_invalidate - write and drop what the page cache has of a block device
+ * @f: the layer
  *
  * Our I/O on a block device bypasses its page cache. Called before the first
  * I/O and after the last one of an activation. Sleeps.
  *
  * Return: 0 or a negative errno: what somebody wrote to the device is lost.
  */
-int qcow2_layer_invalidate(const struct qcow2_layer *l);
+int qcow2_file_invalidate(const struct qcow2_file *f);
 
-int __must_check qcow2_layer_io_init(struct qcow2_layer *l);
-void qcow2_layer_io_exit(struct qcow2_layer *l);
+int __must_check qcow2_file_io_init(struct qcow2_file *f);
+void qcow2_file_io_exit(struct qcow2_file *f);
 
 /**
- * qcow2_layer_rw - read or write pieces of the image and wait for all of them
- * @l: the layer
+ * qcow2_file_rw - read or write pieces of the image and wait for all of them
+ * @f: the layer
  * @op: REQ_OP_READ or REQ_OP_WRITE
  * @vec: the pieces
  * @count: how many
@@ -184,57 +184,57 @@ void qcow2_layer_io_exit(struct qcow2_layer *l);
  *
  * Return: 0 or the first error.
  */
-int __must_check qcow2_layer_rw(const struct qcow2_layer *l, enum req_op op,
-				const struct qcow2_iovec *vec, unsigned int count);
+int __must_check qcow2_file_rw(const struct qcow2_file *f, enum req_op op,
+			       const struct qcow2_iovec *vec, unsigned int count);
 
 /**
- * qcow2_layer_sync - make everything written so far durable
- * @l: the layer
+ * qcow2_file_sync - make everything written so far durable
+ * @f: the layer
  *
  * Return: 0 or a negative errno. An error is reported once by the file system;
  * use qcow2_barrier(), which remembers it.
  */
-int __must_check qcow2_layer_sync(const struct qcow2_layer *l);
+int __must_check qcow2_file_sync(const struct qcow2_file *f);
 
 /**
- * qcow2_layer_zero - make a range allocated and read as zero
- * @l: the layer
+ * qcow2_file_zero - make a range allocated and read as zero
+ * @f: the layer
  * @host_off: start, a multiple of the cluster size
  * @bytes: length, a multiple of the cluster size
  *
- * Extends a file as needed; nothing is durable before qcow2_layer_sync(). Zeroes
+ * Extends a file as needed; nothing is durable before qcow2_file_sync(). Zeroes
  * are written where the file system has nothing better.
  *
  * Return: 0, -ENOSPC, or another negative errno.
  */
-int __must_check qcow2_layer_zero(const struct qcow2_layer *l, u64 host_off,
-				  u64 bytes);
+int __must_check qcow2_file_zero(const struct qcow2_file *f, u64 host_off,
+				 u64 bytes);
 
 /**
- * qcow2_layer_extend - make a file longer by zeroes; nothing for a block device
- * @l: the layer
+ * qcow2_file_extend - make a file longer by zeroes; nothing for a block device
+ * @f: the layer
  * @bytes: the size that it is to have at least, a multiple of the cluster size
  *
  * Return: 0 or a negative errno.
  */
-int __must_check qcow2_layer_extend(const struct qcow2_layer *l, u64 bytes);
+int __must_check qcow2_file_extend(const struct qcow2_file *f, u64 bytes);
 
 /**
- * qcow2_layer_discard - give the space of a range back to the host, best effort
- * @l: the layer
+ * qcow2_file_discard - give the space of a range back to the host, best effort
+ * @f: the layer
  * @host_off: start, a multiple of the cluster size
  * @bytes: length, a multiple of the cluster size
  */
-void qcow2_layer_discard(const struct qcow2_layer *l, u64 host_off, u64 bytes);
+void qcow2_file_discard(const struct qcow2_file *f, u64 host_off, u64 bytes);
 
 /**
- * qcow2_layer_truncate - cut the end off a file; nothing for a block device
- * @l: the layer
+ * qcow2_file_truncate - cut the end off a file; nothing for a block device
+ * @f: the layer
  * @bytes: the new size
  *
  * Return: 0 or a negative errno.
  */
-int __must_check qcow2_layer_truncate(const struct qcow2_layer *l, u64 bytes);
+int __must_check qcow2_file_truncate(const struct qcow2_file *f, u64 bytes);
 
 /**
  * qcow2_image_lock - take QEMU's lock bytes on a file that we opened
@@ -245,4 +245,4 @@ int __must_check qcow2_layer_truncate(const struct qcow2_layer *l, u64 bytes);
  */
 int __must_check qcow2_image_lock(struct file *file, bool writable);
 
-#endif /* DM_QCOW2_LAYER_H */
+#endif /* DM_QCOW2_FILE_H */

@@ -16,17 +16,18 @@
 #include <linux/slab.h>
 #include <linux/uio.h>
 
-#include "file.h"
 #include "lease/lease.h"
 
-/* Pieces under way of one qcow2_layer_rw(); @done when the last one is back. */
+#include "file.h"
+
+/* Pieces under way of one qcow2_file_rw(); @done when the last one is back. */
 struct batch {
 	atomic_t pending;
 	int err;
 	struct completion done;
 };
 
-/* Through a file system; from l->pieces, as is the next. */
+/* Through a file system; from f->pieces, as is the next. */
 struct piece {
 	mempool_t *pool;
 	struct kiocb iocb;
@@ -40,8 +41,8 @@ struct leased {
 	mempool_t *pool;
 	struct bio bio;
 	struct bio_vec bvec;
-	struct qcow2_layout *layout;
-	struct qcow2_layout_io io;
+	struct qcow2_lease *lease;
+	struct qcow2_lease_io io;
 	struct batch *batch;
 };
 
@@ -51,16 +52,16 @@ struct leased {
  */
 #define MIN_PIECES	4
 
-int qcow2_layer_io_init(struct qcow2_layer *l)
+int qcow2_file_io_init(struct qcow2_file *f)
 {
-	l->pieces = mempool_create_kmalloc_pool(MIN_PIECES, max(sizeof(struct piece),
+	f->pieces = mempool_create_kmalloc_pool(MIN_PIECES, max(sizeof(struct piece),
 								sizeof(struct leased)));
-	return l->pieces ? 0 : -ENOMEM;
+	return f->pieces ? 0 : -ENOMEM;
 }
 
-void qcow2_layer_io_exit(struct qcow2_layer *l)
+void qcow2_file_io_exit(struct qcow2_file *f)
 {
-	mempool_destroy(l->pieces);
+	mempool_destroy(f->pieces);
 }
 
 static void batch_put(struct batch *b, int err)
@@ -98,58 +99,58 @@ static void piece_complete(struct kiocb *iocb, long ret)
 	batch_put(b, err);
 }
 
-static struct piece *alloc_piece(const struct qcow2_layer *l, bool is_write,
+static struct piece *alloc_piece(const struct qcow2_file *f, bool is_write,
 				 const struct qcow2_iovec *v, struct batch *b)
 {
-	struct piece *p = mempool_alloc(l->pieces, GFP_NOIO);
+	struct piece *p = mempool_alloc(f->pieces, GFP_NOIO);
 
-	*p = (struct piece) { .pool = l->pieces, .batch = b };
+	*p = (struct piece) { .pool = f->pieces, .batch = b };
 	refcount_set(&p->refs, 2);
 	bvec_set_virt(&p->bvec, v->buf, v->bytes);
-	p->iocb.ki_filp = l->file;
+	p->iocb.ki_filp = f->filp;
 	p->iocb.ki_pos = v->host_off;
 	p->iocb.ki_flags = IOCB_DIRECT | (is_write ? IOCB_WRITE : 0);
 	p->iocb.ki_complete = piece_complete;
 	return p;
 }
 
-static int read_piece(const struct qcow2_layer *l, struct piece *p, ssize_t *ret)
+static int read_piece(const struct qcow2_file *f, struct piece *p, ssize_t *ret)
 {
 	struct iov_iter to;
-	int err = qcow2_layout_settle(l->layout, p->iocb.ki_pos, p->bvec.bv_len, true);
+	int err = qcow2_lease_settle(f->lease, p->iocb.ki_pos, p->bvec.bv_len, true);
 
 	if (err)
 		return err;
 	iov_iter_bvec(&to, ITER_DEST, &p->bvec, 1, p->bvec.bv_len);
-	*ret = l->file->f_op->read_iter(&p->iocb, &to);
+	*ret = f->filp->f_op->read_iter(&p->iocb, &to);
 	return 0;
 }
 
-static int write_piece(const struct qcow2_layer *l, struct piece *p, ssize_t *ret)
+static int write_piece(const struct qcow2_file *f, struct piece *p, ssize_t *ret)
 {
-	struct qcow2_layout_caller caller;
+	struct qcow2_lease_caller caller;
 	struct iov_iter from;
-	int err = qcow2_layout_begin_write(l->layout, &caller, p->iocb.ki_pos, p->bvec.bv_len,
-					   true);
+	int err = qcow2_lease_begin_write(f->lease, &caller, p->iocb.ki_pos, p->bvec.bv_len,
+					  true);
 
 	if (err)
 		return err;
 	iov_iter_bvec(&from, ITER_SOURCE, &p->bvec, 1, p->bvec.bv_len);
 	kiocb_start_write(&p->iocb);
-	*ret = l->file->f_op->write_iter(&p->iocb, &from);
-	qcow2_layout_end_write(l->layout, &caller);
+	*ret = f->filp->f_op->write_iter(&p->iocb, &from);
+	qcow2_lease_end_write(f->lease, &caller);
 	return 0;
 }
 
-static int submit_file(const struct qcow2_layer *l, enum req_op op,
+static int submit_file(const struct qcow2_file *f, enum req_op op,
 		       const struct qcow2_iovec *v, struct batch *b)
 {
 	bool is_write = op == REQ_OP_WRITE;
-	struct piece *p = alloc_piece(l, is_write, v, b);
+	struct piece *p = alloc_piece(f, is_write, v, b);
 	ssize_t ret;
 	int err;
 
-	err = is_write ? write_piece(l, p, &ret) : read_piece(l, p, &ret);
+	err = is_write ? write_piece(f, p, &ret) : read_piece(f, p, &ret);
 	if (err) {
 		mempool_free(p, p->pool);
 		return err;
@@ -172,7 +173,7 @@ static void leased_endio(struct bio *bio)
 	int err = blk_status_to_errno(bio->bi_status);
 	struct batch *b = p->batch;
 
-	qcow2_layout_leave(p->layout, bio, &p->io);
+	qcow2_lease_leave(p->lease, bio, &p->io);
 	free_leased(p);
 	batch_put(b, err);
 }
@@ -182,24 +183,24 @@ static bool map_leased(struct leased *p, const struct qcow2_iovec *v)
 {
 	u32 bytes = v->bytes;
 
-	if (!qcow2_layout_map(p->layout, &p->bio, v->host_off, false, &bytes, &p->io))
+	if (!qcow2_lease_map(p->lease, &p->bio, v->host_off, false, &bytes, &p->io))
 		return false;
 	if (bytes == v->bytes)
 		return true;
 	p->bio.bi_status = BLK_STS_AGAIN;
-	qcow2_layout_leave(p->layout, &p->bio, &p->io);
+	qcow2_lease_leave(p->lease, &p->bio, &p->io);
 	return false;
 }
 
-static bool submit_leased(const struct qcow2_layer *l, enum req_op op,
+static bool submit_leased(const struct qcow2_file *f, enum req_op op,
 			  const struct qcow2_iovec *v, struct batch *b)
 {
 	struct leased *p;
 
-	if (qcow2_layout_extents(l->layout) < 0)
+	if (qcow2_lease_extents(f->lease) < 0)
 		return false;
-	p = mempool_alloc(l->pieces, GFP_NOIO);
-	*p = (struct leased) { .pool = l->pieces, .layout = l->layout, .batch = b };
+	p = mempool_alloc(f->pieces, GFP_NOIO);
+	*p = (struct leased) { .pool = f->pieces, .lease = f->lease, .batch = b };
 	bio_init(&p->bio, NULL, &p->bvec, 1, op | REQ_META | REQ_SYNC);
 	p->bio.bi_end_io = leased_endio;
 	__bio_add_page(&p->bio, virt_to_page(v->buf), v->bytes, offset_in_page(v->buf));
@@ -217,12 +218,12 @@ static void bdev_endio(struct bio *bio)
 	bio_put(bio);
 }
 
-static int submit_bdev(const struct qcow2_layer *l, enum req_op op,
+static int submit_bdev(const struct qcow2_file *f, enum req_op op,
 		       const struct qcow2_iovec *v, struct batch *b)
 {
 	struct bio *bio;
 
-	bio = bio_alloc(l->dev->bdev, 1, op | REQ_META | REQ_SYNC, GFP_NOIO);
+	bio = bio_alloc(f->dev->bdev, 1, op | REQ_META | REQ_SYNC, GFP_NOIO);
 	bio->bi_iter.bi_sector = v->host_off >> SECTOR_SHIFT;
 	bio->bi_private = b;
 	bio->bi_end_io = bdev_endio;
@@ -231,8 +232,8 @@ static int submit_bdev(const struct qcow2_layer *l, enum req_op op,
 	return 0;
 }
 
-int qcow2_layer_rw(const struct qcow2_layer *l, enum req_op op,
-		   const struct qcow2_iovec *vec, unsigned int count)
+int qcow2_file_rw(const struct qcow2_file *f, enum req_op op,
+		  const struct qcow2_iovec *vec, unsigned int count)
 {
 	struct batch b = {
 		.pending = ATOMIC_INIT(1),
@@ -245,10 +246,10 @@ int qcow2_layer_rw(const struct qcow2_layer *l, enum req_op op,
 	blk_start_plug(&plug);
 	for (i = 0; i < count && !err; i++) {
 		atomic_inc(&b.pending);
-		if (l->dev)
-			err = submit_bdev(l, op, &vec[i], &b);
-		else if (!submit_leased(l, op, &vec[i], &b))
-			err = submit_file(l, op, &vec[i], &b);
+		if (f->dev)
+			err = submit_bdev(f, op, &vec[i], &b);
+		else if (!submit_leased(f, op, &vec[i], &b))
+			err = submit_file(f, op, &vec[i], &b);
 		if (err)
 			batch_put(&b, err);
 	}
@@ -258,19 +259,19 @@ int qcow2_layer_rw(const struct qcow2_layer *l, enum req_op op,
 	return b.err;
 }
 
-u64 qcow2_layer_bytes(const struct qcow2_layer *l)
+u64 qcow2_file_bytes(const struct qcow2_file *f)
 {
-	return l->dev ? bdev_nr_bytes(l->dev->bdev) : i_size_read(file_inode(l->file));
+	return f->dev ? bdev_nr_bytes(f->dev->bdev) : i_size_read(file_inode(f->filp));
 }
 
-int qcow2_layer_invalidate(const struct qcow2_layer *l)
+int qcow2_file_invalidate(const struct qcow2_file *f)
 {
 	int err;
 
-	if (!l->dev)
+	if (!f->dev)
 		return 0;
-	err = sync_blockdev(l->dev->bdev);
-	invalidate_bdev(l->dev->bdev);
+	err = sync_blockdev(f->dev->bdev);
+	invalidate_bdev(f->dev->bdev);
 	return err;
 }
 
@@ -288,32 +289,32 @@ static bool has_unsynced_pages(struct file *file)
 	       filemap_check_wb_err(mapping, READ_ONCE(file->f_wb_err));
 }
 
-int qcow2_layer_sync(const struct qcow2_layer *l)
+int qcow2_file_sync(const struct qcow2_file *f)
 {
 	bool has_pages, is_durable;
 	int err;
 
-	if (l->dev)
-		return blkdev_issue_flush(l->dev->bdev);
+	if (f->dev)
+		return blkdev_issue_flush(f->dev->bdev);
 	/* Before: a page that is written after the journal's flush is not durable by that. */
-	has_pages = has_unsynced_pages(l->file);
-	err = qcow2_layout_commit(l->layout, &is_durable);
+	has_pages = has_unsynced_pages(f->filp);
+	err = qcow2_lease_commit(f->lease, &is_durable);
 	if (err || (is_durable && !has_pages))
 		return err;
-	qcow2_layout_touch(l->layout);
-	return vfs_fsync_range(l->file, 0, LLONG_MAX, 1);
+	qcow2_lease_touch(f->lease);
+	return vfs_fsync_range(f->filp, 0, LLONG_MAX, 1);
 }
 
-int qcow2_layer_truncate(const struct qcow2_layer *l, u64 bytes)
+int qcow2_file_truncate(const struct qcow2_file *f, u64 bytes)
 {
 	const struct cred *creds;
 	int err;
 
-	if (l->dev)
+	if (f->dev)
 		return 0;
 	/* Whoever opened the file may do it, not whoever suspends the device. */
-	creds = override_creds(l->file->f_cred);
-	err = vfs_truncate(&l->file->f_path, bytes);
+	creds = override_creds(f->filp->f_cred);
+	err = vfs_truncate(&f->filp->f_path, bytes);
 	revert_creds(creds);
 	return err;
 }

@@ -6,8 +6,8 @@
  * image are big-endian; only the files that build in user space too (header,
  * geometry, refcount-entry) and the table accessors swap them.
  */
-#ifndef DM_QCOW2_FORMAT_H
-#define DM_QCOW2_FORMAT_H
+#ifndef DM_QCOW2_DISK_H
+#define DM_QCOW2_DISK_H
 
 #include "userspace.h"
 
@@ -108,4 +108,4 @@ static_assert(sizeof(struct qcow2_disk_ext_bitmaps) == 24);
 /* Host offsets stay below 2^56: the mask above has no bit beyond. */
 #define QCOW2_MAX_HOST_OFFSET		BIT_ULL(56)
 
-#endif /* DM_QCOW2_FORMAT_H */
+#endif /* DM_QCOW2_DISK_H */

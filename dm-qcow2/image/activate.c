@@ -11,125 +11,15 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
-#include "format/header-ext.h"
-#include "format/header.h"
 #include "lease/lease.h"
-#include "qcow2.h"
+#include "space/space.h"
 
-/* The header's first sector as direct I/O can read and write it. */
-static int header_sector(struct qcow2 *q, enum req_op op, void *buf)
-{
-	struct qcow2_iovec vec = {
-		.host_off = 0,
-		.buf = buf,
-		.bytes = q->layer.io_align,
-	};
-
-	return qcow2_layer_rw(&q->layer, op, &vec, 1);
-}
+#include "activate.h"
 
 /* A failed image is only read from then on, even if it is marked corrupt. */
-static bool may_write(const struct qcow2 *q)
+static bool may_write(const struct qcow2_image *img)
 {
-	return q->layer.is_writable && !qcow2_failed(q);
-}
-
-/**
- * struct front - a piece of the first cluster
- * @buf: what it holds; zeroes behind the end of a file
- * @host_off: where it is
- * @bytes: its length
- */
-struct front {
-	void *buf;
-	u64 host_off;
-	u32 bytes;
-};
-
-/* Wherever a header extension starts, the piece holds all that is looked at of it. */
-static u32 max_front(const struct qcow2 *q)
-{
-	return q->layer.io_align + SZ_16K;
-}
-
-static int read_front(struct qcow2 *q, struct front *f, u64 host_off)
-{
-	struct qcow2_iovec vec;
-
-	f->host_off = round_down(host_off, q->layer.io_align);
-	f->bytes = round_down(max_front(q), q->layer.io_align);
-	if (!qcow2_is_file(q))
-		f->bytes = min_t(u64, f->bytes, qcow2_layer_bytes(&q->layer) - f->host_off);
-	vec = (struct qcow2_iovec) {
-		.host_off = f->host_off,
-		.buf = f->buf,
-		.bytes = f->bytes,
-	};
-	return qcow2_layer_rw(&q->layer, REQ_OP_READ, &vec, 1);
-}
-
-/* @f has the start of the image; nearly always that is all. */
-static int check_extensions(struct qcow2 *q, const struct qcow2_header *h, struct front *f,
-			    const char **why)
-{
-	u64 next = h->length;
-	int err;
-
-	for (;;) {
-		err = qcow2_header_ext_check(h, f->host_off, f->buf, f->bytes, &next, why);
-		if (err || next >= qcow2_header_ext_end(h))
-			return err;
-		*why = "header cannot be read";
-		err = read_front(q, f, next);
-		if (err)
-			return err;
-	}
-}
-
-int qcow2_read_header(struct qcow2 *q, struct qcow2_header *h, const char **why)
-{
-	u64 bytes = qcow2_layer_bytes(&q->layer);
-	struct front f;
-	int err;
-
-	*why = "header cannot be read";
-	f.buf = kmalloc(max_front(q), GFP_KERNEL);
-	if (!f.buf)
-		return -ENOMEM;
-	err = read_front(q, &f, 0);
-	if (!err)
-		err = qcow2_header_parse(f.buf, min_t(u64, bytes, f.bytes), h, why);
-	if (!err)
-		err = qcow2_header_supported(h, may_write(q), why);
-	if (!err)
-		err = qcow2_header_verify(h, qcow2_image_end(h->cluster_bits, bytes,
-							     qcow2_is_file(q)), why);
-	if (!err)
-		err = check_extensions(q, h, &f, why);
-	kfree(f.buf);
-	return err;
-}
-
-int qcow2_write_header(struct qcow2 *q,
-		       void (*change)(struct qcow2_disk_header *d, const void *arg),
-		       const void *arg)
-{
-	void *buf;
-	int err;
-
-	/* Some have no way back from here. */
-	buf = kmalloc(q->layer.io_align, GFP_NOIO | __GFP_NOFAIL);
-	mutex_lock(&q->header_lock);
-	err = header_sector(q, REQ_OP_READ, buf);
-	if (!err) {
-		change(buf, arg);
-		err = header_sector(q, REQ_OP_WRITE, buf);
-	}
-	if (!err)
-		err = qcow2_barrier(q, QCOW2_BARRIER_HEADER);
-	mutex_unlock(&q->header_lock);
-	kfree(buf);
-	return err;
+	return img->file.is_writable && !qcow2_failed(img);
 }
 
 static void clear_autoclear(struct qcow2_disk_header *d, const void *arg)
@@ -140,19 +30,19 @@ static void clear_autoclear(struct qcow2_disk_header *d, const void *arg)
 }
 
 /* What somebody did to the image while we were suspended must fit the table. */
-static int check_unchanged(struct qcow2 *q, const struct qcow2_header *h)
+static int check_unchanged(struct qcow2_image *img, const struct qcow2_header *h)
 {
 	struct qcow2_geometry now;
 
 	qcow2_geometry_init(&now, h);
-	if (memcmp(&now, &q->geo, sizeof(now))) {
-		DMERR("%s: image has changed, reload the table", qcow2_name(q));
+	if (memcmp(&now, &img->geo, sizeof(now))) {
+		DMERR("%s: image has changed, reload the table", qcow2_name(img));
 		return -ESTALE;
 	}
 	return 0;
 }
 
-static int prepare_write(struct qcow2 *q, const struct qcow2_header *h)
+static int prepare_write(struct qcow2_image *img, const struct qcow2_header *h)
 {
 	u64 autoclear = qcow2_header_autoclear(h);
 	int err;
@@ -161,125 +51,103 @@ static int prepare_write(struct qcow2 *q, const struct qcow2_header *h)
 	 * A FUA write in place relies on tables that whoever made the image may have
 	 * left in the page cache, or in that of the disk: qemu-img convert does.
 	 */
-	err = qcow2_barrier(q, QCOW2_BARRIER_ACTIVATE);
+	err = qcow2_barrier(img, QCOW2_BARRIER_ACTIVATE);
 	/* The last cluster is whole: nothing is ever written behind the end of a file. */
 	if (!err)
-		err = qcow2_layer_extend(&q->layer,
-					 round_up(qcow2_layer_bytes(&q->layer),
-						  qcow2_cluster_bytes(&q->geo)));
+		err = qcow2_file_extend(&img->file,
+					round_up(qcow2_file_bytes(&img->file),
+						 qcow2_cluster_bytes(&img->geo)));
 	if (!err && autoclear)
-		err = qcow2_write_header(q, clear_autoclear, &autoclear);
+		err = qcow2_write_header(img, clear_autoclear, &autoclear);
 	return err;
 }
 
-static int start(struct qcow2 *q)
+static int start(struct qcow2_image *img)
 {
 	struct qcow2_header h;
 	const char *why;
 	int err;
 
-	qcow2_scan_recall(q);
+	qcow2_scan_recall(img);
 	why = "page cache of the layer cannot be written";
-	err = qcow2_layer_invalidate(&q->layer);
+	err = qcow2_file_invalidate(&img->file);
 	if (!err)
-		err = qcow2_read_header(q, &h, &why);
+		err = qcow2_read_header(img, &h, &why);
 	if (err) {
-		DMERR("%s: %s", qcow2_name(q), why);
+		DMERR("%s: %s", qcow2_name(img), why);
 		return err;
 	}
-	err = check_unchanged(q, &h);
-	if (!err && may_write(q))
-		err = prepare_write(q, &h);
+	err = check_unchanged(img, &h);
+	if (!err && may_write(img))
+		err = prepare_write(img, &h);
 	if (err)
 		return err;
-	q->reftable_offset = h.reftable_offset;
-	q->reftable_clusters = h.reftable_clusters;
-	q->host_bytes = qcow2_image_end(q->geo.cluster_bits, qcow2_layer_bytes(&q->layer),
-					qcow2_is_file(q));
-	qcow2_full_reset(q);
-	qcow2_space_activate(q);
-	qcow2_layout_start(q->layer.layout);
-	if (may_write(q))
-		qcow2_scan_start(q);
+	img->reftable_offset = h.reftable_offset;
+	img->reftable_clusters = h.reftable_clusters;
+	img->host_bytes = qcow2_image_end(img->geo.cluster_bits, qcow2_file_bytes(&img->file),
+					  qcow2_is_file(img));
+	qcow2_full_reset(img);
+	qcow2_space_activate(img);
+	qcow2_lease_start(img->file.lease);
+	if (may_write(img))
+		qcow2_scan_start(img);
 	return 0;
 }
 
 /* What a table before this one could not write is lost, whichever table is asked. */
-static void inherit_failure(struct qcow2 *q)
+static void inherit_failure(struct qcow2_image *img)
 {
-	if (!q->layer.has_failed || qcow2_failed(q))
+	if (!img->file.has_failed || qcow2_failed(img))
 		return;
-	set_bit(QCOW2_NEEDS_CHECK, &q->state);
-	set_bit(QCOW2_FAILED, &q->state);
+	set_bit(QCOW2_NEEDS_CHECK, &img->state);
+	set_bit(QCOW2_FAILED, &img->state);
 	DMWARN("%s: image has failed before the table was reloaded, no more writes",
-	       qcow2_name(q));
+	       qcow2_name(img));
 }
 
-int qcow2_activate(struct qcow2 *q)
+int qcow2_activate(struct qcow2_image *img)
 {
 	unsigned int noio;
 	int err;
 
-	if (test_bit(QCOW2_ACTIVE, &q->state))
+	if (test_bit(QCOW2_ACTIVE, &img->state))
 		return 0;
-	err = qcow2_layer_activate(&q->layer);
+	err = qcow2_file_activate(&img->file);
 	if (err) {
-		DMERR("%s: image is active in another table", qcow2_name(q));
+		DMERR("%s: image is active in another table", qcow2_name(img));
 		return err;
 	}
-	inherit_failure(q);
+	inherit_failure(img);
 	/* Writeback to this very device waits until it is resumed. */
 	noio = memalloc_noio_save();
-	err = start(q);
+	err = start(img);
 	memalloc_noio_restore(noio);
 	if (err) {
-		qcow2_layer_deactivate(&q->layer, qcow2_failed(q));
+		qcow2_file_deactivate(&img->file, qcow2_failed(img));
 		return err;
 	}
-	clear_bit(QCOW2_SUSPENDING, &q->state);
-	clear_bit(QCOW2_LEAVING, &q->state);
-	set_bit(QCOW2_ACTIVE, &q->state);
+	clear_bit(QCOW2_SUSPENDING, &img->state);
+	clear_bit(QCOW2_LEAVING, &img->state);
+	set_bit(QCOW2_ACTIVE, &img->state);
 	return 0;
 }
 
-/*
- * Usually dm has waited for all bios, but not when the device is destroyed:
- * wait for our own work, but not for space: there is no file system any more to give it to.
- * Bios that wait for a commit complete with the last one.
- */
-static void drain(struct qcow2 *q)
+void qcow2_deactivate(struct qcow2_image *img)
 {
-	set_bit(QCOW2_LEAVING, &q->state);
-	qcow2_space_release_waiters(q);
-	qcow2_park_release(q);
-	qcow2_slow_drain(q);
-	synchronize_srcu(&q->inflight);
-	/* Runs that found no space have become the pool's. */
-	qcow2_slow_drain(q);
-}
-
-void qcow2_deactivate(struct qcow2 *q)
-{
-	unsigned int noio;
 	int err;
 
-	if (!test_bit(QCOW2_ACTIVE, &q->state))
-		return;
-	noio = memalloc_noio_save();
-	drain(q);
-	qcow2_layout_stop(q->layer.layout);
-	err = qcow2_commit_wait(q);
-	qcow2_space_stop(q);
-	if (!err && may_write(q))
-		err = qcow2_space_return(q);
-	qcow2_corrupt_wait(q);
+	qcow2_lease_stop(img->file.lease);
+	err = qcow2_commit_wait(img);
+	qcow2_space_stop(img);
+	if (!err && may_write(img))
+		err = qcow2_space_return(img);
+	qcow2_corrupt_wait(img);
 	if (err)
-		DMERR("%s: image is not clean: error %d", qcow2_name(q), err);
-	qcow2_metacache_drop(q);
-	qcow2_layer_invalidate(&q->layer);
-	qcow2_scan_remember(q, !err && !qcow2_failed(q));
-	memalloc_noio_restore(noio);
+		DMERR("%s: image is not clean: error %d", qcow2_name(img), err);
+	qcow2_cache_drop(img);
+	qcow2_file_invalidate(&img->file);
+	qcow2_scan_remember(img, !err && !qcow2_failed(img));
 
-	clear_bit(QCOW2_ACTIVE, &q->state);
-	qcow2_layer_deactivate(&q->layer, qcow2_failed(q));
+	clear_bit(QCOW2_ACTIVE, &img->state);
+	qcow2_file_deactivate(&img->file, qcow2_failed(img));
 }

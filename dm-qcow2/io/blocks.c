@@ -45,19 +45,19 @@ struct qcow2_block_region {
 	unsigned int nr_partial;
 } ____cacheline_aligned_in_smp;
 
-static struct qcow2_block_region *find_region(const struct qcow2 *q, const struct bio *bio)
+static struct qcow2_block_region *find_region(const struct qcow2_dev *dev, const struct bio *bio)
 {
-	return &q->regions[(bio->bi_iter.bi_sector / REGION_SECTORS) % NR_REGIONS];
+	return &dev->regions[(bio->bi_iter.bi_sector / REGION_SECTORS) % NR_REGIONS];
 }
 
-static u32 block_mask(const struct qcow2 *q)
+static u32 block_mask(const struct qcow2_dev *dev)
 {
-	return q->layer.io_align - 1;
+	return dev->img->file.io_align - 1;
 }
 
-static bool is_partial(const struct qcow2 *q, const struct bvec_iter *iter)
+static bool is_partial(const struct qcow2_dev *dev, const struct bvec_iter *iter)
 {
-	return ((iter->bi_sector << SECTOR_SHIFT) | iter->bi_size) & block_mask(q);
+	return ((iter->bi_sector << SECTOR_SHIFT) | iter->bi_size) & block_mask(dev);
 }
 
 /*
@@ -65,19 +65,19 @@ static bool is_partial(const struct qcow2 *q, const struct bvec_iter *iter)
  * shifted, if it goes on from the end of a page to the start of one; it could not
  * be split anywhere else.
  */
-bool qcow2_blocks_fit(const struct qcow2 *q, const struct bio *bio, struct bvec_iter iter)
+bool qcow2_blocks_fit(const struct qcow2_dev *dev, const struct bio *bio, struct bvec_iter iter)
 {
-	u32 mem_mask = q->layer.mem_align - 1, in_block = 0;
+	u32 mem_mask = dev->img->file.mem_align - 1, in_block = 0;
 	struct bvec_iter i;
 	struct bio_vec bv;
 
-	if (is_partial(q, &iter))
+	if (is_partial(dev, &iter))
 		return false;
 	__bio_for_each_bvec(bv, bio, i, iter) {
 		if (bv.bv_offset & mem_mask || (in_block && offset_in_page(bv.bv_offset)))
 			return false;
-		in_block = (in_block + bv.bv_len) & block_mask(q);
-		if (in_block && (qcow2_is_file(q) || offset_in_page(bv.bv_offset + bv.bv_len)))
+		in_block = (in_block + bv.bv_len) & block_mask(dev);
+		if (in_block && (qcow2_is_file(dev->img) || offset_in_page(bv.bv_offset + bv.bv_len)))
 			return false;
 	}
 	return true;
@@ -102,17 +102,17 @@ static u32 count_blockers(const struct qcow2_block_region *r, const struct qcow2
 	return blockers;
 }
 
-static void init_write(const struct qcow2 *q, struct qcow2_block_write *w, const struct bio *bio)
+static void init_write(const struct qcow2_dev *dev, struct qcow2_block_write *w, const struct bio *bio)
 {
-	unsigned int shift = ilog2(q->layer.io_align) - SECTOR_SHIFT;
+	unsigned int shift = ilog2(dev->img->file.io_align) - SECTOR_SHIFT;
 
-	w->region = find_region(q, bio);
+	w->region = find_region(dev, bio);
 	w->first = bio->bi_iter.bi_sector >> shift;
 	w->last = (bio_end_sector(bio) - 1) >> shift;
-	w->is_partial = is_partial(q, &bio->bi_iter);
+	w->is_partial = is_partial(dev, &bio->bi_iter);
 }
 
-bool qcow2_blocks_enter(struct qcow2 *q, struct bio *bio)
+bool qcow2_blocks_enter(struct qcow2_dev *dev, struct bio *bio)
 {
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 	struct qcow2_block_write *w = &rq->block;
@@ -120,7 +120,7 @@ bool qcow2_blocks_enter(struct qcow2 *q, struct bio *bio)
 	unsigned long flags;
 	bool may_start;
 
-	init_write(q, w, bio);
+	init_write(dev, w, bio);
 	rq->run.is_tracked = true;
 	r = w->region;
 	spin_lock_irqsave(&r->lock, flags);
@@ -128,20 +128,20 @@ bool qcow2_blocks_enter(struct qcow2 *q, struct bio *bio)
 	may_start = !w->blockers;
 	/* It starts as soon as the lock is dropped, if what it waits for has ended. */
 	if (!may_start)
-		qcow2_request_prepare(q, bio);
+		qcow2_request_prepare(dev, bio);
 	list_add_tail(&w->node, &r->writes);
 	r->nr_partial += w->is_partial;
 	spin_unlock_irqrestore(&r->lock, flags);
 	return may_start;
 }
 
-static void start_waiting(struct qcow2 *q, struct qcow2_block_write *w)
+static void start_waiting(struct qcow2_dev *dev, struct qcow2_block_write *w)
 {
-	qcow2_slow_queue(q, &container_of(w, struct qcow2_request, block)->work);
+	qcow2_slow_queue(dev, &container_of(w, struct qcow2_request, block)->work);
 }
 
 /* Every younger write that conflicts has counted this one. */
-void qcow2_blocks_leave(struct qcow2 *q, struct bio *bio)
+void qcow2_blocks_leave(struct qcow2_dev *dev, struct bio *bio)
 {
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 	struct qcow2_block_write *w = &rq->block, *younger = w;
@@ -152,7 +152,7 @@ void qcow2_blocks_leave(struct qcow2 *q, struct bio *bio)
 	if (unlikely(r->nr_partial))
 		list_for_each_entry_continue(younger, &r->writes, node)
 			if (conflict(w, younger) && !--younger->blockers)
-				start_waiting(q, younger);
+				start_waiting(dev, younger);
 	r->nr_partial -= w->is_partial;
 	list_del(&w->node);
 	spin_unlock_irqrestore(&r->lock, flags);
@@ -173,15 +173,15 @@ struct piece {
 };
 
 /* One block can always be had: who waits for it may be freeing memory. */
-static void *alloc_buffer(const struct qcow2 *q, u32 wanted, u32 *bytes)
+static void *alloc_buffer(const struct qcow2_dev *dev, u32 wanted, u32 *bytes)
 {
 	void *buf = NULL;
 
 	*bytes = min_t(u32, roundup_pow_of_two(wanted), BUFFER_BYTES);
-	if (*bytes > q->layer.io_align)
+	if (*bytes > dev->img->file.io_align)
 		buf = kmalloc(*bytes, GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN);
 	if (!buf) {
-		*bytes = q->layer.io_align;
+		*bytes = dev->img->file.io_align;
 		buf = kmalloc(*bytes, GFP_NOIO | __GFP_NOFAIL);
 	}
 	return buf;
@@ -206,9 +206,9 @@ static void copy_guest_data(struct bio *bio, struct bvec_iter *iter, const struc
 }
 
 /* The block at either end of a piece, which may be the same one. */
-static int read_ends(struct qcow2 *q, const struct piece *p)
+static int read_ends(struct qcow2_dev *dev, const struct piece *p)
 {
-	u32 block = q->layer.io_align, last = p->vec.bytes - block;
+	u32 block = dev->img->file.io_align, last = p->vec.bytes - block;
 	struct qcow2_iovec ends[2];
 	unsigned int count = 0;
 
@@ -218,7 +218,7 @@ static int read_ends(struct qcow2 *q, const struct piece *p)
 		ends[count++] = (struct qcow2_iovec) {
 			p->vec.host_off + last, p->vec.buf + last, block
 		};
-	return count ? qcow2_layer_rw(&q->layer, REQ_OP_READ, ends, count) : 0;
+	return count ? qcow2_file_rw(&dev->img->file, REQ_OP_READ, ends, count) : 0;
 }
 
 /* Nobody has written to a block that was allocated for this write: it is ours alone. */
@@ -228,7 +228,7 @@ static void zero_ends(const struct piece *p)
 	memset(p->vec.buf + p->end, 0, p->vec.bytes - p->end);
 }
 
-static int write_piece(struct qcow2 *q, struct bio *bio, struct bvec_iter *iter,
+static int write_piece(struct qcow2_dev *dev, struct bio *bio, struct bvec_iter *iter,
 		       const struct piece *p, bool is_fresh)
 {
 	int err = 0;
@@ -236,28 +236,28 @@ static int write_piece(struct qcow2 *q, struct bio *bio, struct bvec_iter *iter,
 	if (is_fresh)
 		zero_ends(p);
 	else
-		err = read_ends(q, p);
+		err = read_ends(dev, p);
 	if (err)
 		return err;
 	copy_guest_data(bio, iter, p);
-	return qcow2_layer_rw(&q->layer, REQ_OP_WRITE, &p->vec, 1);
+	return qcow2_file_rw(&dev->img->file, REQ_OP_WRITE, &p->vec, 1);
 }
 
-static int read_piece(struct qcow2 *q, struct bio *bio, struct bvec_iter *iter,
+static int read_piece(struct qcow2_dev *dev, struct bio *bio, struct bvec_iter *iter,
 		      const struct piece *p)
 {
-	int err = qcow2_layer_rw(&q->layer, REQ_OP_READ, &p->vec, 1);
+	int err = qcow2_file_rw(&dev->img->file, REQ_OP_READ, &p->vec, 1);
 
 	if (!err)
 		copy_guest_data(bio, iter, p);
 	return err;
 }
 
-int qcow2_blocks_rw(struct qcow2 *q, struct bio *bio, struct bvec_iter iter,
+int qcow2_blocks_rw(struct qcow2_dev *dev, struct bio *bio, struct bvec_iter iter,
 		    const struct qcow2_mapping *m)
 {
-	u32 mask = block_mask(q), start = m->host_off & mask, room;
-	void *buf = alloc_buffer(q, start + m->bytes, &room);
+	u32 mask = block_mask(dev), start = m->host_off & mask, room;
+	void *buf = alloc_buffer(dev, start + m->bytes, &room);
 	u64 host_off = m->host_off;
 	struct piece p;
 	int err = 0;
@@ -268,13 +268,13 @@ int qcow2_blocks_rw(struct qcow2 *q, struct bio *bio, struct bvec_iter iter,
 		p.vec = (struct qcow2_iovec) {
 			.host_off = host_off - p.start,
 			.buf = buf,
-			.bytes = round_up(p.end, q->layer.io_align),
+			.bytes = round_up(p.end, dev->img->file.io_align),
 		};
 		host_off += p.end - p.start;
 		if (op_is_write(bio_op(bio)))
-			err = write_piece(q, bio, &iter, &p, m->is_fresh);
+			err = write_piece(dev, bio, &iter, &p, m->is_fresh);
 		else
-			err = read_piece(q, bio, &iter, &p);
+			err = read_piece(dev, bio, &iter, &p);
 	}
 	kfree(buf);
 	return err;
@@ -282,27 +282,27 @@ int qcow2_blocks_rw(struct qcow2 *q, struct bio *bio, struct bvec_iter iter,
 
 /* Life */
 
-int qcow2_blocks_init(struct qcow2 *q)
+int qcow2_blocks_init(struct qcow2_dev *dev)
 {
 	struct qcow2_block_region *r;
 	int err;
 
-	if (!qcow2_has_blocks(q))
+	if (!qcow2_has_blocks(dev))
 		return 0;
-	err = dm_set_target_max_io_len(q->ti, REGION_SECTORS);
+	err = dm_set_target_max_io_len(dev->ti, REGION_SECTORS);
 	if (err)
 		return err;
-	q->regions = kcalloc(NR_REGIONS, sizeof(*q->regions), GFP_KERNEL);
-	if (!q->regions)
+	dev->regions = kcalloc(NR_REGIONS, sizeof(*dev->regions), GFP_KERNEL);
+	if (!dev->regions)
 		return -ENOMEM;
-	for (r = q->regions; r < q->regions + NR_REGIONS; r++) {
+	for (r = dev->regions; r < dev->regions + NR_REGIONS; r++) {
 		spin_lock_init(&r->lock);
 		INIT_LIST_HEAD(&r->writes);
 	}
 	return 0;
 }
 
-void qcow2_blocks_exit(struct qcow2 *q)
+void qcow2_blocks_exit(struct qcow2_dev *dev)
 {
-	kfree(q->regions);
+	kfree(dev->regions);
 }

@@ -10,7 +10,7 @@
 #include <linux/list.h>
 #include <linux/types.h>
 
-#include "qcow2.h"
+#include "dev.h"
 
 struct qcow2_mapping;
 
@@ -34,33 +34,33 @@ struct qcow2_block_write {
 	bool is_partial;
 };
 
-int __must_check qcow2_blocks_init(struct qcow2 *q);
-void qcow2_blocks_exit(struct qcow2 *q);
+int __must_check qcow2_blocks_init(struct qcow2_dev *dev);
+void qcow2_blocks_exit(struct qcow2_dev *dev);
 
 /**
  * qcow2_has_blocks - are the layer's blocks larger than a sector?
- * @q: the image
+ * @dev: the image
  *
  * If not, all requests fit, and no write is entered.
  */
-static inline bool qcow2_has_blocks(const struct qcow2 *q)
+static inline bool qcow2_has_blocks(const struct qcow2_dev *dev)
 {
-	return q->layer.io_align > SECTOR_SIZE;
+	return dev->img->file.io_align > SECTOR_SIZE;
 }
 
 /**
  * qcow2_blocks_fit - can a layer of blocks take I/O as it is?
- * @q: an image that qcow2_has_blocks()
+ * @dev: an image that qcow2_has_blocks()
  * @bio: of the mapped device
  * @iter: what of it
  *
  * Any context. Return: whether it is whole blocks, in memory that the layer can reach.
  */
-bool qcow2_blocks_fit(const struct qcow2 *q, const struct bio *bio, struct bvec_iter iter);
+bool qcow2_blocks_fit(const struct qcow2_dev *dev, const struct bio *bio, struct bvec_iter iter);
 
 /**
  * qcow2_blocks_enter - a write begins
- * @q: an image that qcow2_has_blocks()
+ * @dev: an image that qcow2_has_blocks()
  * @bio: the write, of one region; not looked up yet
  *
  * From here on, until qcow2_blocks_leave(), a write of which a part of a block is
@@ -69,27 +69,27 @@ bool qcow2_blocks_fit(const struct qcow2 *q, const struct bio *bio, struct bvec_
  * Any context. Return: false when it has to wait; it is the slow pool's then, and goes
  * there when nothing is in its way.
  */
-bool qcow2_blocks_enter(struct qcow2 *q, struct bio *bio);
+bool qcow2_blocks_enter(struct qcow2_dev *dev, struct bio *bio);
 
 /**
  * qcow2_blocks_leave - a write has ended
- * @q: the image
+ * @dev: the image
  * @bio: the write
  *
  * Any context.
  */
-void qcow2_blocks_leave(struct qcow2 *q, struct bio *bio);
+void qcow2_blocks_leave(struct qcow2_dev *dev, struct bio *bio);
 
 /**
  * qcow2_blocks_rw - do I/O that does not fit, and wait for it
- * @q: the image
+ * @dev: the image
  * @bio: a read, or a write that has entered and waits for nothing
  * @iter: what of it; as long as @m
- * @m: where it is; in a read section of qcow2.inflight
+ * @m: where it is; in a read section of qcow2_image.inflight
  *
- * Slow pool. Return: 0 or a negative errno of the layer.
+ * Slow pool. Return: 0 or a negative errno of the file.
  */
-int __must_check qcow2_blocks_rw(struct qcow2 *q, struct bio *bio, struct bvec_iter iter,
+int __must_check qcow2_blocks_rw(struct qcow2_dev *dev, struct bio *bio, struct bvec_iter iter,
 				 const struct qcow2_mapping *m);
 
 #endif /* DM_QCOW2_BLOCKS_H */

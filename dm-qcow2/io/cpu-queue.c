@@ -26,7 +26,7 @@
 #include <linux/sched/mm.h>
 #include <linux/timer.h>
 
-#include "qcow2.h"
+#include "dev.h"
 #include "request.h"
 
 #define RESCUE_DELAY	(HZ / 10)

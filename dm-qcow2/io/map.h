@@ -7,7 +7,7 @@
 
 #include <linux/types.h>
 
-struct qcow2;
+struct qcow2_image;
 struct qcow2_mpage;
 
 /**
@@ -51,7 +51,7 @@ struct qcow2_mapping {
 
 /**
  * qcow2_map_page - look a run up in a metadata page
- * @q: the image
+ * @img: the image
  * @p: the L2 page that maps @guest_off
  * @guest_off: start of the run
  * @bytes: wanted length; at least 1, may reach beyond the page
@@ -59,17 +59,17 @@ struct qcow2_mapping {
  * @m: filled in but for errors
  *
  * Takes no lock. For QCOW2_MAP_DATA the caller is in a read section of
- * qcow2.inflight until the I/O is done.
+ * qcow2_image.inflight until the I/O is done.
  *
  * Return: enum qcow2_map_result; -EUCLEAN for bad metadata, -EOPNOTSUPP for a
  * compressed cluster.
  */
-int qcow2_map_page(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
+int qcow2_map_page(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
 		   bool is_write, struct qcow2_mapping *m);
 
 /**
  * qcow2_allocate - give unallocated guest clusters host clusters
- * @q: the image
+ * @img: the image
  * @p: the L2 page, with a reference; its table is allocated
  * @guest_off: start of a write
  * @bytes: its length
@@ -81,12 +81,12 @@ int qcow2_map_page(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 by
  * Return: QCOW2_MAP_DATA; QCOW2_MAP_AGAIN when the entry was changed meanwhile;
  * QCOW2_MAP_NO_CLUSTER.
  */
-int qcow2_allocate(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
+int qcow2_allocate(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
 		   struct qcow2_mapping *m);
 
 /**
  * qcow2_map - the whole of the hot path: look up, allocate when that is easy
- * @q: the image
+ * @img: the image
  * @guest_off: start of the request
  * @bytes: its length
  * @is_write: whether it is a write
@@ -95,32 +95,7 @@ int qcow2_allocate(struct qcow2 *q, struct qcow2_mpage *p, u64 guest_off, u32 by
  * Never sleeps. For everything but these two results the slow pool must see the
  * request: enum qcow2_map_result or a negative errno, which it will find again.
  */
-int qcow2_map(struct qcow2 *q, u64 guest_off, u32 bytes, bool is_write,
+int qcow2_map(struct qcow2_image *img, u64 guest_off, u32 bytes, bool is_write,
 	      struct qcow2_mapping *m);
-
-/* copy.c */
-
-/**
- * qcow2_table_allocate - allocate the L2 table of a page
- * @q: the image
- * @p: an L2 page without a table, with a reference
- *
- * Slow pool. Return: QCOW2_MAP_AGAIN, QCOW2_MAP_NO_CLUSTER, or a negative errno.
- */
-int __must_check qcow2_table_allocate(struct qcow2 *q, struct qcow2_mpage *p);
-
-/**
- * qcow2_copy_cluster - replace a cluster that must not be written in place
- * @q: the image
- * @p: the L2 page, with a reference
- * @guest_off: in the guest cluster
- *
- * Behind it the entry points at a cluster of its own with the same contents.
- *
- * Slow pool. Return: QCOW2_MAP_AGAIN, also when somebody else has done it;
- * QCOW2_MAP_NO_CLUSTER; or a negative errno.
- */
-int __must_check qcow2_copy_cluster(struct qcow2 *q, struct qcow2_mpage *p,
-				    u64 guest_off);
 
 #endif /* DM_QCOW2_MAP_H */

@@ -9,7 +9,7 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
-struct qcow2;
+struct qcow2_dev;
 struct qcow2_work;
 
 /**
@@ -21,7 +21,7 @@ struct qcow2_work;
  * @has_space: one of them has found some since @look_work last ran
  * @look_work: lets them try again
  * @frozen: struct qcow2_work of runs that wait for the file system's thaw; in a read
- *	section of qcow2.inflight
+ *	section of qcow2_image.inflight
  * @thaw_work: looks whether it is thawed
  */
 struct qcow2_park {
@@ -34,43 +34,43 @@ struct qcow2_park {
 	struct delayed_work thaw_work;
 };
 
-void qcow2_park_init(struct qcow2 *q);
+void qcow2_park_init(struct qcow2_dev *dev);
 
 /**
  * qcow2_park_exit - stop looking
- * @q: the image; nothing is parked
+ * @dev: the image; nothing is parked
  */
-void qcow2_park_exit(struct qcow2 *q);
+void qcow2_park_exit(struct qcow2_dev *dev);
 
 /**
  * qcow2_park_in_place - a write in place found no space
- * @q: the image
+ * @dev: the image
  * @work: of its request, to be queued again in a second, or when the policy changes
  *
  * Slow pool. Return: 0 when it is parked; -ENOSPC when it is not to wait; -EIO when the image has
  * failed.
  */
-int __must_check qcow2_park_in_place(struct qcow2 *q, struct qcow2_work *work);
+int __must_check qcow2_park_in_place(struct qcow2_dev *dev, struct qcow2_work *work);
 
 /**
  * qcow2_park_found_space - a write in place has succeeded that may have needed space
- * @q: the image
+ * @dev: the image
  *
  * Any context.
  */
-void qcow2_park_found_space(struct qcow2 *q);
+void qcow2_park_found_space(struct qcow2_dev *dev);
 
 /**
  * qcow2_park_release - let those that wait for space to write in place try again
- * @q: the image
+ * @dev: the image
  */
-void qcow2_park_release(struct qcow2 *q);
+void qcow2_park_release(struct qcow2_dev *dev);
 
 /**
  * qcow2_park_frozen - a write found the file system frozen
- * @q: the image
+ * @dev: the image
  * @work: of its run, to be queued again after the thaw
  */
-void qcow2_park_frozen(struct qcow2 *q, struct qcow2_work *work);
+void qcow2_park_frozen(struct qcow2_dev *dev, struct qcow2_work *work);
 
 #endif /* DM_QCOW2_PARK_H */

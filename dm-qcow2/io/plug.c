@@ -11,7 +11,7 @@
 #include <linux/blkdev.h>
 #include <linux/sched/signal.h>
 
-#include "qcow2.h"
+#include "dev.h"
 #include "request.h"
 
 /**

@@ -10,20 +10,21 @@
 #include <linux/llist.h>
 #include <linux/refcount.h>
 
-#include "blocks.h"
 #include "lease/lease.h"
+
+#include "blocks.h"
 #include "slow.h"
 
-struct qcow2;
+struct qcow2_dev;
 
 /**
  * struct qcow2_run - I/O on one contiguous piece of the image
- * @q: the image
+ * @dev: the image
  * @bio: its iterator is the guest's memory; ended when the run is done
  * @host_off: where the piece is
- * @srcu_idx: read section of qcow2.inflight, or -1; left by the bio's end_io
+ * @srcu_idx: read section of qcow2_image.inflight, or -1; left by the bio's end_io
  * @is_tracked: a write that has entered (blocks.h); left likewise
- * @layout_io: of qcow2_layout_map(); left likewise
+ * @lease_io: of qcow2_lease_map(); left likewise
  *
  * The rest is for files only:
  * @done: bytes done by earlier attempts
@@ -35,12 +36,12 @@ struct qcow2;
  * @work: in the slow pool
  */
 struct qcow2_run {
-	struct qcow2 *q;
+	struct qcow2_dev *dev;
 	struct bio *bio;
 	u64 host_off;
 	int srcu_idx;
 	bool is_tracked;
-	struct qcow2_layout_io layout_io;
+	struct qcow2_lease_io lease_io;
 	u32 done;
 	bool may_block;
 	long ret;
@@ -89,31 +90,31 @@ static inline blk_status_t qcow2_data_status(int err)
 
 /**
  * qcow2_request_wants_space - whether a run in the request's own bio found no space
- * @q: the image
+ * @dev: the image
  * @bio: a bio of dm's that has ended with BLK_STS_NOSPC, and has left nothing yet
  *
  * Return: true when the slow pool should have it again, to let it wait.
  */
-bool qcow2_request_wants_space(struct qcow2 *q, struct bio *bio);
+bool qcow2_request_wants_space(struct qcow2_dev *dev, struct bio *bio);
 
 /**
  * qcow2_request_prepare - make a request one of the slow pool's
- * @q: the image
+ * @dev: the image
  * @bio: a read or write of dm's; its per-bio data is initialised here
  *
  * Any context. qcow2_slow_queue() of its work is to follow.
  */
-void qcow2_request_prepare(struct qcow2 *q, struct bio *bio);
+void qcow2_request_prepare(struct qcow2_dev *dev, struct bio *bio);
 
 /**
  * qcow2_request_slow - let the slow pool serve a request
- * @q: the image
+ * @dev: the image
  * @bio: a read or write of dm's; qcow2_request_prepare() is called for it
  */
-void qcow2_request_slow(struct qcow2 *q, struct bio *bio);
+void qcow2_request_slow(struct qcow2_dev *dev, struct bio *bio);
 
-int __must_check qcow2_request_init(struct qcow2 *q);
-void qcow2_request_exit(struct qcow2 *q);
+int __must_check qcow2_request_init(struct qcow2_dev *dev);
+void qcow2_request_exit(struct qcow2_dev *dev);
 
 /* run.c */
 

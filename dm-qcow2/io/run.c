@@ -12,8 +12,9 @@
 #include "compat.h"
 #include "lease/freeze.h"
 #include "lease/lease.h"
+
+#include "dev.h"
 #include "park.h"
-#include "qcow2.h"
 #include "request.h"
 
 static void end_run(struct qcow2_run *run, blk_status_t status)
@@ -36,7 +37,7 @@ static void init_work(struct qcow2_run *run)
 void qcow2_run_queue_slow(struct qcow2_run *run)
 {
 	init_work(run);
-	qcow2_slow_queue(run->q, &run->work);
+	qcow2_slow_queue(run->dev, &run->work);
 }
 
 static void zero_rest(struct qcow2_run *run)
@@ -51,10 +52,10 @@ static void zero_rest(struct qcow2_run *run)
  * A write that may have waited in the file system may have been given space there. While others are
  * parked they say so themselves: this one may have needed none.
  */
-static void note_space(struct qcow2 *q)
+static void note_space(struct qcow2_dev *dev)
 {
-	if (unlikely(READ_ONCE(q->full.what)) && test_bit(QCOW2_NO_SPACE_ERROR, &q->state))
-		qcow2_park_found_space(q);
+	if (unlikely(READ_ONCE(dev->full.what)) && test_bit(QCOW2_NO_SPACE_ERROR, &dev->img->state))
+		qcow2_park_found_space(dev);
 }
 
 /* Both the submitter and the completion are through. May be an interrupt. */
@@ -75,7 +76,7 @@ static void finish(struct qcow2_run *run)
 	run->done += run->ret;
 	if (run->done == bytes) {
 		if (is_write && run->may_block)
-			note_space(run->q);
+			note_space(run->dev);
 		end_run(run, BLK_STS_OK);
 	} else if (run->ret) {
 		qcow2_run_queue_slow(run);
@@ -135,7 +136,7 @@ static void init_iter(struct qcow2_run *run, struct iov_iter *to)
 static void init_iocb(struct qcow2_run *run)
 {
 	run->iocb = (struct kiocb) {
-		.ki_filp = run->q->layer.file,
+		.ki_filp = run->dev->img->file.filp,
 		.ki_pos = run->host_off + run->done,
 		.ki_complete = run_complete,
 		.ki_flags = IOCB_DIRECT | (run->may_block ? 0 : IOCB_NOWAIT) |
@@ -152,7 +153,7 @@ static void wait_for_thaw(struct qcow2_run *run)
 		return;
 	}
 	init_work(run);
-	qcow2_park_frozen(run->q, &run->work);
+	qcow2_park_frozen(run->dev, &run->work);
 }
 
 /* The file system has taken the request, or has answered it at once. */
@@ -165,8 +166,8 @@ static void have_called(struct qcow2_run *run, ssize_t ret)
 
 static void submit_read(struct qcow2_run *run, struct iov_iter *to)
 {
-	run->ret = qcow2_layout_settle(run->q->layer.layout, run->iocb.ki_pos, iov_iter_count(to),
-				       run->may_block);
+	run->ret = qcow2_lease_settle(run->dev->img->file.lease, run->iocb.ki_pos, iov_iter_count(to),
+				      run->may_block);
 	if (run->ret) {
 		finish(run);
 		return;
@@ -177,8 +178,8 @@ static void submit_read(struct qcow2_run *run, struct iov_iter *to)
 
 static void submit_write(struct qcow2_run *run, struct iov_iter *from)
 {
-	struct qcow2_layout *layout = run->q->layer.layout;
-	struct qcow2_layout_caller caller;
+	struct qcow2_lease *layout = run->dev->img->file.lease;
+	struct qcow2_lease_caller caller;
 	ssize_t ret;
 
 	/* Before begin_write(), which may wait for somebody who waits for the thaw. */
@@ -186,20 +187,20 @@ static void submit_write(struct qcow2_run *run, struct iov_iter *from)
 		wait_for_thaw(run);
 		return;
 	}
-	run->ret = qcow2_layout_begin_write(layout, &caller, run->iocb.ki_pos,
-					    iov_iter_count(from), run->may_block);
+	run->ret = qcow2_lease_begin_write(layout, &caller, run->iocb.ki_pos,
+					   iov_iter_count(from), run->may_block);
 	if (run->ret) {
 		finish(run);
 		return;
 	}
 	if (!qcow2_freeze_tryhold(run->iocb.ki_filp)) {
-		qcow2_layout_end_write(layout, &caller);
+		qcow2_lease_end_write(layout, &caller);
 		wait_for_thaw(run);
 		return;
 	}
 	refcount_set(&run->refs, 2);
 	ret = run->iocb.ki_filp->f_op->write_iter(&run->iocb, from);
-	qcow2_layout_end_write(layout, &caller);
+	qcow2_lease_end_write(layout, &caller);
 	have_called(run, ret);
 }
 

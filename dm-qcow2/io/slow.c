@@ -8,7 +8,7 @@
 #include <linux/kthread.h>
 #include <linux/sched/mm.h>
 
-#include "qcow2.h"
+#include "dev.h"
 
 static bool has_read(const struct qcow2_slow_pool *pool)
 {
@@ -66,9 +66,9 @@ static int slow_thread(void *data)
 	return 0;
 }
 
-void qcow2_slow_queue(struct qcow2 *q, struct qcow2_work *work)
+void qcow2_slow_queue(struct qcow2_dev *dev, struct qcow2_work *work)
 {
-	struct qcow2_slow_pool *pool = &q->slow;
+	struct qcow2_slow_pool *pool = &dev->slow;
 	unsigned long flags;
 
 	spin_lock_irqsave(&pool->lock, flags);
@@ -78,9 +78,9 @@ void qcow2_slow_queue(struct qcow2 *q, struct qcow2_work *work)
 	spin_unlock_irqrestore(&pool->lock, flags);
 }
 
-void qcow2_slow_done(struct qcow2 *q)
+void qcow2_slow_done(struct qcow2_dev *dev)
 {
-	struct qcow2_slow_pool *pool = &q->slow;
+	struct qcow2_slow_pool *pool = &dev->slow;
 	unsigned long flags;
 
 	spin_lock_irqsave(&pool->lock, flags);
@@ -89,9 +89,9 @@ void qcow2_slow_done(struct qcow2 *q)
 	spin_unlock_irqrestore(&pool->lock, flags);
 }
 
-void qcow2_slow_drain(struct qcow2 *q)
+void qcow2_slow_drain(struct qcow2_dev *dev)
 {
-	struct qcow2_slow_pool *pool = &q->slow;
+	struct qcow2_slow_pool *pool = &dev->slow;
 
 	wait_event(pool->idle, !atomic_read(&pool->busy));
 	/* Whoever woke us may still hold the lock; the image may go after this. */
@@ -99,9 +99,9 @@ void qcow2_slow_drain(struct qcow2 *q)
 	spin_unlock_irq(&pool->lock);
 }
 
-int qcow2_slow_init(struct qcow2 *q)
+int qcow2_slow_init(struct qcow2_dev *dev)
 {
-	struct qcow2_slow_pool *pool = &q->slow;
+	struct qcow2_slow_pool *pool = &dev->slow;
 	struct task_struct *task;
 
 	spin_lock_init(&pool->lock);
@@ -110,9 +110,9 @@ int qcow2_slow_init(struct qcow2 *q)
 	init_waitqueue_head(&pool->wait);
 	init_waitqueue_head(&pool->idle);
 	for (int i = 0; i < QCOW2_SLOW_THREADS; i++) {
-		task = kthread_run(slow_thread, pool, "qcow2_slow/%s", qcow2_name(q));
+		task = kthread_run(slow_thread, pool, "qcow2_slow/%s", qcow2_name(dev->img));
 		if (IS_ERR(task)) {
-			qcow2_slow_exit(q);
+			qcow2_slow_exit(dev);
 			return PTR_ERR(task);
 		}
 		pool->threads[i] = task;
@@ -120,11 +120,11 @@ int qcow2_slow_init(struct qcow2 *q)
 	return 0;
 }
 
-void qcow2_slow_exit(struct qcow2 *q)
+void qcow2_slow_exit(struct qcow2_dev *dev)
 {
 	for (int i = 0; i < QCOW2_SLOW_THREADS; i++) {
-		if (q->slow.threads[i])
-			kthread_stop(q->slow.threads[i]);
-		q->slow.threads[i] = NULL;
+		if (dev->slow.threads[i])
+			kthread_stop(dev->slow.threads[i]);
+		dev->slow.threads[i] = NULL;
 	}
 }

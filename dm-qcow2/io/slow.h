@@ -11,25 +11,13 @@
 #include <linux/types.h>
 #include <linux/wait.h>
 
-struct qcow2;
+#include "space/work.h"
+
+struct qcow2_dev;
 
 #define QCOW2_SLOW_THREADS	8
 /* Of them; writes may wait for a thaw, or for a host that hangs, and reads go on. */
 #define QCOW2_SLOW_WRITERS	6
-
-/**
- * struct qcow2_work - something for the slow pool to do
- * @node: in the queue of the pool, or among those who wait for space
- * @fn: called by a thread of the pool; owns the work from then on
- * @is_write: it may write to the image
- * @err: why its wait for space ended without any; 0 else
- */
-struct qcow2_work {
-	struct list_head node;
-	void (*fn)(struct qcow2_work *work);
-	bool is_write;
-	int err;
-};
 
 /**
  * struct qcow2_slow_pool - the threads of one image
@@ -53,30 +41,30 @@ struct qcow2_slow_pool {
 	wait_queue_head_t idle;
 };
 
-int __must_check qcow2_slow_init(struct qcow2 *q);
-void qcow2_slow_exit(struct qcow2 *q);
+int __must_check qcow2_slow_init(struct qcow2_dev *dev);
+void qcow2_slow_exit(struct qcow2_dev *dev);
 
 /**
  * qcow2_slow_queue - hand work to the pool
- * @q: the image
+ * @dev: the image
  * @work: the work; @work->is_write may be read until it is done
  *
  * Any context.
  */
-void qcow2_slow_queue(struct qcow2 *q, struct qcow2_work *work);
+void qcow2_slow_queue(struct qcow2_dev *dev, struct qcow2_work *work);
 
 /**
  * qcow2_slow_done - a request that the pool took is complete
- * @q: the image
+ * @dev: the image
  *
  * Any context. The image may be gone when this returns.
  */
-void qcow2_slow_done(struct qcow2 *q);
+void qcow2_slow_done(struct qcow2_dev *dev);
 
 /**
  * qcow2_slow_drain - wait until no request is left in the pool
- * @q: the image; nobody submits new ones
+ * @dev: the image; nobody submits new ones
  */
-void qcow2_slow_drain(struct qcow2 *q);
+void qcow2_slow_drain(struct qcow2_dev *dev);
 
 #endif /* DM_QCOW2_SLOW_H */

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a layout knows of the blocks of a file.
+ * What a lease knows of the blocks of a file.
  *
  * A tree by sector of the file. An entry is, for
  *	written blocks		the distance to the sector of the device, a value
  *	unwritten ones		struct qcow2_unwritten
  *	blocks between these	CHANGING: no I/O past the file system begins, but there may be
  *				some under way, or written and not converted
- *	partly written ones	LEFT; see layout.c
- * The hot path reads it under RCU, in a read section of layout.users. It is changed under
- * layout.lock.
+ *	partly written ones	LEFT; see lease.c
+ * The hot path reads it under RCU, in a read section of lease.users. It is changed under
+ * lease.lock.
  */
 #include <linux/blkdev.h>
 #include <linux/fs.h>
 #include <linux/iomap.h>
 
-#include "internal.h"
 #include "read-section.h"
 #include "test-hold.h"
+
+#include "internal.h"
 
 /* They take about 30 bytes each. With more, we start anew. */
 #define MAX_EXTENTS	65536
@@ -59,7 +60,7 @@ static void set_hint(struct qcow2_hint *hint, sector_t first, sector_t last, sec
 	preempt_enable();
 }
 
-static void add_hints(struct qcow2_layout *l, sector_t first, sector_t last, sector_t distance)
+static void add_hints(struct qcow2_lease *l, sector_t first, sector_t last, sector_t distance)
 {
 	u64 count = (last >> QCOW2_HINT_BITS) - (first >> QCOW2_HINT_BITS) + 1;
 	unsigned int index = hint_index(first);
@@ -74,7 +75,7 @@ static void add_hints(struct qcow2_layout *l, sector_t first, sector_t last, sec
 	}
 }
 
-static void forget_hints(struct qcow2_layout *l, sector_t first, sector_t last)
+static void forget_hints(struct qcow2_lease *l, sector_t first, sector_t last)
 {
 	struct qcow2_hint *hint;
 
@@ -85,7 +86,7 @@ static void forget_hints(struct qcow2_layout *l, sector_t first, sector_t last)
 }
 
 /* While it is being changed there is none. */
-static bool find_by_hint(const struct qcow2_layout *l, sector_t sector, sector_t *last,
+static bool find_by_hint(const struct qcow2_lease *l, sector_t sector, sector_t *last,
 			 sector_t *distance)
 {
 	const struct qcow2_hint *hint = &l->hints[hint_index(sector)];
@@ -100,25 +101,25 @@ static bool find_by_hint(const struct qcow2_layout *l, sector_t sector, sector_t
 
 /* Learning */
 
-static sector_t block_sectors(const struct qcow2_layout *l)
+static sector_t block_sectors(const struct qcow2_lease *l)
 {
 	return i_blocksize(file_inode(l->file)) >> SECTOR_SHIFT;
 }
 
 /* Whether a write that begins or ends there takes a part of a block. */
-static bool is_part(const struct qcow2_layout *l, sector_t sector)
+static bool is_part(const struct qcow2_lease *l, sector_t sector)
 {
 	return !IS_ALIGNED(sector, block_sectors(l));
 }
 
-static bool store(struct qcow2_layout *l, sector_t first, sector_t last, void *entry)
+static bool store(struct qcow2_lease *l, sector_t first, sector_t last, void *entry)
 {
 	forget_hints(l, first, last);
 	return !mtree_store_range(&l->extents, first, last, entry, GFP_NOIO);
 }
 
 /* For what is to stay. */
-static bool store_counted(struct qcow2_layout *l, sector_t first, sector_t last, void *entry)
+static bool store_counted(struct qcow2_lease *l, sector_t first, sector_t last, void *entry)
 {
 	WRITE_ONCE(l->nr_extents, l->nr_extents + 1);
 	return store(l, first, last, entry);
@@ -134,7 +135,7 @@ static sector_t last_sector(const struct iomap *extent)
 	return ((extent->offset + extent->length) >> SECTOR_SHIFT) - 1;
 }
 
-static bool remember_written(struct qcow2_layout *l, const struct iomap *extent)
+static bool remember_written(struct qcow2_lease *l, const struct iomap *extent)
 {
 	sector_t first = first_sector(extent), last = last_sector(extent);
 	sector_t distance = (extent->addr >> SECTOR_SHIFT) - first;
@@ -156,7 +157,7 @@ static void cut(struct iomap *extent, sector_t first, sector_t last)
 }
 
 /* Blocks in the tree may not be what they look like to the file system: leave them out. */
-static bool cut_to_unknown(struct qcow2_layout *l, u64 offset, struct iomap *extent)
+static bool cut_to_unknown(struct qcow2_lease *l, u64 offset, struct iomap *extent)
 {
 	sector_t window = QCOW2_UNWRITTEN_MAX_BLOCKS * block_sectors(l);
 	sector_t sector = offset >> SECTOR_SHIFT;
@@ -174,16 +175,16 @@ static bool cut_to_unknown(struct qcow2_layout *l, u64 offset, struct iomap *ext
 	return true;
 }
 
-static bool is_part_in(const struct qcow2_layout *l, sector_t sector, sector_t first,
+static bool is_part_in(const struct qcow2_lease *l, sector_t sector, sector_t first,
 		       sector_t last)
 {
 	return is_part(l, sector) && sector >= first && sector <= last;
 }
 
 /* Whether a write through the file system takes a part of a block of a range. */
-static bool has_parts(struct qcow2_layout *l, sector_t first, sector_t last)
+static bool has_parts(struct qcow2_lease *l, sector_t first, sector_t last)
 {
-	struct qcow2_layout_caller *caller;
+	struct qcow2_lease_caller *caller;
 	bool has = false;
 
 	spin_lock(&l->callers_lock);
@@ -197,11 +198,11 @@ static bool has_parts(struct qcow2_layout *l, sector_t first, sector_t last)
 /*
  * A write of a part of a block may be on its way into the file system already, which will
  * fill in zeroes: then none of this is for writes past it, until a later miss asks again. One
- * that comes after the look at them finds what is CHANGING, and waits for the layout's lock.
+ * that comes after the look at them finds what is CHANGING, and waits for the lease's lock.
  *
  * What stays CHANGING because there is no memory is reached through the file system.
  */
-static bool remember_unwritten(struct qcow2_layout *l, u64 offset, struct iomap *extent)
+static bool remember_unwritten(struct qcow2_lease *l, u64 offset, struct iomap *extent)
 {
 	struct qcow2_unwritten *u = NULL;
 	sector_t first, last;
@@ -220,19 +221,19 @@ static bool remember_unwritten(struct qcow2_layout *l, u64 offset, struct iomap 
 	return false;
 }
 
-static bool is_full(const struct qcow2_layout *l)
+static bool is_full(const struct qcow2_lease *l)
 {
 	return l->nr_extents >= MAX_EXTENTS ||
 	       l->unwritten.count >= QCOW2_UNWRITTEN_MAX_EXTENTS;
 }
 
-bool qcow2_layout_remember(struct qcow2_layout *l, u64 offset, struct iomap *extent,
-			   bool is_to_be_written)
+bool qcow2_lease_remember(struct qcow2_lease *l, u64 offset, struct iomap *extent,
+			  bool is_to_be_written)
 {
 	if (extent->type == IOMAP_UNWRITTEN && !(is_to_be_written && l->takes_unwritten))
 		return false;
 	if (is_full(l)) {
-		qcow2_layout_start_anew(l);
+		qcow2_lease_start_anew(l);
 		return true;
 	}
 	WRITE_ONCE(l->bdev, extent->bdev);
@@ -250,7 +251,7 @@ static bool is_left(const void *entry)
 }
 
 /* Of an entry that is no value. */
-static bool find_unwritten(void *entry, bool is_write, struct qcow2_layout_io *io,
+static bool find_unwritten(void *entry, bool is_write, struct qcow2_lease_io *io,
 			   sector_t *distance)
 {
 	struct qcow2_unwritten *u = entry;
@@ -265,12 +266,12 @@ static bool find_unwritten(void *entry, bool is_write, struct qcow2_layout_io *i
 	return true;
 }
 
-static void limit(struct qcow2_layout_io *io, sector_t last)
+static void limit(struct qcow2_lease_io *io, sector_t last)
 {
 	io->bytes = min_t(u64, io->bytes, (u64)(last + 1 - io->sector) << SECTOR_SHIFT);
 }
 
-static bool find_in_tree(struct qcow2_layout *l, bool is_write, struct qcow2_layout_io *io,
+static bool find_in_tree(struct qcow2_lease *l, bool is_write, struct qcow2_lease_io *io,
 			 sector_t *distance)
 {
 	void *entry;
@@ -289,8 +290,8 @@ static bool find_in_tree(struct qcow2_layout *l, bool is_write, struct qcow2_lay
 	return true;
 }
 
-bool qcow2_layout_find(struct qcow2_layout *l, bool is_write, struct qcow2_layout_io *io,
-		       sector_t *sector)
+bool qcow2_lease_find(struct qcow2_lease *l, bool is_write, struct qcow2_lease_io *io,
+		      sector_t *sector)
 {
 	sector_t last, distance;
 
@@ -309,12 +310,12 @@ bool qcow2_layout_find(struct qcow2_layout *l, bool is_write, struct qcow2_layou
  * Whole blocks are reached through the file system from now on, with all that was written
  * to them. Until then settle() converts what it meets.
  */
-static void leave_to_file_system(struct qcow2_layout *l, sector_t first, sector_t last,
+static void leave_to_file_system(struct qcow2_lease *l, sector_t first, sector_t last,
 				 void *entry)
 {
 	lockdep_assert_held(&l->lock);
 	if (!store(l, first, last, CHANGING)) {
-		qcow2_layout_start_anew(l);
+		qcow2_lease_start_anew(l);
 		return;
 	}
 	qcow2_test_hold(QCOW2_HOLD_LEAVING);
@@ -324,17 +325,17 @@ static void leave_to_file_system(struct qcow2_layout *l, sector_t first, sector_
 }
 
 /* As before, for blocks of which nothing is needed any more. */
-static void drop(struct qcow2_layout *l, sector_t first, sector_t last)
+static void drop(struct qcow2_lease *l, sector_t first, sector_t last)
 {
 	if (!store(l, first, last, NULL))
-		qcow2_layout_start_anew(l);
+		qcow2_lease_start_anew(l);
 	else
 		synchronize_srcu(&l->users);
 	qcow2_unwritten_drop(&l->unwritten, first, last);
 }
 
 /* A damaged image may have entries for clusters that are free: wait for I/O on them. */
-void qcow2_layout_forget(struct qcow2_layout *l, u64 host_off, u64 bytes)
+void qcow2_lease_forget(struct qcow2_lease *l, u64 host_off, u64 bytes)
 {
 	sector_t first = host_off >> SECTOR_SHIFT;
 	sector_t last = ((host_off + bytes) >> SECTOR_SHIFT) - 1;
@@ -358,7 +359,7 @@ static bool is_entry_pending(void *entry, sector_t first, sector_t last)
 	return entry == CHANGING || qcow2_unwritten_is_pending(entry, first, last);
 }
 
-static bool is_pending(struct qcow2_layout *l, sector_t first, sector_t last)
+static bool is_pending(struct qcow2_lease *l, sector_t first, sector_t last)
 {
 	int idx = qcow2_read_enter(&l->users);
 	unsigned long index = first;
@@ -371,7 +372,7 @@ static bool is_pending(struct qcow2_layout *l, sector_t first, sector_t last)
 	return is;
 }
 
-static void *load(struct qcow2_layout *l, sector_t sector)
+static void *load(struct qcow2_lease *l, sector_t sector)
 {
 	int idx = qcow2_read_enter(&l->users);
 	void *entry = mtree_load(&l->extents, sector);
@@ -390,7 +391,7 @@ static bool is_unwritten(const void *entry)
  * What is CHANGING under the lock has failed to become something else. Nothing goes past the
  * file system there, and whether all of it is converted is seen to as for any other I/O.
  */
-static void leave_parts(struct qcow2_layout *l, sector_t sector)
+static void leave_parts(struct qcow2_lease *l, sector_t sector)
 {
 	sector_t first = round_down(sector, PARTS_SECTORS);
 	const void *entry;
@@ -407,7 +408,7 @@ static void leave_parts(struct qcow2_layout *l, sector_t sector)
  * callers. What is not unwritten here does not become so while it is there:
  * remember_unwritten() stores first, then looks at the list under its lock.
  */
-static int settle_part(struct qcow2_layout *l, sector_t sector, bool may_block)
+static int settle_part(struct qcow2_lease *l, sector_t sector, bool may_block)
 {
 	if (!is_part(l, sector))
 		return 0;
@@ -421,22 +422,22 @@ static int settle_part(struct qcow2_layout *l, sector_t sector, bool may_block)
 	return 0;
 }
 
-static int settle(struct qcow2_layout *l, sector_t first, sector_t end, bool may_block)
+static int settle(struct qcow2_lease *l, sector_t first, sector_t end, bool may_block)
 {
 	if (!qcow2_unwritten_has_pending(&l->unwritten) || !is_pending(l, first, end - 1))
 		return 0;
 	return may_block ? qcow2_unwritten_convert(&l->unwritten, NULL) : -EAGAIN;
 }
 
-int qcow2_layout_settle(struct qcow2_layout *l, u64 host_off, u32 bytes, bool may_block)
+int qcow2_lease_settle(struct qcow2_lease *l, u64 host_off, u32 bytes, bool may_block)
 {
 	if (!l || !l->takes_unwritten)
 		return 0;
 	return settle(l, host_off >> SECTOR_SHIFT, (host_off + bytes) >> SECTOR_SHIFT, may_block);
 }
 
-int qcow2_layout_settle_write(struct qcow2_layout *l, const struct qcow2_layout_caller *caller,
-			      bool may_block)
+int qcow2_lease_settle_write(struct qcow2_lease *l, const struct qcow2_lease_caller *caller,
+			     bool may_block)
 {
 	sector_t first = caller->first, end = caller->end;
 	int err;
@@ -452,7 +453,7 @@ int qcow2_layout_settle_write(struct qcow2_layout *l, const struct qcow2_layout_
 
 /* Life */
 
-void qcow2_layout_forget_all(struct qcow2_layout *l)
+void qcow2_lease_forget_all(struct qcow2_lease *l)
 {
 	lockdep_assert_held(&l->lock);
 	forget_hints(l, 0, ~(sector_t)0);
@@ -462,7 +463,7 @@ void qcow2_layout_forget_all(struct qcow2_layout *l)
 	qcow2_unwritten_clear(&l->unwritten);
 }
 
-void qcow2_layout_extents_init(struct qcow2_layout *l)
+void qcow2_lease_extents_init(struct qcow2_lease *l)
 {
 	mt_init_flags(&l->extents, EXTENTS_FLAGS);
 	for (struct qcow2_hint *hint = l->hints; hint < l->hints + QCOW2_NR_HINTS; hint++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How a layout learns where the blocks of a file are: a miss of I/O has a work item ask the
+ * How a lease learns where the blocks of a file are: a miss of I/O has a work item ask the
  * file system, and nobody waits for that.
  */
 #include <linux/fs.h>
@@ -8,9 +8,10 @@
 #include <linux/sched/mm.h>
 
 #include "compat.h"
+#include "read-section.h"
+
 #include "fs-extent.h"
 #include "internal.h"
-#include "read-section.h"
 
 /* A block that a write misses may have become a written one just by that: ask after few. */
 #define WRITES_PER_FILL	64
@@ -23,7 +24,7 @@
  * the file: XFS warns when it cannot empty the page cache. Returns whether there was
  * something.
  */
-static bool learn(struct qcow2_layout *l, u64 offset, bool is_to_be_written,
+static bool learn(struct qcow2_lease *l, u64 offset, bool is_to_be_written,
 		  struct iomap *extent)
 {
 	int idx = qcow2_read_enter(&l->users);
@@ -33,14 +34,14 @@ static bool learn(struct qcow2_layout *l, u64 offset, bool is_to_be_written,
 
 	lockdep_assert_held(&l->lock);
 	qcow2_read_leave(&l->users, idx);
-	return is_known && qcow2_layout_remember(l, offset, extent, is_to_be_written);
+	return is_known && qcow2_lease_remember(l, offset, extent, is_to_be_written);
 }
 
 /*
  * A first write that missed may have made its block a written one by now: what follows
  * that is not.
  */
-static bool learn_about_miss(struct qcow2_layout *l)
+static bool learn_about_miss(struct qcow2_lease *l)
 {
 	struct iomap extent = {};
 	bool is_known = learn(l, l->fill_off, l->fill_for_write, &extent);
@@ -50,14 +51,14 @@ static bool learn_about_miss(struct qcow2_layout *l)
 	return is_known;
 }
 
-static bool have_leases(struct qcow2_layout *l)
+static bool have_leases(struct qcow2_lease *l)
 {
 	lockdep_assert_held(&l->lock);
 	return test_bit(MAY_LEASE, &l->flags) &&
-	       (qcow2_layout_is_live(l) || qcow2_layout_lease(l));
+	       (qcow2_lease_is_live(l) || qcow2_lease_take(l));
 }
 
-void qcow2_layout_expect(struct qcow2_layout *l, u64 host_off, u64 bytes)
+void qcow2_lease_expect(struct qcow2_lease *l, u64 host_off, u64 bytes)
 {
 	u64 end = host_off + bytes;
 	struct iomap extent = {};
@@ -69,15 +70,15 @@ void qcow2_layout_expect(struct qcow2_layout *l, u64 host_off, u64 bytes)
 }
 
 /* File systems take this lock of a file for themselves alone: not after each miss. */
-static void note_fill(struct qcow2_layout *l, bool was_useful)
+static void note_fill(struct qcow2_lease *l, bool was_useful)
 {
 	l->skip_next = was_useful ? 0 : min(2 * l->skip_next + 1, MAX_SKIP);
 	WRITE_ONCE(l->skip, l->skip_next);
 }
 
-void qcow2_layout_fill(struct work_struct *work)
+void qcow2_lease_fill(struct work_struct *work)
 {
-	struct qcow2_layout *l = container_of(work, struct qcow2_layout, fill_work);
+	struct qcow2_lease *l = container_of(work, struct qcow2_lease, fill_work);
 	unsigned int noio = memalloc_noio_save();
 
 	mutex_lock(&l->lock);
@@ -88,7 +89,7 @@ void qcow2_layout_fill(struct work_struct *work)
 	clear_bit_unlock(FILLING, &l->flags);
 }
 
-static bool is_worth_asking(struct qcow2_layout *l, bool is_write)
+static bool is_worth_asking(struct qcow2_lease *l, bool is_write)
 {
 	unsigned int skip = READ_ONCE(l->skip);
 	unsigned int writes;
@@ -104,7 +105,7 @@ static bool is_worth_asking(struct qcow2_layout *l, bool is_write)
 	return !skip;
 }
 
-void qcow2_layout_want_fill(struct qcow2_layout *l, u64 host_off, bool is_write)
+void qcow2_lease_want_fill(struct qcow2_lease *l, u64 host_off, bool is_write)
 {
 	if (!test_bit(MAY_LEASE, &l->flags) || test_bit(FILLING, &l->flags) ||
 	    (!test_bit(LIVE, &l->flags) && time_before(jiffies, READ_ONCE(l->retry_at))) ||

@@ -20,6 +20,7 @@
 #include <linux/stat.h>
 
 #include "compat.h"
+
 #include "fs-extent.h"
 
 /* XFS */

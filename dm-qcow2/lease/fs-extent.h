@@ -2,8 +2,8 @@
 /*
  * Where on its device a file has its data.
  */
-#ifndef DM_QCOW2_EXTENT_H
-#define DM_QCOW2_EXTENT_H
+#ifndef DM_QCOW2_FS_EXTENT_H
+#define DM_QCOW2_FS_EXTENT_H
 
 #include <linux/types.h>
 
@@ -20,7 +20,7 @@ struct iomap;
 bool qcow2_extents_are_known(const struct file *file);
 
 /**
- * qcow2_extents_break_layouts - does a file system break a layout before it takes blocks?
+ * qcow2_extents_break_layouts - does a file system break a lease before it takes blocks?
  * @file: an open regular file of which qcow2_extents_are_known()
  *
  * If not, it takes them for callers that have the file open, or change its size.
@@ -68,4 +68,4 @@ bool qcow2_extents_may_be_committed(const struct file *file);
 int __must_check qcow2_extents_commit(struct file *file, struct iomap *extents,
 				      unsigned int count);
 
-#endif /* DM_QCOW2_EXTENT_H */
+#endif /* DM_QCOW2_FS_EXTENT_H */

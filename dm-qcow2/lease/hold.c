@@ -24,7 +24,7 @@
  *	      one period later            another
  *	      the next bio
  *
- * Whoever breaks a lease may hold the file system back from being frozen, and layout.lock
+ * Whoever breaks a lease may hold the file system back from being frozen, and lease.lock
  * may be held by a task that waits for a thaw: so return_leases() does not take it, and
  * waits for bios and a conversion only.
  */
@@ -33,6 +33,7 @@
 #include <linux/module.h>
 
 #include "compat.h"
+
 #include "fs-extent.h"
 #include "internal.h"
 
@@ -46,15 +47,15 @@ MODULE_PARM_DESC(lease_idle_secs,
 #define RETRY_DELAY	HZ
 #define MAX_IDLE_SECS	86400U
 
-static struct qcow2_layout *lease_layout(const struct file_lease *fl)
+static struct qcow2_lease *lease_layout(const struct file_lease *fl)
 {
 	const struct qcow2_lease_owner *owner = fl->c.flc_owner;
 
-	return owner->layout;
+	return owner->lease;
 }
 
 /* In one step: whoever ends the leases finds them in one of their states. */
-static bool change_state(struct qcow2_layout *l, unsigned long from, unsigned long to)
+static bool change_state(struct qcow2_lease *l, unsigned long from, unsigned long to)
 {
 	unsigned long flags = READ_ONCE(l->flags);
 
@@ -65,25 +66,25 @@ static bool change_state(struct qcow2_layout *l, unsigned long from, unsigned lo
 	return true;
 }
 
-static void end_in_state(struct qcow2_layout *l, unsigned long states)
+static void end_in_state(struct qcow2_lease *l, unsigned long states)
 {
 	if (change_state(l, states, 0))
 		queue_work(system_dfl_wq, &l->return_work);
 }
 
-void qcow2_layout_end_lease(struct qcow2_layout *l)
+void qcow2_lease_end(struct qcow2_lease *l)
 {
 	end_in_state(l, BIT(LIVE) | BIT(DOZING));
 }
 
 /* Idle */
 
-bool qcow2_layout_wake(struct qcow2_layout *l)
+bool qcow2_lease_wake(struct qcow2_lease *l)
 {
 	return change_state(l, BIT(DOZING), BIT(LIVE));
 }
 
-static void watch_for_io(struct qcow2_layout *l)
+static void watch_for_io(struct qcow2_lease *l)
 {
 	unsigned int secs = min(READ_ONCE(lease_idle_secs), MAX_IDLE_SECS);
 
@@ -93,8 +94,8 @@ static void watch_for_io(struct qcow2_layout *l)
 
 static void look_for_io(struct work_struct *work)
 {
-	struct qcow2_layout *l =
-		container_of(to_delayed_work(work), struct qcow2_layout, idle_work);
+	struct qcow2_lease *l =
+		container_of(to_delayed_work(work), struct qcow2_lease, idle_work);
 
 	if (change_state(l, BIT(LIVE), BIT(DOZING)))
 		watch_for_io(l);
@@ -107,20 +108,20 @@ static void look_for_io(struct work_struct *work)
 /* Under flc_lock. The zeroes are for vfs not to take the lease by itself, ever. */
 static bool break_lease_of_ours(struct file_lease *fl)
 {
-	struct qcow2_layout *l = lease_layout(fl);
+	struct qcow2_lease *l = lease_layout(fl);
 
 	fl->fl_break_time = 0;
 	fl->fl_downgrade_time = 0;
 	set_bit(BROKEN, &l->flags);
 	smp_mb__after_atomic(); /* pairs with go_live() */
-	qcow2_layout_end_lease(l);
+	qcow2_lease_end(l);
 	return false;
 }
 
 static bool is_own_call(struct file_lease *fl)
 {
-	struct qcow2_layout *l = lease_layout(fl);
-	struct qcow2_layout_caller *caller;
+	struct qcow2_lease *l = lease_layout(fl);
+	struct qcow2_lease_caller *caller;
 	bool is_own = false;
 
 	spin_lock(&l->callers_lock);
@@ -176,7 +177,7 @@ static const struct lease_manager_operations delegation_ops = {
 #endif
 };
 
-static int take_lease(struct qcow2_layout *l, struct qcow2_lease_owner *owner, int type,
+static int take_lease(struct qcow2_lease *l, struct qcow2_lease_owner *owner, int type,
 		      unsigned int flags, const struct lease_manager_operations *ops)
 {
 	struct file_lease *fl = locks_alloc_lease();
@@ -197,7 +198,7 @@ static int take_lease(struct qcow2_layout *l, struct qcow2_lease_owner *owner, i
 	return err;
 }
 
-static void drop_lease(struct qcow2_layout *l, struct qcow2_lease_owner *owner)
+static void drop_lease(struct qcow2_lease *l, struct qcow2_lease_owner *owner)
 {
 	void *priv = owner;
 
@@ -205,7 +206,7 @@ static void drop_lease(struct qcow2_layout *l, struct qcow2_lease_owner *owner)
 }
 
 /* A descriptor that somebody kept cannot break a lease, nor be seen by vfs. */
-static bool is_shared(const struct qcow2_layout *l)
+static bool is_shared(const struct qcow2_lease *l)
 {
 	return file_count(l->file) != 1;
 }
@@ -214,13 +215,13 @@ static bool is_shared(const struct qcow2_layout *l)
  * Who has found no delegation to break, and goes on to change the file, holds this lock until that
  * is done: vfs takes it in between when it is asked for a delegation.
  */
-static void wait_for_changes(const struct qcow2_layout *l)
+static void wait_for_changes(const struct qcow2_lease *l)
 {
 	inode_lock(file_inode(l->file));
 	inode_unlock(file_inode(l->file));
 }
 
-static int take_open_lease(struct qcow2_layout *l)
+static int take_open_lease(struct qcow2_lease *l)
 {
 	int err;
 
@@ -232,7 +233,7 @@ static int take_open_lease(struct qcow2_layout *l)
 	return err;
 }
 
-static int take_leases(struct qcow2_layout *l)
+static int take_leases(struct qcow2_lease *l)
 {
 	int err;
 
@@ -247,12 +248,12 @@ static int take_leases(struct qcow2_layout *l)
 	return err;
 }
 
-static void leave_alone(struct qcow2_layout *l)
+static void leave_alone(struct qcow2_lease *l)
 {
 	WRITE_ONCE(l->retry_at, jiffies + RETRY_DELAY);
 }
 
-static void leases_are_gone(struct qcow2_layout *l)
+static void leases_are_gone(struct qcow2_lease *l)
 {
 	clear_bit_unlock(LEASED, &l->flags);
 	smp_mb__after_atomic(); /* for waitqueue_active() in wake_up() */
@@ -261,7 +262,7 @@ static void leases_are_gone(struct qcow2_layout *l)
 
 static void return_leases(struct work_struct *work)
 {
-	struct qcow2_layout *l = container_of(work, struct qcow2_layout, return_work);
+	struct qcow2_lease *l = container_of(work, struct qcow2_lease, return_work);
 
 	synchronize_srcu(&l->users);
 	qcow2_unwritten_convert(&l->unwritten, NULL);
@@ -272,32 +273,32 @@ static void return_leases(struct work_struct *work)
 	leases_are_gone(l);
 }
 
-void qcow2_layout_start_anew(struct qcow2_layout *l)
+void qcow2_lease_start_anew(struct qcow2_lease *l)
 {
 	lockdep_assert_held(&l->lock);
-	qcow2_layout_end_lease(l);
+	qcow2_lease_end(l);
 	wait_event(l->returned, !test_bit_acquire(LEASED, &l->flags));
 }
 
 /* A lease may be broken as soon as it is there. */
-static void go_live(struct qcow2_layout *l)
+static void go_live(struct qcow2_lease *l)
 {
 	set_bit(LIVE, &l->flags);
 	smp_mb__after_atomic(); /* pairs with break_lease_of_ours() */
 	if (test_bit(BROKEN, &l->flags))
-		qcow2_layout_end_lease(l);
+		qcow2_lease_end(l);
 	else
 		watch_for_io(l);
 }
 
-bool qcow2_layout_lease(struct qcow2_layout *l)
+bool qcow2_lease_take(struct qcow2_lease *l)
 {
 	lockdep_assert_held(&l->lock);
 	if (test_bit_acquire(LEASED, &l->flags) ||
 	    time_before(jiffies, READ_ONCE(l->retry_at)) ||
 	    qcow2_unwritten_convert(&l->unwritten, NULL))
 		return false;
-	qcow2_layout_forget_all(l);
+	qcow2_lease_forget_all(l);
 	clear_bit(BROKEN, &l->flags);
 	set_bit(LEASED, &l->flags);
 	if (take_leases(l)) {
@@ -309,7 +310,7 @@ bool qcow2_layout_lease(struct qcow2_layout *l)
 	return true;
 }
 
-void qcow2_layout_add_caller(struct qcow2_layout *l, struct qcow2_layout_caller *caller)
+void qcow2_lease_add_caller(struct qcow2_lease *l, struct qcow2_lease_caller *caller)
 {
 	caller->task = current;
 	spin_lock(&l->callers_lock);
@@ -317,21 +318,21 @@ void qcow2_layout_add_caller(struct qcow2_layout *l, struct qcow2_layout_caller 
 	spin_unlock(&l->callers_lock);
 }
 
-void qcow2_layout_remove_caller(struct qcow2_layout *l, struct qcow2_layout_caller *caller)
+void qcow2_lease_remove_caller(struct qcow2_lease *l, struct qcow2_lease_caller *caller)
 {
 	spin_lock(&l->callers_lock);
 	list_del(&caller->node);
 	spin_unlock(&l->callers_lock);
 }
 
-void qcow2_layout_lease_init(struct qcow2_layout *l)
+void qcow2_lease_hold_init(struct qcow2_lease *l)
 {
 	INIT_WORK(&l->return_work, return_leases);
 	INIT_DELAYED_WORK(&l->idle_work, look_for_io);
 	init_waitqueue_head(&l->returned);
 	l->retry_at = jiffies;
-	l->layout_owner.layout = l;
-	l->open_owner.layout = l;
+	l->layout_owner.lease = l;
+	l->open_owner.lease = l;
 	spin_lock_init(&l->callers_lock);
 	INIT_LIST_HEAD(&l->callers);
 }

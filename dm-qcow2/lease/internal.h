@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the parts of a layout share: layout.c, layout-lease.c, layout-extents.c and
- * layout-fill.c.
+ * What the parts of a lease share: lease.c, hold.c, extents.c and
+ * fill.c.
  */
-#ifndef DM_QCOW2_LAYOUT_INTERNAL_H
-#define DM_QCOW2_LAYOUT_INTERNAL_H
+#ifndef DM_QCOW2_LEASE_INTERNAL_H
+#define DM_QCOW2_LEASE_INTERNAL_H
 
 #include <linux/maple_tree.h>
 #include <linux/mutex.h>
@@ -20,7 +20,7 @@
 struct block_device;
 struct iomap;
 
-/* Bits of qcow2_layout.flags */
+/* Bits of qcow2_lease.flags */
 enum {
 	MAY_LEASE,	/* between start and stop; changed under lock */
 	LEASED,		/* a lease is held, or about to be; cleared by return_leases() */
@@ -33,7 +33,7 @@ enum {
 
 /**
  * struct qcow2_hint - a written extent that is found without a walk
- * @seq: written under the layout's lock
+ * @seq: written under the lease's lock
  * @first: sector of the file
  * @last: likewise; before @first when there is none
  * @distance: what to add for the sector of the device; may wrap
@@ -50,16 +50,16 @@ struct qcow2_hint {
 
 /* Who holds a lease: vfs tells leases of one open file apart by their owners. */
 struct qcow2_lease_owner {
-	struct qcow2_layout *layout;
+	struct qcow2_lease *lease;
 };
 
 /**
- * struct qcow2_layout - the blocks of a file
+ * struct qcow2_lease - the blocks of a file
  * @file: the file
  * @bdev: the device below the file system; set by the first fill, then constant
  * @flags: see above
  * @users: read side from the look-up of a block to the end of the bio
- * @extents: of layout-extents.c
+ * @extents: of extents.c
  * @hints: for each 8 MiB, modulo their number, the longest written one
  * @takes_unwritten: whether the file system can be told of first writes; constant
  * @unwritten: the extents that take them
@@ -78,9 +78,9 @@ struct qcow2_lease_owner {
  * @layout_owner: of the FL_LAYOUT lease
  * @open_owner: of the lease on opens
  * @callers_lock: protects @callers
- * @callers: struct qcow2_layout_caller: our own tasks that are in the file system, or about to be
+ * @callers: struct qcow2_lease_caller: our own tasks that are in the file system, or about to be
  */
-struct qcow2_layout {
+struct qcow2_lease {
 	struct file *file;
 	struct block_device *bdev;
 	unsigned long flags;
@@ -108,138 +108,138 @@ struct qcow2_layout {
 	struct list_head callers;
 };
 
-/* layout-lease.c */
+/* hold.c */
 
 /**
- * qcow2_layout_lease - take the leases, if nobody else has the file
- * @l: the layout; under its lock
+ * qcow2_lease_take - take the leases, if nobody else has the file
+ * @l: the lease; under its lock
  *
  * Return: whether they are held.
  */
-bool qcow2_layout_lease(struct qcow2_layout *l);
+bool qcow2_lease_take(struct qcow2_lease *l);
 
 /**
- * qcow2_layout_end_lease - no more I/O past the file system
- * @l: the layout
+ * qcow2_lease_end - no more I/O past the file system
+ * @l: the lease
  *
  * The leases go when what is under way has ended: then LEASED is cleared, and @returned
  * woken. Any context.
  */
-void qcow2_layout_end_lease(struct qcow2_layout *l);
+void qcow2_lease_end(struct qcow2_lease *l);
 
 /**
- * qcow2_layout_wake - there is I/O again
- * @l: the layout
+ * qcow2_lease_wake - there is I/O again
+ * @l: the lease
  *
  * Any context. Return: whether it was DOZING, and is LIVE now.
  */
-bool qcow2_layout_wake(struct qcow2_layout *l);
+bool qcow2_lease_wake(struct qcow2_lease *l);
 
 /**
- * qcow2_layout_is_live - may bios go past the file system?
- * @l: the layout
+ * qcow2_lease_is_live - may bios go past the file system?
+ * @l: the lease
  *
  * Any context; a bio asks in a read section of @users.
  */
-static inline bool qcow2_layout_is_live(struct qcow2_layout *l)
+static inline bool qcow2_lease_is_live(struct qcow2_lease *l)
 {
 	return test_bit(LIVE, &l->flags) ||
-	       (test_bit(DOZING, &l->flags) && qcow2_layout_wake(l));
+	       (test_bit(DOZING, &l->flags) && qcow2_lease_wake(l));
 }
 
 /**
- * qcow2_layout_add_caller - this task is about to change the file through the file system
- * @l: the layout
- * @caller: on the stack, until qcow2_layout_remove_caller(); its sectors are set
+ * qcow2_lease_add_caller - this task is about to change the file through the file system
+ * @l: the lease
+ * @caller: on the stack, until qcow2_lease_remove_caller(); its sectors are set
  *
  * A file system takes the lease away before it changes a file. It must not for
  * our own writes, which only ever fill in blocks that nobody reads past it, nor for our
  * changes of blocks that have been forgotten.
  */
-void qcow2_layout_add_caller(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
-void qcow2_layout_remove_caller(struct qcow2_layout *l, struct qcow2_layout_caller *caller);
+void qcow2_lease_add_caller(struct qcow2_lease *l, struct qcow2_lease_caller *caller);
+void qcow2_lease_remove_caller(struct qcow2_lease *l, struct qcow2_lease_caller *caller);
 
 /**
- * qcow2_layout_start_anew - end the leases, and wait until they are gone
- * @l: the layout; under its lock
+ * qcow2_lease_start_anew - end the leases, and wait until they are gone
+ * @l: the lease; under its lock
  *
  * As if somebody had broken them, but the next may be taken at once.
  */
-void qcow2_layout_start_anew(struct qcow2_layout *l);
+void qcow2_lease_start_anew(struct qcow2_lease *l);
 
-void qcow2_layout_lease_init(struct qcow2_layout *l);
+void qcow2_lease_hold_init(struct qcow2_lease *l);
 
-/* layout-extents.c */
+/* extents.c */
 
 /**
- * qcow2_layout_remember - take in an extent that the file system has told of
- * @l: the layout; under its lock
+ * qcow2_lease_remember - take in an extent that the file system has told of
+ * @l: the lease; under its lock
  * @offset: of the file, in the extent
  * @extent: the extent; changed to what of it is remembered
  * @is_to_be_written: take it in if it is unwritten, too
  *
  * Return: whether it is of use.
  */
-bool qcow2_layout_remember(struct qcow2_layout *l, u64 offset, struct iomap *extent,
-			   bool is_to_be_written);
+bool qcow2_lease_remember(struct qcow2_lease *l, u64 offset, struct iomap *extent,
+			  bool is_to_be_written);
 
 /**
- * qcow2_layout_find - where on the device does I/O go?
- * @l: the layout; in a read section of its users
+ * qcow2_lease_find - where on the device does I/O go?
+ * @l: the lease; in a read section of its users
  * @is_write: it writes
  * @io: its sector; its length, reduced to what the answer is for; unwritten is set
  * @sector: set to the sector of the device
  *
  * Any context. Return: false if it has to go through the file system.
  */
-bool qcow2_layout_find(struct qcow2_layout *l, bool is_write, struct qcow2_layout_io *io,
-		       sector_t *sector);
+bool qcow2_lease_find(struct qcow2_lease *l, bool is_write, struct qcow2_lease_io *io,
+		      sector_t *sector);
 
 /**
- * qcow2_layout_forget - nothing goes to blocks past the file system any more
- * @l: the layout; under its lock
+ * qcow2_lease_forget - nothing goes to blocks past the file system any more
+ * @l: the lease; under its lock
  * @host_off: offset in the file of what is about to change
  * @bytes: its length
  *
  * What was written there need not stay. Waits for I/O that is under way.
  */
-void qcow2_layout_forget(struct qcow2_layout *l, u64 host_off, u64 bytes);
+void qcow2_lease_forget(struct qcow2_lease *l, u64 host_off, u64 bytes);
 
 /**
- * qcow2_layout_forget_all - forget all extents
- * @l: the layout; under its lock, and without leases
+ * qcow2_lease_forget_all - forget all extents
+ * @l: the lease; under its lock, and without leases
  */
-void qcow2_layout_forget_all(struct qcow2_layout *l);
+void qcow2_lease_forget_all(struct qcow2_lease *l);
 
 /**
- * qcow2_layout_settle_write - as qcow2_layout_settle(), before a write
- * @l: the layout
- * @caller: the write, in the list of the layout
+ * qcow2_lease_settle_write - as qcow2_lease_settle(), before a write
+ * @l: the lease
+ * @caller: the write, in the list of the lease
  * @may_block: false: return -EAGAIN instead of sleeping
  *
  * A block of which the write takes a part is not first written past the file system until
- * @caller has left the list. With @may_block it may wait for the layout's lock.
+ * @caller has left the list. With @may_block it may wait for the lease's lock.
  *
  * Return: 0 or a negative errno; the write must not be done then.
  */
-int __must_check qcow2_layout_settle_write(struct qcow2_layout *l,
-					   const struct qcow2_layout_caller *caller,
-					   bool may_block);
+int __must_check qcow2_lease_settle_write(struct qcow2_lease *l,
+					  const struct qcow2_lease_caller *caller,
+					  bool may_block);
 
-void qcow2_layout_extents_init(struct qcow2_layout *l);
+void qcow2_lease_extents_init(struct qcow2_lease *l);
 
-/* layout-fill.c */
+/* fill.c */
 
 /**
- * qcow2_layout_want_fill - note a miss
- * @l: the layout
+ * qcow2_lease_want_fill - note a miss
+ * @l: the lease
  * @host_off: offset in the file
  * @is_write: of a write
  *
  * Any context.
  */
-void qcow2_layout_want_fill(struct qcow2_layout *l, u64 host_off, bool is_write);
+void qcow2_lease_want_fill(struct qcow2_lease *l, u64 host_off, bool is_write);
 
-void qcow2_layout_fill(struct work_struct *work);
+void qcow2_lease_fill(struct work_struct *work);
 
-#endif /* DM_QCOW2_LAYOUT_INTERNAL_H */
+#endif /* DM_QCOW2_LEASE_INTERNAL_H */

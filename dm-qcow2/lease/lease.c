@@ -22,23 +22,24 @@
  * of what goes past it, until the file system says that they are written, and while
  * it is under way, none that it takes a part of is taken in.
  *
- * Locks, outer to inner: layout.lock, that of the unwritten extents, the file's locks,
- * flc_lock of the file, callers_lock. Who has layout.lock may wait for a thaw, so whoever holds the
+ * Locks, outer to inner: lease.lock, that of the unwritten extents, the file's locks,
+ * flc_lock of the file, callers_lock. Who has lease.lock may wait for a thaw, so whoever holds the
  * freezing up does not wait for it.
  */
 #include <linux/blkdev.h>
 #include <linux/fs.h>
 #include <linux/slab.h>
 
-#include "fs-extent.h"
-#include "freeze.h"
-#include "internal.h"
 #include "read-section.h"
+
+#include "freeze.h"
+#include "fs-extent.h"
+#include "internal.h"
 
 /* Bios */
 
 /* A frozen file system gets no writes. */
-static bool start_write(struct qcow2_layout *l)
+static bool start_write(struct qcow2_lease *l)
 {
 	if (!qcow2_freeze_tryhold(l->file)) {
 		qcow2_unwritten_hurry(&l->unwritten);
@@ -49,14 +50,14 @@ static bool start_write(struct qcow2_layout *l)
 	return true;
 }
 
-static bool direct(struct qcow2_layout *l, struct bio *bio, struct qcow2_layout_io *io)
+static bool direct(struct qcow2_lease *l, struct bio *bio, struct qcow2_lease_io *io)
 {
 	struct block_device *bdev;
 	sector_t sector;
 
-	if (!qcow2_layout_find(l, op_is_write(bio_op(bio)), io, &sector))
+	if (!qcow2_lease_find(l, op_is_write(bio_op(bio)), io, &sector))
 		return false;
-	smp_rmb(); /* pairs with qcow2_layout_remember() */
+	smp_rmb(); /* pairs with qcow2_lease_remember() */
 	bdev = READ_ONCE(l->bdev);
 	if (bio->bi_opf & REQ_NOWAIT && !bdev_nowait(bdev))
 		return false;
@@ -65,8 +66,8 @@ static bool direct(struct qcow2_layout *l, struct bio *bio, struct qcow2_layout_
 	return true;
 }
 
-bool qcow2_layout_map(struct qcow2_layout *l, struct bio *bio, u64 host_off, bool is_fresh,
-		      u32 *bytes, struct qcow2_layout_io *io)
+bool qcow2_lease_map(struct qcow2_lease *l, struct bio *bio, u64 host_off, bool is_fresh,
+		     u32 *bytes, struct qcow2_lease_io *io)
 {
 	bool is_write = op_is_write(bio_op(bio));
 	bool may_pass;
@@ -76,7 +77,7 @@ bool qcow2_layout_map(struct qcow2_layout *l, struct bio *bio, u64 host_off, boo
 	io->sector = host_off >> SECTOR_SHIFT;
 	io->bytes = *bytes;
 	io->idx = qcow2_read_enter(&l->users);
-	if (qcow2_layout_is_live(l) && (!is_write || start_write(l))) {
+	if (qcow2_lease_is_live(l) && (!is_write || start_write(l))) {
 		may_pass = direct(l, bio, io);
 		*bytes = io->bytes;
 		if (may_pass)
@@ -86,18 +87,18 @@ bool qcow2_layout_map(struct qcow2_layout *l, struct bio *bio, u64 host_off, boo
 	}
 	qcow2_read_leave(&l->users, io->idx);
 	io->idx = -1;
-	qcow2_layout_want_fill(l, host_off, is_write);
+	qcow2_lease_want_fill(l, host_off, is_write);
 	return false;
 }
 
 /* A first write that failed leaves its blocks as they were. */
-static bool mark(struct qcow2_layout *l, struct bio *bio, const struct qcow2_layout_io *io)
+static bool mark(struct qcow2_lease *l, struct bio *bio, const struct qcow2_lease_io *io)
 {
 	return io->unwritten && !bio->bi_status &&
 	       qcow2_unwritten_mark(&l->unwritten, io->unwritten, io->sector, io->bytes);
 }
 
-void qcow2_layout_leave(struct qcow2_layout *l, struct bio *bio, const struct qcow2_layout_io *io)
+void qcow2_lease_leave(struct qcow2_lease *l, struct bio *bio, const struct qcow2_lease_io *io)
 {
 	if (op_is_write(bio_op(bio)) && !mark(l, bio, io))
 		qcow2_freeze_release(l->file);
@@ -106,8 +107,8 @@ void qcow2_layout_leave(struct qcow2_layout *l, struct bio *bio, const struct qc
 
 /* Our own calls into the file system */
 
-int qcow2_layout_begin_write(struct qcow2_layout *l, struct qcow2_layout_caller *caller,
-			     u64 host_off, u32 bytes, bool may_block)
+int qcow2_lease_begin_write(struct qcow2_lease *l, struct qcow2_lease_caller *caller,
+			    u64 host_off, u32 bytes, bool may_block)
 {
 	int err;
 
@@ -115,39 +116,39 @@ int qcow2_layout_begin_write(struct qcow2_layout *l, struct qcow2_layout_caller 
 		return 0;
 	caller->first = host_off >> SECTOR_SHIFT;
 	caller->end = (host_off + bytes) >> SECTOR_SHIFT;
-	qcow2_layout_add_caller(l, caller);
-	err = qcow2_layout_settle_write(l, caller, may_block);
+	qcow2_lease_add_caller(l, caller);
+	err = qcow2_lease_settle_write(l, caller, may_block);
 	if (err)
-		qcow2_layout_remove_caller(l, caller);
+		qcow2_lease_remove_caller(l, caller);
 	return err;
 }
 
-void qcow2_layout_end_write(struct qcow2_layout *l, struct qcow2_layout_caller *caller)
+void qcow2_lease_end_write(struct qcow2_lease *l, struct qcow2_lease_caller *caller)
 {
 	if (l)
-		qcow2_layout_remove_caller(l, caller);
+		qcow2_lease_remove_caller(l, caller);
 }
 
-void qcow2_layout_begin_change(struct qcow2_layout *l, struct qcow2_layout_caller *caller,
-			       u64 host_off, u64 bytes)
+void qcow2_lease_begin_change(struct qcow2_lease *l, struct qcow2_lease_caller *caller,
+			      u64 host_off, u64 bytes)
 {
 	if (!l)
 		return;
 	mutex_lock(&l->lock);
-	qcow2_layout_forget(l, host_off, bytes);
-	*caller = (struct qcow2_layout_caller) {};
-	qcow2_layout_add_caller(l, caller);
+	qcow2_lease_forget(l, host_off, bytes);
+	*caller = (struct qcow2_lease_caller) {};
+	qcow2_lease_add_caller(l, caller);
 }
 
-void qcow2_layout_end_change(struct qcow2_layout *l, struct qcow2_layout_caller *caller)
+void qcow2_lease_end_change(struct qcow2_lease *l, struct qcow2_lease_caller *caller)
 {
 	if (!l)
 		return;
-	qcow2_layout_remove_caller(l, caller);
+	qcow2_lease_remove_caller(l, caller);
 	mutex_unlock(&l->lock);
 }
 
-int qcow2_layout_commit(struct qcow2_layout *l, bool *is_durable)
+int qcow2_lease_commit(struct qcow2_lease *l, bool *is_durable)
 {
 	int err;
 
@@ -161,7 +162,7 @@ int qcow2_layout_commit(struct qcow2_layout *l, bool *is_durable)
 }
 
 /* Not while the file system is frozen: the next flush does it. */
-void qcow2_layout_touch(struct qcow2_layout *l)
+void qcow2_lease_touch(struct qcow2_lease *l)
 {
 	if (!l || !test_bit(WRITTEN, &l->flags) || !file_start_write_trylock(l->file))
 		return;
@@ -170,38 +171,38 @@ void qcow2_layout_touch(struct qcow2_layout *l)
 	file_end_write(l->file);
 }
 
-int qcow2_layout_extents(const struct qcow2_layout *l)
+int qcow2_lease_extents(const struct qcow2_lease *l)
 {
 	return l && READ_ONCE(l->flags) & (BIT(LIVE) | BIT(DOZING)) ? READ_ONCE(l->nr_extents) : -1;
 }
 
 /* Life */
 
-void qcow2_layout_start(struct qcow2_layout *l)
+void qcow2_lease_start(struct qcow2_lease *l)
 {
 	if (l)
 		set_bit(MAY_LEASE, &l->flags);
 }
 
-void qcow2_layout_stop(struct qcow2_layout *l)
+void qcow2_lease_stop(struct qcow2_lease *l)
 {
 	if (!l)
 		return;
 	mutex_lock(&l->lock);
 	clear_bit(MAY_LEASE, &l->flags);
 	mutex_unlock(&l->lock);
-	qcow2_layout_end_lease(l);
+	qcow2_lease_end(l);
 	wait_event(l->returned, !test_bit_acquire(LEASED, &l->flags));
 	flush_work(&l->return_work);
 	cancel_delayed_work_sync(&l->idle_work);
-	qcow2_layout_touch(l);
+	qcow2_lease_touch(l);
 }
 
-int qcow2_layout_open(struct file *file, struct qcow2_layout **layout)
+int qcow2_lease_open(struct file *file, struct qcow2_lease **lease)
 {
-	struct qcow2_layout *l;
+	struct qcow2_lease *l;
 
-	*layout = NULL;
+	*lease = NULL;
 	if (!qcow2_extents_are_known(file))
 		return 0;
 	l = kzalloc(sizeof(*l), GFP_KERNEL);
@@ -213,11 +214,11 @@ int qcow2_layout_open(struct file *file, struct qcow2_layout **layout)
 		goto err_srcu;
 	l->takes_unwritten = qcow2_extents_may_be_committed(file);
 	l->file = file;
-	INIT_WORK(&l->fill_work, qcow2_layout_fill);
+	INIT_WORK(&l->fill_work, qcow2_lease_fill);
 	mutex_init(&l->lock);
-	qcow2_layout_extents_init(l);
-	qcow2_layout_lease_init(l);
-	*layout = l;
+	qcow2_lease_extents_init(l);
+	qcow2_lease_hold_init(l);
+	*lease = l;
 	return 0;
 
 err_srcu:
@@ -227,7 +228,7 @@ err_free:
 	return -ENOMEM;
 }
 
-void qcow2_layout_close(struct qcow2_layout *l)
+void qcow2_lease_close(struct qcow2_lease *l)
 {
 	if (!l)
 		return;

@@ -36,8 +36,9 @@
 #include <linux/slab.h>
 
 #include "compat.h"
-#include "fs-extent.h"
+
 #include "freeze.h"
+#include "fs-extent.h"
 #include "unwritten.h"
 
 /* How many pieces to convert in one call, which writes to the journal and waits. */

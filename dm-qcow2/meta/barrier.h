@@ -9,7 +9,7 @@
 #ifndef DM_QCOW2_BARRIER_H
 #define DM_QCOW2_BARRIER_H
 
-struct qcow2;
+struct qcow2_image;
 
 /**
  * enum qcow2_barrier - the barriers
@@ -44,7 +44,7 @@ enum qcow2_barrier {
 
 /**
  * qcow2_barrier - make everything written so far durable
- * @q: the image
+ * @img: the image
  * @barrier: which one this is
  *
  * Context: our own threads and suspend, never a thread that serves I/O. An error
@@ -53,6 +53,6 @@ enum qcow2_barrier {
  *
  * Return: 0 or -EIO.
  */
-int __must_check qcow2_barrier(struct qcow2 *q, enum qcow2_barrier barrier);
+int __must_check qcow2_barrier(struct qcow2_image *img, enum qcow2_barrier barrier);
 
 #endif /* DM_QCOW2_BARRIER_H */

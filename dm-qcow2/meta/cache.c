@@ -6,17 +6,17 @@
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 
+#include "commit.h"
 #include "load.h"
-#include "qcow2.h"
 
 #define EVICT_BATCH	512UL
 
-static struct qcow2_mpage __rcu **recent_slot(struct qcow2_metacache *c, u64 index)
+static struct qcow2_mpage __rcu **recent_slot(struct qcow2_cache *c, u64 index)
 {
 	return &c->recent[index % QCOW2_RECENT_PAGES];
 }
 
-static struct qcow2_mpage *find_recent(struct qcow2_metacache *c,
+static struct qcow2_mpage *find_recent(struct qcow2_cache *c,
 				       enum qcow2_meta_kind kind, u64 index)
 {
 	struct qcow2_mpage *p;
@@ -28,7 +28,7 @@ static struct qcow2_mpage *find_recent(struct qcow2_metacache *c,
 }
 
 /* Make a page that was inserted the one that is found first. */
-static void set_recent(struct qcow2_metacache *c, struct qcow2_mpage *p)
+static void set_recent(struct qcow2_cache *c, struct qcow2_mpage *p)
 {
 	lockdep_assert_held(&c->lru_lock);
 	if (p->kind == QCOW2_META_L2)
@@ -36,7 +36,7 @@ static void set_recent(struct qcow2_metacache *c, struct qcow2_mpage *p)
 }
 
 /* A page that leaves the cache is found no more. */
-static void clear_recent(struct qcow2_metacache *c, struct qcow2_mpage *p)
+static void clear_recent(struct qcow2_cache *c, struct qcow2_mpage *p)
 {
 	struct qcow2_mpage __rcu **slot = recent_slot(c, p->index);
 
@@ -44,19 +44,19 @@ static void clear_recent(struct qcow2_metacache *c, struct qcow2_mpage *p)
 		RCU_INIT_POINTER(*slot, NULL);
 }
 
-struct qcow2_mpage *qcow2_mpage_find(struct qcow2 *q, enum qcow2_meta_kind kind,
+struct qcow2_mpage *qcow2_mpage_find(struct qcow2_image *img, enum qcow2_meta_kind kind,
 				     u64 index)
 {
-	struct qcow2_mpage *p = find_recent(&q->cache, kind, index);
+	struct qcow2_mpage *p = find_recent(&img->cache, kind, index);
 
 	if (!p)
-		p = xa_load(&q->cache.pages[kind], index);
+		p = xa_load(&img->cache.pages[kind], index);
 	if (!p)
 		return NULL;
 	/* Test before set: a page in use is not written by every reader. */
 	if (!test_bit(QCOW2_MPAGE_REFERENCED, &p->flags))
 		set_bit(QCOW2_MPAGE_REFERENCED, &p->flags);
-	this_cpu_inc(*q->cache.hits);
+	this_cpu_inc(*img->cache.hits);
 	return p;
 }
 
@@ -75,9 +75,9 @@ void qcow2_mpage_put(struct qcow2_mpage *p)
 		call_rcu(&p->rcu, free_page_rcu);
 }
 
-void qcow2_mpage_mark_dirty(struct qcow2 *q, struct qcow2_mpage *p)
+void qcow2_mpage_mark_dirty(struct qcow2_image *img, struct qcow2_mpage *p)
 {
-	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_cache *c = &img->cache;
 
 	lockdep_assert_held(&p->lock);
 	if (!test_bit(QCOW2_MPAGE_DIRTY, &p->flags)) {
@@ -89,15 +89,15 @@ void qcow2_mpage_mark_dirty(struct qcow2 *q, struct qcow2_mpage *p)
 			WRITE_ONCE(c->nr_dirty, c->nr_dirty + 1);
 		spin_unlock(&c->dirty_lock);
 		if (qcow2_meta_is_mapping(p->kind))
-			qcow2_commit_age(q);
+			qcow2_commit_age(img);
 		if (c->nr_dirty > c->limit / 2)
-			qcow2_commit_kick(q);
+			qcow2_commit_kick(img);
 	}
 	smp_wmb(); /* pairs with smp_rmb() in qcow2_mpage_is_durable() */
 }
 
 /* Is another page of the same table in the cache? */
-static bool has_sibling(struct qcow2_metacache *c, const struct qcow2_mpage *p,
+static bool has_sibling(struct qcow2_cache *c, const struct qcow2_mpage *p,
 			unsigned int table_page_bits)
 {
 	unsigned long first = p->index >> table_page_bits << table_page_bits;
@@ -108,34 +108,34 @@ static bool has_sibling(struct qcow2_metacache *c, const struct qcow2_mpage *p,
 }
 
 /* A page is not in the cache: unless another one of its table is, the table is not known. */
-static void unclaim(struct qcow2 *q, const struct qcow2_mpage *p)
+static void unclaim(struct qcow2_image *img, const struct qcow2_mpage *p)
 {
-	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_cache *c = &img->cache;
 
 	lockdep_assert_held(&c->lru_lock);
 	if (qcow2_meta_is_fixed(p->kind) || !p->host_off)
 		return;
-	if (!has_sibling(c, p, qcow2_table_page_bits(&q->geo)))
-		xa_erase(&c->tables, p->host_off >> q->geo.cluster_bits);
+	if (!has_sibling(c, p, qcow2_table_page_bits(&img->geo)))
+		xa_erase(&c->tables, p->host_off >> img->geo.cluster_bits);
 }
 
 /* Take a page out of the cache; the cache's reference is the caller's then. */
-static void unlink_page(struct qcow2 *q, struct qcow2_mpage *p)
+static void unlink_page(struct qcow2_image *img, struct qcow2_mpage *p)
 {
-	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_cache *c = &img->cache;
 
 	lockdep_assert_held(&c->lru_lock);
 	xa_erase(&c->pages[p->kind], p->index);
 	clear_recent(c, p);
 	list_del(&p->lru);
 	c->nr_pages--;
-	unclaim(q, p);
+	unclaim(img, p);
 }
 
 /* Look at no more pages than others can wait for the lock. */
-static bool evict_one_of(struct qcow2 *q, unsigned long tries)
+static bool evict_one_of(struct qcow2_image *img, unsigned long tries)
 {
-	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_cache *c = &img->cache;
 	struct qcow2_mpage *p, *next;
 	bool found = false;
 
@@ -145,7 +145,7 @@ static bool evict_one_of(struct qcow2 *q, unsigned long tries)
 			break;
 		if (!test_and_clear_bit(QCOW2_MPAGE_REFERENCED, &p->flags) &&
 		    refcount_dec_if_one(&p->refs)) {
-			unlink_page(q, p);
+			unlink_page(img, p);
 			call_rcu(&p->rcu, free_page_rcu);
 			found = true;
 			break;
@@ -157,21 +157,21 @@ static bool evict_one_of(struct qcow2 *q, unsigned long tries)
 }
 
 /**
- * qcow2_metacache_evict - drop a clean page that nobody used of late
- * @q: the image
+ * qcow2_cache_evict - drop a clean page that nobody used of late
+ * @img: the image
  *
  * Pages that are dirty or in use have more than the cache's own reference.
  *
  * Context: may sleep. Return: whether one was found.
  */
-bool qcow2_metacache_evict(struct qcow2 *q)
+bool qcow2_cache_evict(struct qcow2_image *img)
 {
-	unsigned long left = 2 * READ_ONCE(q->cache.nr_pages);
+	unsigned long left = 2 * READ_ONCE(img->cache.nr_pages);
 	unsigned long tries;
 
 	for (; left; left -= tries) {
 		tries = min(left, EVICT_BATCH);
-		if (evict_one_of(q, tries))
+		if (evict_one_of(img, tries))
 			return true;
 		cond_resched();
 	}
@@ -182,15 +182,15 @@ bool qcow2_metacache_evict(struct qcow2 *q)
  * An earlier page of the same index that left the cache a moment ago may have taken
  * the reservation with it.
  */
-static int store_page(struct qcow2 *q, struct qcow2_mpage *p)
+static int store_page(struct qcow2_image *img, struct qcow2_mpage *p)
 {
-	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_cache *c = &img->cache;
 	int err;
 
 	lockdep_assert_held(&c->lru_lock);
 	err = xa_err(xa_store(&c->pages[p->kind], p->index, p, GFP_ATOMIC));
 	if (err) {
-		unclaim(q, p);
+		unclaim(img, p);
 		return err;
 	}
 	refcount_inc(&p->refs);
@@ -201,28 +201,28 @@ static int store_page(struct qcow2 *q, struct qcow2_mpage *p)
 }
 
 /**
- * qcow2_metacache_insert - make a loaded page visible
- * @q: the image
+ * qcow2_cache_insert - make a loaded page visible
+ * @img: the image
  * @p: the page; the cache takes over the caller's reference and gets one more
  *
  * Return: 0, -ENOMEM, or -EUCLEAN when its cluster is another table already.
  */
-int qcow2_metacache_insert(struct qcow2 *q, struct qcow2_mpage *p)
+int qcow2_cache_insert(struct qcow2_image *img, struct qcow2_mpage *p)
 {
-	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_cache *c = &img->cache;
 	int err;
 
 	err = xa_reserve(&c->pages[p->kind], p->index, GFP_NOIO);
 	if (err)
 		return err;
-	err = qcow2_metacache_reserve(q, p->kind, p->host_off);
+	err = qcow2_cache_reserve(img, p->kind, p->host_off);
 	if (err)
 		goto release;
 	spin_lock(&c->lru_lock);
-	err = qcow2_metacache_claim(q, p->kind, p->index >> qcow2_table_page_bits(&q->geo),
-				    p->host_off);
+	err = qcow2_cache_claim(img, p->kind, p->index >> qcow2_table_page_bits(&img->geo),
+				p->host_off);
 	if (!err)
-		err = store_page(q, p);
+		err = store_page(img, p);
 	spin_unlock(&c->lru_lock);
 release:
 	if (err)
@@ -231,8 +231,8 @@ release:
 }
 
 /**
- * qcow2_metacache_reserve - have the memory that qcow2_metacache_claim() needs
- * @q: the image
+ * qcow2_cache_reserve - have the memory that qcow2_cache_claim() needs
+ * @img: the image
  * @kind: kind of the table's pages
  * @host_off: in the table's cluster; 0 for a table that is not allocated
  *
@@ -241,32 +241,32 @@ release:
  *
  * Context: may sleep. Return: 0 or -ENOMEM.
  */
-int qcow2_metacache_reserve(struct qcow2 *q, enum qcow2_meta_kind kind, u64 host_off)
+int qcow2_cache_reserve(struct qcow2_image *img, enum qcow2_meta_kind kind, u64 host_off)
 {
 	if (qcow2_meta_is_fixed(kind) || !host_off)
 		return 0;
-	return xa_reserve(&q->cache.tables, host_off >> q->geo.cluster_bits, GFP_NOIO);
+	return xa_reserve(&img->cache.tables, host_off >> img->geo.cluster_bits, GFP_NOIO);
 }
 
 /**
- * qcow2_metacache_claim - note that a cluster holds a table
- * @q: the image
+ * qcow2_cache_claim - note that a cluster holds a table
+ * @img: the image
  * @kind: kind of the table's pages
  * @table: index of the table
  * @host_off: in the cluster; 0 for a table that is not allocated
  *
- * Context: the LRU lock is held, after qcow2_metacache_reserve().
+ * Context: the LRU lock is held, after qcow2_cache_reserve().
  *
  * Return: 0, or -EUCLEAN when the cluster is known as another table. -ENOMEM
  * when the last page of the table left the cache in between, and took the
  * reservation with it.
  */
-int qcow2_metacache_claim(struct qcow2 *q, enum qcow2_meta_kind kind, u64 table,
-			  u64 host_off)
+int qcow2_cache_claim(struct qcow2_image *img, enum qcow2_meta_kind kind, u64 table,
+		      u64 host_off)
 {
-	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_cache *c = &img->cache;
 	void *value = xa_mk_value(table * QCOW2_NR_META_KINDS + kind);
-	u64 cluster = host_off >> q->geo.cluster_bits;
+	u64 cluster = host_off >> img->geo.cluster_bits;
 	void *old;
 
 	lockdep_assert_held(&c->lru_lock);
@@ -278,13 +278,13 @@ int qcow2_metacache_claim(struct qcow2 *q, enum qcow2_meta_kind kind, u64 table,
 	if (!old)
 		return xa_err(xa_store(&c->tables, cluster, value, GFP_ATOMIC));
 	if (old != value)
-		return qcow2_bad_metadata(q, "table used twice", host_off);
+		return qcow2_bad_metadata(img, "table used twice", host_off);
 	return 0;
 }
 
-void qcow2_metacache_unverify(struct qcow2 *q)
+void qcow2_cache_unverify(struct qcow2_image *img)
 {
-	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_cache *c = &img->cache;
 	struct qcow2_mpage *p;
 	unsigned long index;
 
@@ -297,14 +297,14 @@ void qcow2_metacache_unverify(struct qcow2 *q)
 	spin_unlock(&c->lru_lock);
 }
 
-bool qcow2_is_cached_table(struct qcow2 *q, u64 cluster)
+bool qcow2_is_cached_table(struct qcow2_image *img, u64 cluster)
 {
-	return xa_load(&q->cache.tables, cluster);
+	return xa_load(&img->cache.tables, cluster);
 }
 
-void qcow2_metacache_drop(struct qcow2 *q)
+void qcow2_cache_drop(struct qcow2_image *img)
 {
-	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_cache *c = &img->cache;
 	struct qcow2_mpage *p, *next;
 	LIST_HEAD(pages);
 
@@ -317,18 +317,18 @@ void qcow2_metacache_drop(struct qcow2 *q)
 		qcow2_mpage_put(p);
 
 	for (int kind = 0; kind < QCOW2_NR_META_KINDS; kind++)
-		qcow2_metacache_forget(q, kind);
+		qcow2_cache_forget(img, kind);
 }
 
-void qcow2_metacache_forget(struct qcow2 *q, enum qcow2_meta_kind kind)
+void qcow2_cache_forget(struct qcow2_image *img, enum qcow2_meta_kind kind)
 {
-	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_cache *c = &img->cache;
 	struct qcow2_mpage *p;
 	unsigned long index;
 
 	spin_lock(&c->lru_lock);
 	xa_for_each(&c->pages[kind], index, p) {
-		unlink_page(q, p);
+		unlink_page(img, p);
 		qcow2_mpage_put(p);
 		cond_resched_lock(&c->lru_lock);
 	}
@@ -337,44 +337,44 @@ void qcow2_metacache_forget(struct qcow2 *q, enum qcow2_meta_kind kind)
 
 static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
 {
-	struct qcow2 *q = s->private_data;
+	struct qcow2_image *img = s->private_data;
 
-	return READ_ONCE(q->cache.nr_pages) - min(READ_ONCE(q->cache.nr_pages),
-						  READ_ONCE(q->cache.nr_dirty));
+	return READ_ONCE(img->cache.nr_pages) - min(READ_ONCE(img->cache.nr_pages),
+						    READ_ONCE(img->cache.nr_dirty));
 }
 
 static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
 {
-	struct qcow2 *q = s->private_data;
+	struct qcow2_image *img = s->private_data;
 	unsigned long freed = 0;
 
-	while (freed < sc->nr_to_scan && qcow2_metacache_evict(q))
+	while (freed < sc->nr_to_scan && qcow2_cache_evict(img))
 		freed++;
 	return freed ?: SHRINK_STOP;
 }
 
-static int init_shrinker(struct qcow2 *q)
+static int init_shrinker(struct qcow2_image *img)
 {
-	struct shrinker *s = shrinker_alloc(0, "dm-qcow2:%s", qcow2_name(q));
+	struct shrinker *s = shrinker_alloc(0, "dm-qcow2:%s", qcow2_name(img));
 
 	if (!s)
 		return -ENOMEM;
 	s->count_objects = shrink_count;
 	s->scan_objects = shrink_scan;
-	s->private_data = q;
-	q->cache.shrinker = s;
+	s->private_data = img;
+	img->cache.shrinker = s;
 	shrinker_register(s);
 	return 0;
 }
 
-static void free_arrays(struct qcow2_metacache *c)
+static void free_arrays(struct qcow2_cache *c)
 {
 	free_percpu(c->hits);
 	bitmap_free(c->table_filter);
 	kvfree(c->recent);
 }
 
-static int alloc_arrays(struct qcow2_metacache *c)
+static int alloc_arrays(struct qcow2_cache *c)
 {
 	c->recent = kvcalloc(QCOW2_RECENT_PAGES, sizeof(*c->recent), GFP_KERNEL);
 	c->table_filter = bitmap_zalloc(QCOW2_TABLE_FILTER_BITS, GFP_KERNEL);
@@ -385,9 +385,9 @@ static int alloc_arrays(struct qcow2_metacache *c)
 	return -ENOMEM;
 }
 
-int qcow2_metacache_init(struct qcow2 *q, u32 cache_mb)
+int qcow2_cache_init(struct qcow2_image *img, u32 cache_mb)
 {
-	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_cache *c = &img->cache;
 	int err;
 
 	for (int kind = 0; kind < QCOW2_NR_META_KINDS; kind++) {
@@ -404,22 +404,22 @@ int qcow2_metacache_init(struct qcow2 *q, u32 cache_mb)
 	spin_lock_init(&c->dirty_lock);
 	INIT_LIST_HEAD(&c->lru);
 	init_waitqueue_head(&c->wait);
-	c->limit = ((u64)cache_mb << 20) >> q->geo.page_bits;
+	c->limit = ((u64)cache_mb << 20) >> img->geo.page_bits;
 	err = alloc_arrays(c);
 	if (err)
 		return err;
-	err = init_shrinker(q);
+	err = init_shrinker(img);
 	if (err)
 		free_arrays(c);
 	return err;
 }
 
-void qcow2_metacache_exit(struct qcow2 *q)
+void qcow2_cache_exit(struct qcow2_image *img)
 {
-	struct qcow2_metacache *c = &q->cache;
+	struct qcow2_cache *c = &img->cache;
 
 	shrinker_free(c->shrinker);
-	qcow2_metacache_drop(q);
+	qcow2_cache_drop(img);
 	for (int kind = 0; kind < QCOW2_NR_META_KINDS; kind++)
 		xa_destroy(&c->pages[kind]);
 	xa_destroy(&c->tables);

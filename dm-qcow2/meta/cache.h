@@ -24,8 +24,8 @@
  * L1 or refcount-table page -> page lock -> ready-space lock or dirty lock; the
  * LRU lock nests in a table mutex and in nothing else.
  */
-#ifndef DM_QCOW2_METACACHE_H
-#define DM_QCOW2_METACACHE_H
+#ifndef DM_QCOW2_CACHE_H
+#define DM_QCOW2_CACHE_H
 
 #include <linux/cache.h>
 #include <linux/list.h>
@@ -40,7 +40,7 @@
 
 #include "format/geometry.h"
 
-struct qcow2;
+struct qcow2_image;
 struct shrinker;
 
 /**
@@ -88,8 +88,8 @@ enum {
  * @data_seq: newest copied-data sequence number that an entry depends on: the
  *	data must be durable before this page is written; under @lock
  * @kind: enum qcow2_meta_kind
- * @lru: in qcow2_metacache.lru, under its lock
- * @dirty: in qcow2_metacache.dirty[@kind], under its dirty lock
+ * @lru: in qcow2_cache.lru, under its lock
+ * @dirty: in qcow2_cache.dirty[@kind], under its dirty lock
  * @writeback: in the list of a qcow2_writeback() under way
  * @rcu: delays the release for readers of the hot path
  */
@@ -117,7 +117,7 @@ struct qcow2_mpage {
 #define QCOW2_TABLE_FILTER_BITS	32768
 
 /**
- * struct qcow2_metacache - all metadata pages of an image
+ * struct qcow2_cache - all metadata pages of an image
  * @recent: L2 pages by the low bits of their index, the latest of each: spares
  *	most look-ups the way through @pages. RCU for look-ups, @lru_lock for changes.
  * @table_filter: bit number N is set if a cluster N, modulo the size, was in @tables
@@ -140,7 +140,7 @@ struct qcow2_mpage {
  * @wait: woken when pages become clean
  * @misses: look-ups that had to load a page
  */
-struct qcow2_metacache {
+struct qcow2_cache {
 	/* Every request reads these on every CPU; none is written while there is I/O. */
 	struct qcow2_mpage __rcu **recent;
 	unsigned long *table_filter;
@@ -163,36 +163,36 @@ struct qcow2_metacache {
 };
 
 /**
- * qcow2_metacache_init - make an empty cache
- * @q: the image; its geometry is set
+ * qcow2_cache_init - make an empty cache
+ * @img: the image; its geometry is set
  * @cache_mb: limit in MiB
  *
  * Return: 0 or -ENOMEM.
  */
-int __must_check qcow2_metacache_init(struct qcow2 *q, u32 cache_mb);
+int __must_check qcow2_cache_init(struct qcow2_image *img, u32 cache_mb);
 
 /**
- * qcow2_metacache_exit - undo qcow2_metacache_init(); the cache is dropped
- * @q: the image
+ * qcow2_cache_exit - undo qcow2_cache_init(); the cache is dropped
+ * @img: the image
  */
-void qcow2_metacache_exit(struct qcow2 *q);
+void qcow2_cache_exit(struct qcow2_image *img);
 
 /**
- * qcow2_metacache_drop - forget all pages, dirty ones too
- * @q: the image; no I/O is under way and no thread of it works
+ * qcow2_cache_drop - forget all pages, dirty ones too
+ * @img: the image; no I/O is under way and no thread of it works
  */
-void qcow2_metacache_drop(struct qcow2 *q);
+void qcow2_cache_drop(struct qcow2_image *img);
 
 /**
- * qcow2_metacache_forget - drop the pages of one kind
- * @q: the image
+ * qcow2_cache_forget - drop the pages of one kind
+ * @img: the image
  * @kind: nobody uses pages of it, and none is dirty
  */
-void qcow2_metacache_forget(struct qcow2 *q, enum qcow2_meta_kind kind);
+void qcow2_cache_forget(struct qcow2_image *img, enum qcow2_meta_kind kind);
 
 /**
  * qcow2_mpage_find - the hot path's look-up
- * @q: the image
+ * @img: the image
  * @kind: what is looked for
  * @index: its key
  *
@@ -200,7 +200,7 @@ void qcow2_metacache_forget(struct qcow2 *q, enum qcow2_meta_kind kind);
  *
  * Return: the page, without a reference, or NULL.
  */
-struct qcow2_mpage *qcow2_mpage_find(struct qcow2 *q, enum qcow2_meta_kind kind,
+struct qcow2_mpage *qcow2_mpage_find(struct qcow2_image *img, enum qcow2_meta_kind kind,
 				     u64 index);
 
 /**
@@ -216,7 +216,7 @@ static inline bool qcow2_mpage_tryget(struct qcow2_mpage *p)
 
 /**
  * qcow2_mpage_get - find or load a page
- * @q: the image
+ * @img: the image
  * @kind: what is wanted
  * @index: its key
  *
@@ -225,7 +225,7 @@ static inline bool qcow2_mpage_tryget(struct qcow2_mpage *p)
  * Return: the page with a reference, or an ERR_PTR: -EUCLEAN when the table
  * lies where no table can be, -EIO, -ENOMEM.
  */
-struct qcow2_mpage *__must_check qcow2_mpage_get(struct qcow2 *q,
+struct qcow2_mpage *__must_check qcow2_mpage_get(struct qcow2_image *img,
 						 enum qcow2_meta_kind kind, u64 index);
 
 /**
@@ -236,13 +236,13 @@ void qcow2_mpage_put(struct qcow2_mpage *p);
 
 /**
  * qcow2_mpage_mark_dirty - announce a change of an entry
- * @q: the image
+ * @img: the image
  * @p: the page; its lock and a reference are held, its table is allocated
  *
  * Called before the entry is changed, so that a lockless reader who sees the new
  * entry and then no dirty bit knows that the entry is durable.
  */
-void qcow2_mpage_mark_dirty(struct qcow2 *q, struct qcow2_mpage *p);
+void qcow2_mpage_mark_dirty(struct qcow2_image *img, struct qcow2_mpage *p);
 
 /**
  * qcow2_mpage_is_durable - are all entries seen in this page on disk?
@@ -257,7 +257,7 @@ static inline bool qcow2_mpage_is_durable(const struct qcow2_mpage *p)
 
 /**
  * qcow2_table_attach - give a table that was just allocated its place
- * @q: the image
+ * @img: the image
  * @kind: QCOW2_META_L2 or QCOW2_META_REFBLOCK
  * @table: index of the table: its L1 or refcount-table index
  * @host_off: where it is; reads as zero, durably
@@ -266,25 +266,25 @@ static inline bool qcow2_mpage_is_durable(const struct qcow2_mpage *p)
  *
  * Return: 0, -ENOMEM, or -EUCLEAN when the cluster is known as another table.
  */
-int __must_check qcow2_table_attach(struct qcow2 *q, enum qcow2_meta_kind kind,
+int __must_check qcow2_table_attach(struct qcow2_image *img, enum qcow2_meta_kind kind,
 				    u64 table, u64 host_off);
 
 /**
  * qcow2_table_mutex - the mutex of a table
- * @q: the image
+ * @img: the image
  * @kind: the kind of its pages
  * @table: index of the table
  */
-struct mutex *qcow2_table_mutex(struct qcow2 *q, enum qcow2_meta_kind kind,
+struct mutex *qcow2_table_mutex(struct qcow2_image *img, enum qcow2_meta_kind kind,
 				u64 table);
 
 /**
- * qcow2_metacache_unverify - let all L2 pages be verified again
- * @q: the image; metadata has been put where an entry could have pointed before
+ * qcow2_cache_unverify - let all L2 pages be verified again
+ * @img: the image; metadata has been put where an entry could have pointed before
  *
  * Context: the walk lock is held.
  */
-void qcow2_metacache_unverify(struct qcow2 *q);
+void qcow2_cache_unverify(struct qcow2_image *img);
 
 /**
  * qcow2_may_be_table - may a host cluster hold a table that is in the cache?
@@ -293,20 +293,20 @@ void qcow2_metacache_unverify(struct qcow2 *q);
  *
  * Lockless. Return: false when it does not; qcow2_is_cached_table() is sure.
  */
-static inline bool qcow2_may_be_table(const struct qcow2_metacache *c, u64 cluster)
+static inline bool qcow2_may_be_table(const struct qcow2_cache *c, u64 cluster)
 {
 	return test_bit(cluster % QCOW2_TABLE_FILTER_BITS, c->table_filter);
 }
 
 /**
  * qcow2_is_cached_table - does a host cluster hold a table that is in the cache?
- * @q: the image
+ * @img: the image
  * @cluster: the host cluster
  *
  * Lockless. What else is metadata, tables that were not loaded included, was
  * compared when the L2 page was verified: see qcow2_verify_page().
  */
-bool qcow2_is_cached_table(struct qcow2 *q, u64 cluster);
+bool qcow2_is_cached_table(struct qcow2_image *img, u64 cluster);
 
 /* A page for all that is zero; never written. */
 static inline void *qcow2_zeroes(void)
@@ -316,12 +316,12 @@ static inline void *qcow2_zeroes(void)
 
 /**
  * qcow2_mpage_own_data - make the entries of an L1 page writable
- * @q: the image
+ * @img: the image
  * @p: the page, with a reference
  *
  * Context: sleeps. Return: 0 or -ENOMEM.
  */
-int __must_check qcow2_mpage_own_data(struct qcow2 *q, struct qcow2_mpage *p);
+int __must_check qcow2_mpage_own_data(struct qcow2_image *img, struct qcow2_mpage *p);
 
 static inline __be64 *qcow2_mpage_entries(const struct qcow2_mpage *p)
 {
@@ -333,4 +333,4 @@ static inline u64 qcow2_mpage_entry(const struct qcow2_mpage *p, u32 slot)
 	return be64_to_cpu(READ_ONCE(qcow2_mpage_entries(p)[slot]));
 }
 
-#endif /* DM_QCOW2_METACACHE_H */
+#endif /* DM_QCOW2_CACHE_H */

@@ -18,22 +18,23 @@
  */
 #include <linux/sched/mm.h>
 
-#include "qcow2.h"
+#include "barrier.h"
+#include "commit.h"
 
 /* How long a change may stay in memory when nobody flushes. */
 #define MAX_AGE	(5 * HZ)
 
-static int write_tables(struct qcow2 *q)
+static int write_tables(struct qcow2_image *img)
 {
-	struct qcow2_writeback *wb = &q->commit.wb;
+	struct qcow2_writeback *wb = &img->commit->wb;
 	int err;
 
-	err = qcow2_writeback_kind(q, wb, QCOW2_META_L2);
+	err = qcow2_writeback_kind(img, wb, QCOW2_META_L2);
 	if (!err)
-		err = qcow2_writeback_kind(q, wb, QCOW2_META_L1);
+		err = qcow2_writeback_kind(img, wb, QCOW2_META_L1);
 	if (!err)
-		err = qcow2_barrier(q, QCOW2_BARRIER_COMMIT);
-	qcow2_writeback_end(q, wb, err);
+		err = qcow2_barrier(img, QCOW2_BARRIER_COMMIT);
+	qcow2_writeback_end(img, wb, err);
 	return err;
 }
 
@@ -51,7 +52,7 @@ static void complete_bios(struct bio_list *bios, int err)
 static void commit(struct kthread_work *work)
 {
 	struct qcow2_commit *c = container_of(work, struct qcow2_commit, work);
-	struct qcow2 *q = container_of(c, struct qcow2, commit);
+	struct qcow2_image *img = c->img;
 	unsigned int noio = qcow2_worker_enter();
 	struct bio_list bios = BIO_EMPTY_LIST;
 	unsigned long flags;
@@ -62,11 +63,11 @@ static void commit(struct kthread_work *work)
 	bio_list_merge_init(&bios, &c->waiting);
 	spin_unlock_irqrestore(&c->lock, flags);
 
-	err = write_tables(q);
+	err = write_tables(img);
 	if (!err)
 		WRITE_ONCE(c->durable, c->started);
 	WRITE_ONCE(c->done, c->started);
-	wake_up_all(&q->cache.wait);
+	wake_up_all(&img->cache.wait);
 	/* Whatever it was: nothing that a guest could wait for or retry. */
 	complete_bios(&bios, err ? -EIO : 0);
 	memalloc_noio_restore(noio);
@@ -75,66 +76,68 @@ static void commit(struct kthread_work *work)
 static void age(struct kthread_work *work)
 {
 	struct qcow2_commit *c = container_of(work, struct qcow2_commit, age_work.work);
-	struct qcow2 *q = container_of(c, struct qcow2, commit);
+	struct qcow2_image *img = c->img;
 
-	if (!qcow2_commit_is_idle(q))
-		qcow2_commit_kick(q);
+	if (!qcow2_commit_is_idle(img))
+		qcow2_commit_kick(img);
 }
 
-void qcow2_commit_kick(struct qcow2 *q)
+void qcow2_commit_kick(struct qcow2_image *img)
 {
-	kthread_queue_work(q->commit.worker, &q->commit.work);
+	kthread_queue_work(img->commit->worker, &img->commit->work);
 }
 
-void qcow2_commit_age(struct qcow2 *q)
+void qcow2_commit_age(struct qcow2_image *img)
 {
-	kthread_queue_delayed_work(q->commit.worker, &q->commit.age_work, MAX_AGE);
+	kthread_queue_delayed_work(img->commit->worker, &img->commit->age_work, MAX_AGE);
 }
 
-void qcow2_commit_bio(struct qcow2 *q, struct bio *bio)
+void qcow2_commit_bio(struct qcow2_image *img, struct bio *bio)
 {
-	struct qcow2_commit *c = &q->commit;
+	struct qcow2_commit *c = img->commit;
 	unsigned long flags;
 
 	spin_lock_irqsave(&c->lock, flags);
 	bio_list_add(&c->waiting, bio);
 	spin_unlock_irqrestore(&c->lock, flags);
-	qcow2_commit_kick(q);
+	qcow2_commit_kick(img);
 }
 
-int qcow2_commit_wait(struct qcow2 *q)
+int qcow2_commit_wait(struct qcow2_image *img)
 {
-	qcow2_commit_kick(q);
-	kthread_flush_work(&q->commit.work);
-	return qcow2_failed(q) ? -EIO : 0;
+	qcow2_commit_kick(img);
+	kthread_flush_work(&img->commit->work);
+	return qcow2_failed(img) ? -EIO : 0;
 }
 
-bool qcow2_commit_is_idle(struct qcow2 *q)
+bool qcow2_commit_is_idle(struct qcow2_image *img)
 {
-	struct qcow2_commit *c = &q->commit;
+	struct qcow2_commit *c = img->commit;
 	u64 started = READ_ONCE(c->started);
 	bool is_clean;
 
 	smp_rmb(); /* a page is off the dirty count only after started was raised */
-	is_clean = !READ_ONCE(q->cache.nr_dirty);
+	is_clean = !READ_ONCE(img->cache.nr_dirty);
 	smp_rmb(); /* the same for a commit that started meanwhile */
 	return is_clean && READ_ONCE(c->done) == started &&
 	       READ_ONCE(c->started) == started;
 }
 
-int qcow2_commit_init(struct qcow2 *q)
+int qcow2_commit_init(struct qcow2_commit *c, struct qcow2_image *img)
 {
-	struct qcow2_commit *c = &q->commit;
 	int err;
 
+	c->img = img;
+	img->commit = c;
 	spin_lock_init(&c->lock);
 	bio_list_init(&c->waiting);
 	kthread_init_work(&c->work, commit);
+	kthread_init_work(&c->corrupt_work, qcow2_mark_corrupt);
 	kthread_init_delayed_work(&c->age_work, age);
-	err = qcow2_writeback_init(&c->wb, &q->geo);
+	err = qcow2_writeback_init(&c->wb, &img->geo);
 	if (err)
 		return err;
-	c->worker = kthread_create_worker(0, "qcow2_commit/%s", qcow2_name(q));
+	c->worker = kthread_create_worker(0, "qcow2_commit/%s", qcow2_name(img));
 	if (IS_ERR(c->worker)) {
 		qcow2_writeback_exit(&c->wb);
 		return PTR_ERR(c->worker);
@@ -142,9 +145,9 @@ int qcow2_commit_init(struct qcow2 *q)
 	return 0;
 }
 
-void qcow2_commit_exit(struct qcow2 *q)
+void qcow2_commit_exit(struct qcow2_commit *c)
 {
-	kthread_cancel_delayed_work_sync(&q->commit.age_work);
-	kthread_destroy_worker(q->commit.worker);
-	qcow2_writeback_exit(&q->commit.wb);
+	kthread_cancel_delayed_work_sync(&c->age_work);
+	kthread_destroy_worker(c->worker);
+	qcow2_writeback_exit(&c->wb);
 }

@@ -16,7 +16,7 @@
 #include <linux/moduleparam.h>
 
 #include "full.h"
-#include "qcow2.h"
+#include "image.h"
 
 static unsigned int no_space_timeout_secs = 60;
 module_param(no_space_timeout_secs, uint, 0644);
@@ -30,59 +30,59 @@ bool qcow2_full_is_over(unsigned long since)
 	return secs && time_after(jiffies, since + (unsigned long)secs * HZ);
 }
 
-bool qcow2_full_goes_back(const struct qcow2 *q)
+bool qcow2_full_goes_back(const struct qcow2_image *img)
 {
-	return test_bit(QCOW2_SUSPENDING, &q->state) && dm_noflush_suspending(q->ti);
+	return test_bit(QCOW2_SUSPENDING, &img->state) && dm_noflush_suspending(img->ti);
 }
 
-bool qcow2_full_may_wait(const struct qcow2 *q, unsigned int what)
+bool qcow2_full_may_wait(const struct qcow2_image *img, unsigned int what)
 {
-	unsigned long full = READ_ONCE(q->full.what);
+	unsigned long full = READ_ONCE(img->full->what);
 
 	if (!full)
 		return true;
-	if (test_bit(QCOW2_LEAVING, &q->state) || qcow2_full_goes_back(q))
+	if (test_bit(QCOW2_LEAVING, &img->state) || qcow2_full_goes_back(img))
 		return false;
 	/* Where something else has no space, there may be some in a moment. */
 	return !(full & (BIT(what) | BIT(QCOW2_FULL_METADATA))) ||
-	       !test_bit(QCOW2_NO_SPACE_ERROR, &q->state);
+	       !test_bit(QCOW2_NO_SPACE_ERROR, &img->state);
 }
 
 /* Whether something has changed that user space is told of. */
-static bool note(struct qcow2 *q, unsigned int what)
+static bool note(struct qcow2_image *img, unsigned int what)
 {
-	struct qcow2_full *f = &q->full;
+	struct qcow2_full *f = img->full;
 	bool was_full = f->what;
 
 	lockdep_assert_held(&f->lock);
 	WRITE_ONCE(f->what, f->what | BIT(what));
 	if (!was_full) {
-		DMWARN("%s: no space for the image: %s writes", qcow2_name(q),
-		       test_bit(QCOW2_NO_SPACE_ERROR, &q->state) ? "failing" : "queueing");
+		DMWARN("%s: no space for the image: %s writes", qcow2_name(img),
+		       test_bit(QCOW2_NO_SPACE_ERROR, &img->state) ? "failing" : "queueing");
 		f->since = jiffies;
 		return true;
 	}
-	if (test_bit(QCOW2_NO_SPACE_ERROR, &q->state) || !qcow2_full_is_over(f->since))
+	if (test_bit(QCOW2_NO_SPACE_ERROR, &img->state) || !qcow2_full_is_over(f->since))
 		return false;
-	DMWARN("%s: still no space for the image: failing writes", qcow2_name(q));
-	set_bit(QCOW2_NO_SPACE_ERROR, &q->state);
+	DMWARN("%s: still no space for the image: failing writes", qcow2_name(img));
+	set_bit(QCOW2_NO_SPACE_ERROR, &img->state);
 	return true;
 }
 
-void qcow2_full_enter(struct qcow2 *q, unsigned int what)
+void qcow2_full_enter(struct qcow2_image *img, unsigned int what)
 {
 	bool is_news;
 
-	spin_lock(&q->full.lock);
-	is_news = note(q, what);
-	spin_unlock(&q->full.lock);
+	spin_lock(&img->full->lock);
+	is_news = note(img, what);
+	spin_unlock(&img->full->lock);
 	if (is_news)
-		dm_table_event(q->ti->table);
+		dm_table_event(img->ti->table);
 }
 
-void qcow2_full_leave(struct qcow2 *q, unsigned int what)
+void qcow2_full_leave(struct qcow2_image *img, unsigned int what)
 {
-	struct qcow2_full *f = &q->full;
+	struct qcow2_full *f = img->full;
 	bool is_news;
 
 	if (!(READ_ONCE(f->what) & BIT(what)))
@@ -91,31 +91,32 @@ void qcow2_full_leave(struct qcow2 *q, unsigned int what)
 	is_news = f->what == BIT(what);
 	WRITE_ONCE(f->what, f->what & ~BIT(what));
 	if (is_news)
-		assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, q->no_space_error);
+		assign_bit(QCOW2_NO_SPACE_ERROR, &img->state, img->full->is_error);
 	spin_unlock(&f->lock);
 	if (is_news)
-		dm_table_event(q->ti->table);
+		dm_table_event(img->ti->table);
 }
 
-void qcow2_full_set_policy(struct qcow2 *q, bool is_error)
+void qcow2_full_set_policy(struct qcow2_image *img, bool is_error)
 {
-	spin_lock(&q->full.lock);
-	q->no_space_error = is_error;
-	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, is_error);
-	q->full.since = jiffies;
+	spin_lock(&img->full->lock);
+	img->full->is_error = is_error;
+	assign_bit(QCOW2_NO_SPACE_ERROR, &img->state, is_error);
+	img->full->since = jiffies;
 	/* Those who wait to write in place try again, and say so; nobody else would see space. */
-	WRITE_ONCE(q->full.what, q->full.what & ~BIT(QCOW2_FULL_IN_PLACE));
-	spin_unlock(&q->full.lock);
+	WRITE_ONCE(img->full->what, img->full->what & ~BIT(QCOW2_FULL_IN_PLACE));
+	spin_unlock(&img->full->lock);
 }
 
-void qcow2_full_reset(struct qcow2 *q)
+void qcow2_full_reset(struct qcow2_image *img)
 {
-	q->full.what = 0;
-	assign_bit(QCOW2_NO_SPACE_ERROR, &q->state, q->no_space_error);
+	img->full->what = 0;
+	assign_bit(QCOW2_NO_SPACE_ERROR, &img->state, img->full->is_error);
 }
 
-void qcow2_full_init(struct qcow2 *q)
+void qcow2_full_init(struct qcow2_full *f, struct qcow2_image *img)
 {
-	spin_lock_init(&q->full.lock);
-	qcow2_full_reset(q);
+	img->full = f;
+	spin_lock_init(&f->lock);
+	qcow2_full_reset(img);
 }

@@ -8,7 +8,7 @@
 #include <linux/spinlock.h>
 #include <linux/types.h>
 
-struct qcow2;
+struct qcow2_image;
 
 /* How often to look whether the host has space again. */
 #define QCOW2_FULL_DELAY	HZ
@@ -25,39 +25,48 @@ enum {
  * @lock: serialises changes of the rest, and of QCOW2_NO_SPACE_ERROR with it
  * @what: what it had none for; read without the lock
  * @since: when it was found full, or the policy last set, in jiffies
+ * @is_error: of the table line, or the last message: writes that find no space fail
+ * @let_out: called with the image when those who wait for space may have to do so no more
  */
 struct qcow2_full {
 	spinlock_t lock;
 	unsigned long what;
 	unsigned long since;
+	bool is_error;
+	void (*let_out)(struct qcow2_image *img);
 };
 
-void qcow2_full_init(struct qcow2 *q);
+/**
+ * qcow2_full_init - set an image's policy
+ * @f: what is to be initialised; @is_error and @let_out are set
+ * @img: the image; it is set to use @f
+ */
+void qcow2_full_init(struct qcow2_full *f, struct qcow2_image *img);
 
 /**
  * qcow2_full_reset - begin with what the table line or the last message says
- * @q: the image; nothing is under way
+ * @img: the image; nothing is under way
  */
-void qcow2_full_reset(struct qcow2 *q);
+void qcow2_full_reset(struct qcow2_image *img);
 
 /**
  * qcow2_full_enter - the host has no space
- * @q: the image
+ * @img: the image
  * @what: one of the bits
  *
  * Logs it and sends an event when that is news, or when it has lasted for as long as
  * writes wait; they fail then. Sleeps.
  */
-void qcow2_full_enter(struct qcow2 *q, unsigned int what);
+void qcow2_full_enter(struct qcow2_image *img, unsigned int what);
 
 /**
  * qcow2_full_leave - it has some again
- * @q: the image
+ * @img: the image
  * @what: one of the bits
  *
  * When there is space for all, writes that find none wait again. Sleeps.
  */
-void qcow2_full_leave(struct qcow2 *q, unsigned int what);
+void qcow2_full_leave(struct qcow2_image *img, unsigned int what);
 
 /**
  * qcow2_full_is_over - whether a wait for space has lasted for as long as one may
@@ -67,29 +76,29 @@ bool qcow2_full_is_over(unsigned long since);
 
 /**
  * qcow2_full_goes_back - whether dm takes back a write that finds no space
- * @q: the image
+ * @img: the image
  *
  * In a suspend that does not flush: it is submitted again after the resume. Any context.
  */
-bool qcow2_full_goes_back(const struct qcow2 *q);
+bool qcow2_full_goes_back(const struct qcow2_image *img);
 
 /**
  * qcow2_full_may_wait - whether a write that finds no space waits for it
- * @q: the image
+ * @img: the image
  * @what: for what it finds none: one of the bits
  *
  * A caller that parks the write asks under the lock of the list, and who changes the answer
  * takes that lock afterwards to let out whoever is in the list. Any context.
  */
-bool qcow2_full_may_wait(const struct qcow2 *q, unsigned int what);
+bool qcow2_full_may_wait(const struct qcow2_image *img, unsigned int what);
 
 /**
  * qcow2_full_set_policy - say what writes do while the host is full
- * @q: the image
+ * @img: the image
  * @is_error: they fail; else they wait, from now on for as long as they may
  *
  * The caller lets out those who wait.
  */
-void qcow2_full_set_policy(struct qcow2 *q, bool is_error);
+void qcow2_full_set_policy(struct qcow2_image *img, bool is_error);
 
 #endif /* DM_QCOW2_FULL_H */

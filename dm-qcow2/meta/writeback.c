@@ -5,7 +5,9 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 
-#include "qcow2.h"
+#include "barrier.h"
+#include "commit.h"
+#include "full.h"
 
 int qcow2_writeback_init(struct qcow2_writeback *wb, const struct qcow2_geometry *g)
 {
@@ -33,7 +35,7 @@ void qcow2_writeback_exit(struct qcow2_writeback *wb)
  * Only pages that are dirty now are written: one that gets dirty again behind
  * its snapshot waits for the next time, so this ends however busy the guest is.
  */
-static void take_dirty(struct qcow2_metacache *c, enum qcow2_meta_kind kind,
+static void take_dirty(struct qcow2_cache *c, enum qcow2_meta_kind kind,
 		       struct list_head *pages)
 {
 	spin_lock(&c->dirty_lock);
@@ -41,7 +43,7 @@ static void take_dirty(struct qcow2_metacache *c, enum qcow2_meta_kind kind,
 	spin_unlock(&c->dirty_lock);
 }
 
-static struct qcow2_mpage *pop_dirty(struct qcow2_metacache *c, struct list_head *pages)
+static struct qcow2_mpage *pop_dirty(struct qcow2_cache *c, struct list_head *pages)
 {
 	struct qcow2_mpage *p;
 
@@ -56,7 +58,7 @@ static struct qcow2_mpage *pop_dirty(struct qcow2_metacache *c, struct list_head
 	return p;
 }
 
-static void give_back_dirty(struct qcow2_metacache *c, enum qcow2_meta_kind kind,
+static void give_back_dirty(struct qcow2_cache *c, enum qcow2_meta_kind kind,
 			    struct list_head *pages)
 {
 	spin_lock(&c->dirty_lock);
@@ -86,15 +88,15 @@ static u64 snapshot(struct qcow2_mpage *p, struct qcow2_iovec *vec)
 }
 
 /* Data copied up to @needed was written before the snapshot: flush it now. */
-static int flush_copied_data(struct qcow2 *q, struct qcow2_writeback *wb, u64 needed)
+static int flush_copied_data(struct qcow2_image *img, struct qcow2_writeback *wb, u64 needed)
 {
 	u64 now;
 	int err;
 
 	if (needed <= wb->data_durable)
 		return 0;
-	now = atomic64_read(&q->commit.data_seq);
-	err = qcow2_barrier(q, QCOW2_BARRIER_COMMIT_DATA);
+	now = atomic64_read(&img->commit->data_seq);
+	err = qcow2_barrier(img, QCOW2_BARRIER_COMMIT_DATA);
 	if (!err)
 		wb->data_durable = now;
 	return err;
@@ -104,26 +106,26 @@ static int flush_copied_data(struct qcow2 *q, struct qcow2_writeback *wb, u64 ne
  * The image fails with its metadata, so that waits for space whatever writes do. Those that wait
  * for us do not wait for that, too, if they are not to.
  */
-int qcow2_writeback_write(struct qcow2 *q, struct qcow2_writeback *wb, unsigned int count)
+int qcow2_writeback_write(struct qcow2_image *img, struct qcow2_writeback *wb, unsigned int count)
 {
 	unsigned long since = jiffies;
 	int err;
 
 	for (;;) {
-		err = qcow2_layer_rw(&q->layer, REQ_OP_WRITE, wb->vec, count);
+		err = qcow2_file_rw(&img->file, REQ_OP_WRITE, wb->vec, count);
 		if ((err != -ENOSPC && err != -EDQUOT) || qcow2_full_is_over(since))
 			break;
-		qcow2_full_enter(q, QCOW2_FULL_METADATA);
-		qcow2_space_release_waiters(q);
+		qcow2_full_enter(img, QCOW2_FULL_METADATA);
+		img->full->let_out(img);
 		schedule_timeout_idle(QCOW2_FULL_DELAY);
 	}
 	if (!err)
-		qcow2_full_leave(q, QCOW2_FULL_METADATA);
+		qcow2_full_leave(img, QCOW2_FULL_METADATA);
 	return err;
 }
 
 /* Write up to QCOW2_WRITEBACK_PAGES pages. Return: how many, or an error. */
-static int write_some(struct qcow2 *q, struct qcow2_writeback *wb,
+static int write_some(struct qcow2_image *img, struct qcow2_writeback *wb,
 		      struct list_head *pages)
 {
 	unsigned int count = 0;
@@ -132,7 +134,7 @@ static int write_some(struct qcow2 *q, struct qcow2_writeback *wb,
 	int err;
 
 	while (count < QCOW2_WRITEBACK_PAGES) {
-		p = pop_dirty(&q->cache, pages);
+		p = pop_dirty(&img->cache, pages);
 		if (!p)
 			break;
 		needed = max(needed, snapshot(p, &wb->vec[count++]));
@@ -140,31 +142,31 @@ static int write_some(struct qcow2 *q, struct qcow2_writeback *wb,
 	}
 	if (!count)
 		return 0;
-	err = flush_copied_data(q, wb, needed);
+	err = flush_copied_data(img, wb, needed);
 	if (!err)
-		err = qcow2_writeback_write(q, wb, count);
+		err = qcow2_writeback_write(img, wb, count);
 	if (err)
-		qcow2_fail(q, "writing metadata", err);
+		qcow2_fail(img, "writing metadata", err);
 	return err ?: count;
 }
 
-int qcow2_writeback_kind(struct qcow2 *q, struct qcow2_writeback *wb,
+int qcow2_writeback_kind(struct qcow2_image *img, struct qcow2_writeback *wb,
 			 enum qcow2_meta_kind kind)
 {
 	LIST_HEAD(pages);
 	int ret;
 
-	if (qcow2_failed(q))
+	if (qcow2_failed(img))
 		return -EIO;
-	take_dirty(&q->cache, kind, &pages);
+	take_dirty(&img->cache, kind, &pages);
 	do {
-		ret = write_some(q, wb, &pages);
+		ret = write_some(img, wb, &pages);
 	} while (ret > 0);
-	give_back_dirty(&q->cache, kind, &pages);
+	give_back_dirty(&img->cache, kind, &pages);
 	return ret;
 }
 
-void qcow2_writeback_end(struct qcow2 *q, struct qcow2_writeback *wb, int err)
+void qcow2_writeback_end(struct qcow2_image *img, struct qcow2_writeback *wb, int err)
 {
 	struct qcow2_mpage *p, *next;
 
@@ -172,7 +174,7 @@ void qcow2_writeback_end(struct qcow2 *q, struct qcow2_writeback *wb, int err)
 		list_del_init(&p->writeback);
 		spin_lock(&p->lock);
 		if (err)
-			qcow2_mpage_mark_dirty(q, p);
+			qcow2_mpage_mark_dirty(img, p);
 		clear_bit(QCOW2_MPAGE_WRITEBACK, &p->flags);
 		spin_unlock(&p->lock);
 		qcow2_mpage_put(p);

@@ -8,6 +8,7 @@
 #include <linux/list.h>
 
 #include "file/file.h"
+
 #include "cache.h"
 
 #define QCOW2_WRITEBACK_PAGES	32
@@ -32,7 +33,7 @@ void qcow2_writeback_exit(struct qcow2_writeback *wb);
 
 /**
  * qcow2_writeback_kind - write all dirty pages of one kind
- * @q: the image
+ * @img: the image
  * @wb: the caller's buffers
  * @kind: which pages
  *
@@ -44,26 +45,26 @@ void qcow2_writeback_exit(struct qcow2_writeback *wb);
  *
  * Return: 0 or the first error.
  */
-int __must_check qcow2_writeback_kind(struct qcow2 *q, struct qcow2_writeback *wb,
+int __must_check qcow2_writeback_kind(struct qcow2_image *img, struct qcow2_writeback *wb,
 				      enum qcow2_meta_kind kind);
 
 /**
  * qcow2_writeback_write - write what is in the buffers
- * @q: the image
+ * @img: the image
  * @wb: the caller's buffers
  * @count: how many of them
  *
  * While the host has no space it waits, for as long as a write may. Return: 0 or the first error.
  */
-int __must_check qcow2_writeback_write(struct qcow2 *q, struct qcow2_writeback *wb,
+int __must_check qcow2_writeback_write(struct qcow2_image *img, struct qcow2_writeback *wb,
 				       unsigned int count);
 
 /**
  * qcow2_writeback_end - a barrier followed the writes, or failed
- * @q: the image
+ * @img: the image
  * @wb: the caller's buffers
  * @err: 0 when the pages are durable; else they become dirty again
  */
-void qcow2_writeback_end(struct qcow2 *q, struct qcow2_writeback *wb, int err);
+void qcow2_writeback_end(struct qcow2_image *img, struct qcow2_writeback *wb, int err);
 
 #endif /* DM_QCOW2_WRITEBACK_H */

@@ -17,44 +17,44 @@
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
-#include "qcow2.h"
 #include "refcount.h"
+#include "space.h"
 
-void qcow2_drop(struct qcow2 *q, struct qcow2_dropped *d, u64 host_off, u64 commit)
+void qcow2_drop(struct qcow2_image *img, struct qcow2_dropped *d, u64 host_off, u64 commit)
 {
-	d->cluster = host_off >> q->geo.cluster_bits;
+	d->cluster = host_off >> img->geo.cluster_bits;
 	d->commit = commit;
-	spin_lock(&q->space.lock);
-	list_add_tail(&d->node, &q->space.dropped);
-	spin_unlock(&q->space.lock);
+	spin_lock(&img->space->lock);
+	list_add_tail(&d->node, &img->space->dropped);
+	spin_unlock(&img->space->lock);
 }
 
 /* Those whose entry is durable; they were queued in about that order. */
-static void take_durable(struct qcow2 *q)
+static void take_durable(struct qcow2_image *img)
 {
-	u64 newest = READ_ONCE(q->commit.durable);
+	u64 newest = READ_ONCE(img->commit->durable);
 	struct qcow2_dropped *d, *next;
 
-	spin_lock(&q->space.lock);
-	list_for_each_entry_safe(d, next, &q->space.dropped, node)
+	spin_lock(&img->space->lock);
+	list_for_each_entry_safe(d, next, &img->space->dropped, node)
 		if (d->commit <= newest)
-			list_move_tail(&d->node, &q->space.leaving);
-	spin_unlock(&q->space.lock);
+			list_move_tail(&d->node, &img->space->leaving);
+	spin_unlock(&img->space->lock);
 }
 
-static int decrease(struct qcow2 *q, struct qcow2_dropped *d, bool *is_free)
+static int decrease(struct qcow2_image *img, struct qcow2_dropped *d, bool *is_free)
 {
 	u64 refcount;
 	int err;
 
-	err = qcow2_refcount_read(q, d->cluster, &refcount);
+	err = qcow2_refcount_read(img, d->cluster, &refcount);
 	if (err)
 		return err;
 	if (!refcount)
-		return qcow2_bad_metadata(q, "refcount of a cluster in use is zero",
-					  d->cluster << q->geo.cluster_bits);
+		return qcow2_bad_metadata(img, "refcount of a cluster in use is zero",
+					  d->cluster << img->geo.cluster_bits);
 	*is_free = refcount == 1;
-	return qcow2_refcount_fill(q, d->cluster, 1, refcount - 1);
+	return qcow2_refcount_fill(img, d->cluster, 1, refcount - 1);
 }
 
 static int compare_dropped(void *priv, const struct list_head *a, const struct list_head *b)
@@ -66,21 +66,21 @@ static int compare_dropped(void *priv, const struct list_head *a, const struct l
 }
 
 /* Give space back to the host; a hole takes the file's lock, so few large ones. */
-static void release(struct qcow2 *q, struct list_head *freed)
+static void release(struct qcow2_image *img, struct list_head *freed)
 {
-	unsigned int bits = q->geo.cluster_bits;
+	unsigned int bits = img->geo.cluster_bits;
 	struct qcow2_dropped *d, *next;
 	u64 start = 0, end = 0;
 
 	list_sort(NULL, freed, compare_dropped);
 	list_for_each_entry_safe(d, next, freed, node) {
 		if (d->cluster != end) {
-			qcow2_layer_discard(&q->layer, start << bits, (end - start) << bits);
+			qcow2_file_discard(&img->file, start << bits, (end - start) << bits);
 			start = d->cluster;
 		}
 		end = d->cluster + 1;
 	}
-	qcow2_layer_discard(&q->layer, start << bits, (end - start) << bits);
+	qcow2_file_discard(&img->file, start << bits, (end - start) << bits);
 }
 
 static bool is_dropped(u64 cluster, const void *arg)
@@ -89,7 +89,7 @@ static bool is_dropped(u64 cluster, const void *arg)
 }
 
 /* A damaged image may have let an entry for data point at a table. */
-static int check_dropped(struct qcow2 *q, struct list_head *dropped)
+static int check_dropped(struct qcow2_image *img, struct list_head *dropped)
 {
 	struct qcow2_dropped *d;
 	struct xarray clusters;
@@ -102,7 +102,7 @@ static int check_dropped(struct qcow2 *q, struct list_head *dropped)
 			break;
 	}
 	if (!err && !list_empty(dropped))
-		err = qcow2_check_tables(q, is_dropped, &clusters);
+		err = qcow2_check_tables(img, is_dropped, &clusters);
 	xa_destroy(&clusters);
 	return err;
 }
@@ -116,7 +116,7 @@ static void free_dropped(struct list_head *dropped)
 }
 
 /* Decrease refcounts in the cache; stops at one that cannot be. */
-static int decrease_all(struct qcow2 *q, struct list_head *leaving, struct list_head *freed,
+static int decrease_all(struct qcow2_image *img, struct list_head *leaving, struct list_head *freed,
 			struct list_head *shared)
 {
 	struct qcow2_dropped *d, *next;
@@ -124,7 +124,7 @@ static int decrease_all(struct qcow2 *q, struct list_head *leaving, struct list_
 	int err;
 
 	list_for_each_entry_safe(d, next, leaving, node) {
-		err = decrease(q, d, &is_free);
+		err = decrease(img, d, &is_free);
 		if (err)
 			return err;
 		list_move_tail(&d->node, is_free ? freed : shared);
@@ -132,35 +132,35 @@ static int decrease_all(struct qcow2 *q, struct list_head *leaving, struct list_
 	return 0;
 }
 
-static int free_all(struct qcow2 *q, struct list_head *leaving)
+static int free_all(struct qcow2_image *img, struct list_head *leaving)
 {
 	LIST_HEAD(shared);
 	LIST_HEAD(freed);
 	int err, write_err;
 
-	err = check_dropped(q, leaving);
+	err = check_dropped(img, leaving);
 	if (err)
 		return err;
-	err = decrease_all(q, leaving, &freed, &shared);
-	write_err = qcow2_refcount_write(q, QCOW2_META_REFBLOCK);
+	err = decrease_all(img, leaving, &freed, &shared);
+	write_err = qcow2_refcount_write(img, QCOW2_META_REFBLOCK);
 	if (!write_err)
-		release(q, &freed);
+		release(img, &freed);
 	free_dropped(&freed);
 	free_dropped(&shared);
 	return write_err ?: err;
 }
 
 /* What cannot be freed stays, and is tried again. */
-static int free_leaving(struct qcow2 *q)
+static int free_leaving(struct qcow2_image *img)
 {
 	int err;
 
-	if (list_empty(&q->space.leaving))
+	if (list_empty(&img->space->leaving))
 		return 0;
-	err = free_all(q, &q->space.leaving);
-	if (err && !qcow2_failed(q))
+	err = free_all(img, &img->space->leaving);
+	if (err && !qcow2_failed(img))
 		DMERR_LIMIT("%s: dropped clusters cannot be freed now: error %d",
-			    qcow2_name(q), err);
+			    qcow2_name(img), err);
 	return err;
 }
 
@@ -173,26 +173,26 @@ static void grace_is_over(struct rcu_head *head)
 	kthread_queue_work(s->worker, &s->work);
 }
 
-int qcow2_drop_finish(struct qcow2 *q)
+int qcow2_drop_finish(struct qcow2_image *img)
 {
-	struct qcow2_space *s = &q->space;
+	struct qcow2_space *s = img->space;
 	int err;
 
 	if (smp_load_acquire(&s->in_grace)) /* pairs with grace_is_over() */
 		return 1;
-	err = free_leaving(q);
-	if (err || test_bit(QCOW2_LEAVING, &q->state))
+	err = free_leaving(img);
+	if (err || test_bit(QCOW2_LEAVING, &img->state))
 		return err;
-	take_durable(q);
+	take_durable(img);
 	if (list_empty(&s->leaving))
 		return 0;
 	s->in_grace = true;
-	call_srcu(&q->inflight, &s->grace, grace_is_over);
+	call_srcu(&img->inflight, &s->grace, grace_is_over);
 	return 1;
 }
 
-int qcow2_drop_finish_all(struct qcow2 *q)
+int qcow2_drop_finish_all(struct qcow2_image *img)
 {
-	take_durable(q);
-	return free_leaving(q);
+	take_durable(img);
+	return free_leaving(img);
 }

@@ -10,7 +10,7 @@
  *     | suspend: refcount 0             | entry changed (drop.c)
  *     v                                 v
  *   free <---------------- refcount <- dropped: commit, grace period of
- *                          decreased    qcow2.inflight
+ *                          decreased    qcow2_image.inflight
  *
  * Where no cluster is free is known by scan.c, so that a refill need not look.
  *
@@ -23,10 +23,9 @@
 #include <linux/kthread.h>
 #include <linux/list.h>
 
-#include "io/slow.h"
-#include "meta/writeback.h"
+#include "meta/meta.h"
 
-struct qcow2;
+#include "work.h"
 
 /* The most clusters that are prepared at a time. */
 #define QCOW2_MAX_STEP	16384U
@@ -60,6 +59,8 @@ struct qcow2_dropped {
 
 /**
  * struct qcow2_space - the free space of an image
+ * @img: the image
+ * @requeue: called with the image and a work that need not wait for space any more
  * @worker: the thread
  * @work: free what was dropped, prepare more
  * @retry: look again whether the host has space
@@ -84,6 +85,8 @@ struct qcow2_dropped {
  * @wb: buffers of the write-back of refcounts
  */
 struct qcow2_space {
+	struct qcow2_image *img;
+	void (*requeue)(struct qcow2_image *img, struct qcow2_work *work);
 	struct kthread_worker *worker;
 	struct kthread_work work;
 	struct kthread_delayed_work retry;
@@ -107,18 +110,25 @@ struct qcow2_space {
 	struct qcow2_writeback wb;
 };
 
-int __must_check qcow2_space_init(struct qcow2 *q);
-void qcow2_space_exit(struct qcow2 *q);
+/**
+ * qcow2_space_init - start the thread of an image's space
+ * @s: what is to be initialised; its @requeue is set
+ * @img: the image; it is set to use @s
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_space_init(struct qcow2_space *s, struct qcow2_image *img);
+void qcow2_space_exit(struct qcow2_space *s);
 
 /**
  * qcow2_space_activate - start from what the image holds now
- * @q: the image; nothing uses its space yet
+ * @img: the image; nothing uses its space yet
  */
-void qcow2_space_activate(struct qcow2 *q);
+void qcow2_space_activate(struct qcow2_image *img);
 
 /**
  * qcow2_space_take - allocate clusters
- * @q: the image
+ * @img: the image
  * @want: how many; at least 1
  * @start: set to the first one
  *
@@ -127,111 +137,111 @@ void qcow2_space_activate(struct qcow2 *q);
  *
  * Return: how many, from 1 to @want; 0 when none is ready.
  */
-u64 qcow2_space_take(struct qcow2 *q, u64 want, u64 *start);
+u64 qcow2_space_take(struct qcow2_image *img, u64 want, u64 *start);
 
 /**
  * qcow2_space_wait - queue work again when there is space
- * @q: the image
+ * @img: the image
  * @work: what found none
  *
  * Return: 0 when the work is parked; -EAGAIN when there is space now; -ENOSPC
  * when it should not wait: the host is full and the image is set to fail, or is
  * being suspended; -EIO when the image has failed.
  */
-int qcow2_space_wait(struct qcow2 *q, struct qcow2_work *work);
+int qcow2_space_wait(struct qcow2_image *img, struct qcow2_work *work);
 
 /**
  * qcow2_space_release_waiters - let those who wait for space try again
- * @q: the image
+ * @img: the image
  */
-void qcow2_space_release_waiters(struct qcow2 *q);
+void qcow2_space_release_waiters(struct qcow2_image *img);
 
 /**
  * qcow2_space_stop - wait until the thread has nothing to do
- * @q: the image; no I/O is under way
+ * @img: the image; no I/O is under way
  */
-void qcow2_space_stop(struct qcow2 *q);
+void qcow2_space_stop(struct qcow2_image *img);
 
 /**
  * qcow2_space_return - give back what is ready and dropped, cut the tail off
- * @q: the image; its thread is stopped, everything is committed
+ * @img: the image; its thread is stopped, everything is committed
  *
  * Return: 0 or -EIO.
  */
-int qcow2_space_return(struct qcow2 *q);
+int qcow2_space_return(struct qcow2_image *img);
 
 /* drop.c */
 
 /**
  * qcow2_drop - an entry does not point at a cluster any more
- * @q: the image
+ * @img: the image
  * @d: from the caller, by kmalloc; owned by the image from here on
  * @host_off: the cluster
  * @commit: the commit that makes this durable: qcow2_commit_next(), called behind
  *	the change of the entry in the cache; 0 when it is durable already
  */
-void qcow2_drop(struct qcow2 *q, struct qcow2_dropped *d, u64 host_off, u64 commit);
+void qcow2_drop(struct qcow2_image *img, struct qcow2_dropped *d, u64 host_off, u64 commit);
 
 /**
  * qcow2_drop_finish - free dropped clusters whose time has come
- * @q: the image
+ * @img: the image
  *
  * The space thread. Does not wait for a grace period.
  *
  * Return: 0; 1 when some wait for a grace period, after which the thread's work is queued;
  * or a negative errno: those that could not be freed are dropped still.
  */
-int __must_check qcow2_drop_finish(struct qcow2 *q);
+int __must_check qcow2_drop_finish(struct qcow2_image *img);
 
 /**
  * qcow2_drop_finish_all - free all dropped clusters whose entry is durable
- * @q: the image; its thread is stopped, and no I/O is under way
+ * @img: the image; its thread is stopped, and no I/O is under way
  *
  * Return: 0 or a negative errno.
  */
-int __must_check qcow2_drop_finish_all(struct qcow2 *q);
+int __must_check qcow2_drop_finish_all(struct qcow2_image *img);
 
 /* refill.c */
 
 /**
  * qcow2_refill - prepare clusters for allocation
- * @q: the image
+ * @img: the image
  *
  * The space thread only. Return: 0, -ENOSPC when the host or the image has no
  * more, or another negative errno. Unless the image has failed, nothing has changed
  * on an error, or what has is whole and durable: it may be tried again.
  */
-int __must_check qcow2_refill(struct qcow2 *q);
+int __must_check qcow2_refill(struct qcow2_image *img);
 
 /**
  * qcow2_space_add_ready - hand out prepared clusters
- * @q: the image
+ * @img: the image
  * @e: the extent, from kmalloc; owned by the image from here on
  */
-void qcow2_space_add_ready(struct qcow2 *q, struct qcow2_extent *e);
+void qcow2_space_add_ready(struct qcow2_image *img, struct qcow2_extent *e);
 
 /* scan.c: the space thread only, or who starts or has stopped it */
 
 /**
  * qcow2_scan_recall - keep what an earlier activation has found out, if it may be right
- * @q: the image; nothing has been written to it in this activation
+ * @img: the image; nothing has been written to it in this activation
  */
-void qcow2_scan_recall(struct qcow2 *q);
+void qcow2_scan_recall(struct qcow2_image *img);
 
 /**
  * qcow2_scan_start - find out which refcounts count no free cluster
- * @q: the image; its space is active, its thread has not been used yet
+ * @img: the image; its space is active, its thread has not been used yet
  *
  * Sets the cursor. Without memory nothing is found out.
  */
-void qcow2_scan_start(struct qcow2 *q);
+void qcow2_scan_start(struct qcow2_image *img);
 
 /**
  * qcow2_scan_remember - keep what is known for the next activation
- * @q: the image; nothing is written to it any more, its thread is stopped
+ * @img: the image; nothing is written to it any more, its thread is stopped
  * @is_clean: what is known is what the image holds; else it is forgotten
  */
-void qcow2_scan_remember(struct qcow2 *q, bool is_clean);
+void qcow2_scan_remember(struct qcow2_image *img, bool is_clean);
 
 /**
  * qcow2_scan_work - one step; queues itself until all is known
@@ -241,91 +251,63 @@ void qcow2_scan_work(struct kthread_work *work);
 
 /**
  * qcow2_scan_finish - find out now whatever can be found out
- * @q: the image
+ * @img: the image
  *
  * What was found out before a suspend is found out again. Return: false when nothing
  * was left, so that there is no free cluster that was not known.
  */
-bool qcow2_scan_finish(struct qcow2 *q);
+bool qcow2_scan_finish(struct qcow2_image *img);
 
 /**
  * qcow2_scan_is_ahead - is it going to be known whether there is a free cluster?
- * @q: the image
+ * @img: the image
  * @cluster: the host cluster
  */
-bool qcow2_scan_is_ahead(const struct qcow2 *q, u64 cluster);
+bool qcow2_scan_is_ahead(const struct qcow2_image *img, u64 cluster);
 
 /**
  * qcow2_scan_skip - pass clusters of which none is free
- * @q: the image
+ * @img: the image
  * @cluster: where to start
  *
  * Return: @cluster, or the first one behind it where one may be free.
  */
-u64 qcow2_scan_skip(const struct qcow2 *q, u64 cluster);
+u64 qcow2_scan_skip(const struct qcow2_image *img, u64 cluster);
 
 /**
  * qcow2_scan_tail - where to look for free clusters as long as others are not known
- * @q: the image
+ * @img: the image
  * @cluster: set to it
  *
  * Return: 0 or a negative errno.
  */
-int __must_check qcow2_scan_tail(struct qcow2 *q, u64 *cluster);
+int __must_check qcow2_scan_tail(struct qcow2_image *img, u64 *cluster);
 
 /**
  * qcow2_scan_pass - move the cursor
- * @q: the image
+ * @img: the image
  * @cluster: where it goes; no cluster in between is free any more
  */
-void qcow2_scan_pass(struct qcow2 *q, u64 cluster);
+void qcow2_scan_pass(struct qcow2_image *img, u64 cluster);
 
 /**
  * qcow2_scan_note_free - clusters have become free
- * @q: the image
+ * @img: the image
  * @cluster: the first
  * @count: how many
  */
-void qcow2_scan_note_free(struct qcow2 *q, u64 cluster, u64 count);
-
-/* overlap.c */
-
-/**
- * qcow2_check_tables - make sure that no table lies where it should not
- * @q: the image
- * @is_bad: whether a host cluster is one where no table may be
- * @arg: handed to @is_bad
- *
- * Looks at the header, the L1 table, the refcount table, and every L2 table and
- * refcount block that they point at. Our own threads; sleeps for I/O.
- *
- * Return: 0, -EUCLEAN when there is one, or another negative errno.
- */
-int __must_check qcow2_check_tables(struct qcow2 *q,
-				    bool (*is_bad)(u64 cluster, const void *arg),
-				    const void *arg);
-
-/**
- * qcow2_verify_page - make sure that no entry of an L2 page points at metadata
- * @q: the image
- * @p: the page, with a reference
- *
- * The slow pool; sleeps for I/O. A verified page is marked so.
- *
- * Return: 0, -EUCLEAN when one does, or another negative errno.
- */
-int __must_check qcow2_verify_page(struct qcow2 *q, struct qcow2_mpage *p);
+void qcow2_scan_note_free(struct qcow2_image *img, u64 cluster, u64 count);
 
 /* reftable.c */
 
 /**
  * qcow2_reftable_grow - make room for refcounts of more clusters
- * @q: the image; no refcount page is dirty
+ * @img: the image; no refcount page is dirty
  *
  * The space thread only. Return: 0, -ENOSPC when the host is full or the table has
  * its largest size, or another negative errno: nothing has changed, or the image has
  * failed.
  */
-int __must_check qcow2_reftable_grow(struct qcow2 *q);
+int __must_check qcow2_reftable_grow(struct qcow2_image *img);
 
 #endif /* DM_QCOW2_SPACE_H */
