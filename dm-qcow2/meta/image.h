@@ -28,6 +28,7 @@
 #define DM_MSG_PREFIX "qcow2"
 
 struct qcow2_commit;
+struct qcow2_compressed;
 struct qcow2_copies;
 struct qcow2_full;
 struct qcow2_space;
@@ -58,6 +59,7 @@ enum {
  * @space: clusters to be allocated, and on their way to become free
  * @full: what writes do when the host has no space
  * @copies: of clusters, before a write
+ * @compressed: compressed clusters that were read of late
  * @header_lock: serialises changes of the header
  * @sync_lock: serialises barriers, so that an error is seen by all behind it
  * @place_offset: where the refcount table is going to be; under the walk lock
@@ -78,6 +80,7 @@ struct qcow2_image {
 	struct qcow2_space *space;
 	struct qcow2_full *full;
 	struct qcow2_copies *copies;
+	struct qcow2_compressed *compressed;
 	struct mutex header_lock;
 	struct mutex sync_lock;
 	u64 place_offset;
