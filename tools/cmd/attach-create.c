@@ -2,6 +2,7 @@
 /* A new disk: image -> locked descriptor -> dm device -> server. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "attach.h"
@@ -40,16 +41,13 @@ static int report_load_error(struct attach *a, int err)
 static int load_table(struct attach *a)
 {
 	uint64_t sectors = a->img.virtual_bytes >> 9;
-	char params[64];
+	char *params = attach_params(a, false);
 	int err;
 
-	if (a->cache_mb)
-		snprintf(params, sizeof(params), "%d features 1 cache_mb=%u",
-			 a->img.fd, a->cache_mb);
-	else
-		snprintf(params, sizeof(params), "%d", a->img.fd);
-
+	if (!params)
+		return err_errno(ENOMEM, a->img.arg, "cannot load the table");
 	err = dmdev_load(a->name, sectors, params, a->read_only);
+	free(params);
 	if (!err)
 		err = dmdev_resume(a->name, !a->no_vhost);
 	return err ? report_load_error(a, err) : VBLK_OK;
@@ -143,6 +141,9 @@ static int finish_new(struct attach *a)
 	if (err)
 		return err_errno(-err, a->name, "cannot find the new device");
 	strcpy(r->image, a->img.path);
+	r->depth = a->layers.n - 1;
+	if (r->depth)
+		strcpy(r->base, a->layers.list[r->depth].path);
 	r->bytes = a->img.virtual_bytes;
 	r->is_served = !a->no_vhost;
 	r->serving = a->serving;
@@ -174,11 +175,15 @@ int attach_create(struct attach *a)
 		ret = check_host(a);
 	if (ret)
 		return ret;
-	ret = image_open(&a->img, a->read_only);
+	ret = attach_open_images(a);
 	if (!ret)
 		ret = create_device(a);
-	/* A server that kept it open would keep the locks beyond a detach. */
-	image_close(&a->img);
+	if (!ret && layers_of_chain(&a->chain, &a->layers)) {
+		ret = err_errno(ENOMEM, a->name, "cannot describe the disk");
+		attach_remove(a);
+	}
+	/* A server that kept them open would keep the locks beyond a detach. */
+	attach_close_images(a);
 	if (ret)
 		return ret;
 

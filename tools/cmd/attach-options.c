@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "attach.h"
+#include "disk/backing-name.h"
 #include "dm-qcow2/table.h"
 #include "err.h"
 
@@ -36,9 +37,14 @@ const char attach_help[] =
 "      --socket-group GROUP\n"
 "      --socket-mode MODE whose socket it is (root, kvm, 0660)\n"
 "      --serial TEXT      the disk's serial number, up to 20 bytes (NAME)\n"
+"      --backing PATH     a backing file or device that may be opened whoever\n"
+"                         names it; may be given several times\n"
+"      --no-backing       refuse an image that has a backing file\n"
+"      --backing-format F raw or qcow2, where an image does not say which it is\n"
 "      --cache-mb N       limit of the image's metadata cache\n"
 "      --foreground       serve in this process, do not fork a server\n"
 "      --qemu VERSION     print options for that QEMU (the one of this host)\n"
+"      --dry-run          check everything, print what would be done, do nothing\n"
 "      --json             print the result as JSON\n"
 "      --print-xml        print a <disk> element for libvirt\n"
 "  -h, --help             print this\n"
@@ -59,8 +65,12 @@ enum {
 	OPT_SOCKET_GROUP,
 	OPT_SOCKET_MODE,
 	OPT_SERIAL,
+	OPT_BACKING,
+	OPT_NO_BACKING,
+	OPT_BACKING_FORMAT,
 	OPT_CACHE_MB,
 	OPT_FOREGROUND,
+	OPT_DRY_RUN,
 	OPT_QEMU,
 	OPT_JSON,
 	OPT_PRINT_XML,
@@ -79,7 +89,11 @@ static const struct option options[] = {
 	{ "socket-group", required_argument, NULL, OPT_SOCKET_GROUP },
 	{ "socket-mode", required_argument, NULL, OPT_SOCKET_MODE },
 	{ "serial", required_argument, NULL, OPT_SERIAL },
+	{ "backing", required_argument, NULL, OPT_BACKING },
+	{ "no-backing", no_argument, NULL, OPT_NO_BACKING },
+	{ "backing-format", required_argument, NULL, OPT_BACKING_FORMAT },
 	{ "cache-mb", required_argument, NULL, OPT_CACHE_MB },
+	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "foreground", no_argument, NULL, OPT_FOREGROUND },
 	{ "qemu", required_argument, NULL, OPT_QEMU },
 	{ "json", no_argument, NULL, OPT_JSON },
@@ -163,6 +177,27 @@ static int parse_socket_access(struct attach *a, int opt)
 	}
 }
 
+static int parse_backing(struct attach *a, int opt)
+{
+	switch (opt) {
+	case OPT_BACKING:
+		if (a->nr_backing == MAX_CHAIN)
+			return err_report(VBLK_USAGE, "--backing",
+					  "given more than %d times", MAX_CHAIN);
+		a->backing[a->nr_backing++] = optarg;
+		return VBLK_OK;
+	case OPT_NO_BACKING:
+		a->policy.is_none = true;
+		return VBLK_OK;
+	default:
+		a->policy.format = image_format_find(optarg);
+		if (a->policy.format)
+			return VBLK_OK;
+		return err_report(VBLK_USAGE, "--backing-format",
+				  "'%s' is neither raw nor qcow2", optarg);
+	}
+}
+
 static int parse_option(struct attach *a, int opt)
 {
 	switch (opt) {
@@ -197,11 +232,18 @@ static int parse_option(struct attach *a, int opt)
 	case OPT_SERIAL:
 		a->serial_arg = optarg;
 		return VBLK_OK;
+	case OPT_BACKING:
+	case OPT_NO_BACKING:
+	case OPT_BACKING_FORMAT:
+		return parse_backing(a, opt);
 	case OPT_CACHE_MB:
 		return parse_uint("--cache-mb", optarg, 1, QCOW2_MAX_CACHE_MB,
 				  &a->cache_mb);
 	case OPT_FOREGROUND:
 		a->foreground = true;
+		return VBLK_OK;
+	case OPT_DRY_RUN:
+		a->dry_run = true;
 		return VBLK_OK;
 	case OPT_QEMU:
 		return qemu_parse_version(optarg, &a->reconnect);
@@ -364,5 +406,11 @@ int attach_parse(struct attach *a, int argc, char **argv)
 			    a->format == OUT_LIBVIRT_XML))
 		return err_report(VBLK_USAGE, "--no-vhost",
 				  "goes with none of the options about serving");
+	if (a->dry_run && (a->foreground || a->format == OUT_LIBVIRT_XML))
+		return err_report(VBLK_USAGE, "--dry-run",
+				  "goes with neither --foreground nor --print-xml");
+	if (a->policy.is_none && (a->nr_backing || a->policy.format))
+		return err_report(VBLK_USAGE, "--no-backing",
+				  "goes with neither --backing nor --backing-format");
 	return VBLK_OK;
 }

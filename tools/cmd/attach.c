@@ -36,7 +36,11 @@ static int report_result(struct attach *a)
 {
 	int ret;
 
-	out_attached(&a->result, a->format, a->reconnect);
+	/* Of a disk that was there before, as the kernel has them. */
+	if (!a->is_new)
+		layers_of_device(a->result.d.name, &a->result.bytes, &a->layers);
+	out_attached(&a->result, &a->layers, a->format, a->reconnect);
+	layers_free(&a->layers);
 	ret = out_flush();
 	if (ret)
 		undo(a);
@@ -137,6 +141,8 @@ int cmd_attach(int argc, char **argv)
 	a.img.name = name_arg;
 	if (!ret)
 		ret = attach_check_args(&a, name_arg);
+	if (!ret && a.dry_run)
+		return attach_plan(&a);
 	if (!ret)
 		ret = dmdev_init();
 	if (!ret)

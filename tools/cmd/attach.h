@@ -5,7 +5,9 @@
 #include <stdbool.h>
 
 #include "attached.h"
+#include "disk/chain.h"
 #include "disk/image.h"
+#include "disk/layers.h"
 #include "out.h"
 #include "qemu.h"
 #include "server/server.h"
@@ -13,6 +15,10 @@
 /**
  * struct attach - one attach on its way
  * @img: the image
+ * @chain: it, and what is below it; valid once open
+ * @policy: what may be opened below it
+ * @backing: what the user has named for that
+ * @nr_backing: how many there are
  * @name: of a new device; the user's, or made from the image's file name
  * @serving: how it is to be served; unused with @no_vhost
  * @socket_arg: the user's socket path, or NULL
@@ -24,9 +30,14 @@
  * @is_new: the device is ours, not one of before
  * @server: opened in this process; only with @foreground
  * @result: what is printed in the end
+ * @layers: its images
  */
 struct attach {
 	struct image img;
+	struct chain chain;
+	struct backing_policy policy;
+	const char *backing[MAX_CHAIN];
+	size_t nr_backing;
 	char name[128];
 	struct serving serving;
 	const char *socket_arg;
@@ -40,10 +51,12 @@ struct attach {
 	bool no_vhost;
 	bool foreground;
 	bool help;
+	bool dry_run;
 	enum out_format format;
 	bool is_new;
 	struct server *server;
 	struct attached result;
+	struct layers layers;
 };
 
 /* attach-options.c */
@@ -51,6 +64,12 @@ extern const char attach_help[];
 int attach_parse(struct attach *a, int argc, char **argv);
 int attach_check_args(struct attach *a, const char *name_arg);
 int attach_choose_rest(struct attach *a);
+
+/* attach-plan.c */
+int attach_open_images(struct attach *a);
+void attach_close_images(struct attach *a);
+char *attach_params(const struct attach *a, bool with_paths);
+int attach_plan(struct attach *a);
 
 /* attach-create.c */
 int attach_create(struct attach *a);

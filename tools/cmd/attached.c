@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 
 #include "attached.h"
-#include "disk/dm-image.h"
 #include "disk/image.h"
+#include "disk/layers.h"
 #include "err.h"
 
 #define MIN_CLUSTER_BYTES	512
@@ -42,6 +42,19 @@ static void read_status(struct attached *a)
 	free(params);
 }
 
+static void read_layers(struct attached *a)
+{
+	struct layers l;
+
+	if (layers_of_device(a->d.name, &a->bytes, &l) == 0 && l.n) {
+		snprintf(a->image, sizeof(a->image), "%s", l.list[0].path);
+		a->depth = l.n - 1;
+		if (a->depth)
+			snprintf(a->base, sizeof(a->base), "%s", l.list[l.n - 1].path);
+	}
+	layers_free(&l);
+}
+
 /* Of a file in STATE_DIR that nobody can read, its name tells what to remove. */
 static void fill_damaged(struct attached *a, bool has_file)
 {
@@ -64,6 +77,8 @@ void attached_fill(struct attached *a)
 	int err;
 
 	a->image[0] = '\0';
+	a->base[0] = '\0';
+	a->depth = 0;
 	a->bytes = 0;
 	a->has_usage = false;
 	a->has_failed = false;
@@ -75,7 +90,7 @@ void attached_fill(struct attached *a)
 	a->problem[0] = '\0';
 	if (a->server)
 		state_problem(a->serving.name, a->problem, sizeof(a->problem));
-	dm_image_read(a->d.name, &a->bytes, a->image, sizeof(a->image));
+	read_layers(a);
 	read_status(a);
 	if (!a->image[0] && a->is_served)
 		strcpy(a->image, a->serving.image);

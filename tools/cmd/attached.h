@@ -14,6 +14,8 @@
  * @d: the device
  * @bytes: its size, 0 when it has no table
  * @image: path of the image, "" when it cannot be told
+ * @depth: how many images are below that one
+ * @base: path of the lowest of them, "" without any
  * @used_bytes: guest data allocated in the image, with @has_usage
  * @has_failed: the target stopped writing; the image needs a check
  * @is_served: attached for a guest; @serving is valid
@@ -27,6 +29,8 @@ struct attached {
 	struct dmdev d;
 	uint64_t bytes;
 	char image[PATH_MAX];
+	unsigned int depth;
+	char base[PATH_MAX];
 	bool has_usage;
 	uint64_t used_bytes;
 	bool has_failed;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Error lines, hints and exit codes: the only place that knows their form. */
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,6 +10,9 @@
 #include <syslog.h>
 
 #include "err.h"
+
+/* With a few paths in it. */
+#define TEXT_BYTES	(4 * PATH_MAX)
 
 static char prog[32] = "vblk";
 static bool use_syslog;
@@ -65,20 +69,44 @@ enum vblk_exit err_code(int error)
 	}
 }
 
+static bool is_control(char c)
+{
+	return (unsigned char)c < ' ' || c == 0x7f;
+}
+
+/* One line, whatever names of files and images have in them. */
+static void put_text(FILE *to, const char *text)
+{
+	for (; *text; text++) {
+		if (is_control(*text))
+			fprintf(to, "\\%03o", (unsigned char)*text);
+		else
+			putc(*text, to);
+	}
+}
+
 static void put_line(const char *object, const char *text, const char *why)
 {
-	const char *sep = object && *object ? ": " : "";
-	const char *why_sep = why ? ": " : "";
+	char *line = NULL;
+	size_t size;
+	FILE *to = open_memstream(&line, &size);
 
-	if (!object)
-		object = "";
-	if (!why)
-		why = "";
-	if (use_syslog)
-		syslog(LOG_ERR, "%s%s%s%s%s", object, sep, text, why_sep, why);
-	else
-		fprintf(stderr, "%s: %s%s%s%s%s\n", prog, object, sep, text,
-			why_sep, why);
+	if (!to)
+		return;
+	if (object && *object) {
+		put_text(to, object);
+		fputs(": ", to);
+	}
+	put_text(to, text);
+	if (why)
+		fprintf(to, ": %s", why);
+	if (!fclose(to)) {
+		if (use_syslog)
+			syslog(LOG_ERR, "%s", line);
+		else
+			fprintf(stderr, "%s: %s\n", prog, line);
+	}
+	free(line);
 }
 
 /**
@@ -91,7 +119,7 @@ static void put_line(const char *object, const char *text, const char *why)
  */
 int err_report(enum vblk_exit code, const char *object, const char *fmt, ...)
 {
-	char text[1024];
+	char text[TEXT_BYTES];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -111,7 +139,7 @@ int err_report(enum vblk_exit code, const char *object, const char *fmt, ...)
  */
 int err_errno(int error, const char *object, const char *fmt, ...)
 {
-	char text[1024];
+	char text[TEXT_BYTES];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -145,7 +173,7 @@ static void put_hint(const char *text)
  */
 void err_hint(const char *fmt, ...)
 {
-	char text[1024];
+	char text[TEXT_BYTES];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -162,9 +190,30 @@ static bool is_plain(const char *word)
 	return *word && !word[strspn(word, plain)];
 }
 
+/* $'...' of bash and others, the only form for a line break in one line. */
+static void put_ansi_word(FILE *to, const char *word)
+{
+	fputs("$'", to);
+	for (; *word; word++) {
+		if (*word == '\'' || *word == '\\')
+			putc('\\', to);
+		if (is_control(*word))
+			fprintf(to, "\\%03o", (unsigned char)*word);
+		else
+			putc(*word, to);
+	}
+	putc('\'', to);
+}
+
 /* As a shell takes it for one word. */
 static void put_word(FILE *to, const char *word)
 {
+	for (const char *c = word; *c; c++) {
+		if (!is_control(*c))
+			continue;
+		put_ansi_word(to, word);
+		return;
+	}
 	if (is_plain(word)) {
 		fputs(word, to);
 		return;

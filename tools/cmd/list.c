@@ -7,24 +7,47 @@
 #include "attached.h"
 #include "cmd.h"
 #include "err.h"
+#include "out-chain.h"
 #include "out.h"
 
 static const char help[] =
-"Usage: vblk-list [--json] [-o COLUMN[,COLUMN]...]\n"
+"Usage: vblk-list [--json] [-o COLUMN[,COLUMN]... | --chain DISK]\n"
 "\n"
 "List the disks that vblk-attach attached.\n"
 "\n"
 "      --json             print JSON, sizes in bytes\n"
 "  -o, --output COLUMNS   of NAME, DEVICE, IMAGE, SIZE, USED, RO, SOCKET,\n"
-"                         SERVER, STATE, PROBLEM, SERIAL, GUEST\n"
+"                         SERVER, STATE, PROBLEM, DEPTH, BASE, SERIAL, GUEST\n"
+"      --chain DISK       the images of a disk, the top first\n"
 "  -h, --help             print this\n";
 
 static const struct option options[] = {
 	{ "json", no_argument, NULL, 'j' },
+	{ "chain", required_argument, NULL, 'c' },
 	{ "output", required_argument, NULL, 'o' },
 	{ "help", no_argument, NULL, 'h' },
 	{}
 };
+
+static int list_chain(const char *arg, bool as_json)
+{
+	struct attached a = {};
+	struct layers layers;
+	int err, ret;
+
+	ret = dmdev_init();
+	if (!ret)
+		ret = attached_find(arg, &a);
+	if (ret)
+		return ret;
+	err = layers_of_device(a.d.name, &a.bytes, &layers);
+	if (err)
+		ret = err_errno(-err, a.d.name, "cannot tell its images");
+	else
+		ret = out_chain(&a, &layers, as_json);
+	layers_free(&layers);
+	return ret;
+}
 
 static int list_disks(const char *columns, bool as_json)
 {
@@ -58,7 +81,7 @@ static int list_disks(const char *columns, bool as_json)
 /** cmd_list() - the verb */
 int cmd_list(int argc, char **argv)
 {
-	const char *columns = NULL;
+	const char *columns = NULL, *chain_of = NULL;
 	bool as_json = false;
 	int opt;
 
@@ -66,6 +89,9 @@ int cmd_list(int argc, char **argv)
 		switch (opt) {
 		case 'j':
 			as_json = true;
+			break;
+		case 'c':
+			chain_of = optarg;
 			break;
 		case 'o':
 			columns = optarg;
@@ -81,5 +107,9 @@ int cmd_list(int argc, char **argv)
 		err_report(VBLK_USAGE, argv[optind], "unexpected argument");
 		return cmd_usage_error("list");
 	}
-	return list_disks(columns, as_json);
+	if (chain_of && columns) {
+		err_report(VBLK_USAGE, "--chain", "does not go with -o");
+		return cmd_usage_error("list");
+	}
+	return chain_of ? list_chain(chain_of, as_json) : list_disks(columns, as_json);
 }

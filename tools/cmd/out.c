@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "out-chain.h"
 #include "out.h"
 
 /* The longest has a path. */
@@ -24,11 +25,14 @@ int out_flush(void)
 	return VBLK_OK;
 }
 
-static void print_text(const struct attached *a, enum qemu_reconnect reconnect)
+static void print_text(const struct attached *a, const struct layers *layers,
+		       enum qemu_reconnect reconnect)
 {
 	struct qemu_args q;
 
 	printf("device: " DMDEV_DIR "%s\n", a->d.name);
+	if (layers->n > 1)
+		out_layers(layers);
 	if (!a->is_served)
 		return;
 	qemu_make_args(a, reconnect, &q);
@@ -89,7 +93,8 @@ static void add_qemu_args(json_object *o, const struct attached *a,
 	json_object_object_add(o, "qemu_args", args);
 }
 
-static void print_json(json_object *o)
+/** out_json() - print an object, and forget it */
+void out_json(json_object *o)
 {
 	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
 					    JSON_C_TO_STRING_SPACED |
@@ -108,6 +113,8 @@ enum column_id {
 	COL_SERVER,
 	COL_STATE,
 	COL_PROBLEM,
+	COL_DEPTH,
+	COL_BASE,
 	COL_SERIAL,
 	COL_GUEST,
 	NR_COLUMNS,
@@ -138,11 +145,14 @@ static const struct column {
 	[COL_SERVER] = { "SERVER", 6, SCOLS_FL_RIGHT, "server_pid", "server" },
 	[COL_STATE] = { "STATE", 8, 0, "state" },
 	[COL_PROBLEM] = { "PROBLEM", 7, 0, "problem" },
+	[COL_DEPTH] = { "DEPTH", 1, SCOLS_FL_RIGHT, "depth" },
+	[COL_BASE] = { "BASE", 20, SCOLS_FL_TRUNC, "base" },
 	[COL_SERIAL] = { "SERIAL", 10, 0, "serial", NULL, true },
 	[COL_GUEST] = { "GUEST", 6, SCOLS_FL_RIGHT, "guest_pid", NULL, true },
 };
 
-static void format_bytes(uint64_t bytes, char *text, size_t size)
+/** out_format_bytes() - a size for people, like 3.2G */
+void out_format_bytes(uint64_t bytes, char *text, size_t size)
 {
 	static const char units[] = "BKMGTPE";
 	unsigned int unit = 0;
@@ -176,11 +186,11 @@ static void format_cell(const struct attached *a, enum column_id id,
 		snprintf(text, size, "%s", a->image);
 		break;
 	case COL_SIZE:
-		format_bytes(a->bytes, text, size);
+		out_format_bytes(a->bytes, text, size);
 		break;
 	case COL_USED:
 		if (a->has_usage)
-			format_bytes(a->used_bytes, text, size);
+			out_format_bytes(a->used_bytes, text, size);
 		break;
 	case COL_RO:
 		snprintf(text, size, "%d", a->d.is_read_only);
@@ -199,6 +209,12 @@ static void format_cell(const struct attached *a, enum column_id id,
 	case COL_PROBLEM:
 		snprintf(text, size, "%s", a->problem);
 		break;
+	case COL_DEPTH:
+		snprintf(text, size, "%u", a->depth);
+		break;
+	case COL_BASE:
+		snprintf(text, size, "%s", a->base);
+		break;
 	case COL_SERIAL:
 		if (a->is_served)
 			snprintf(text, size, "%s", a->serving.serial);
@@ -212,7 +228,8 @@ static void format_cell(const struct attached *a, enum column_id id,
 	}
 }
 
-static json_object *bytes_to_json(uint64_t bytes)
+/** out_bytes_json() - a size for JSON */
+json_object *out_bytes_json(uint64_t bytes)
 {
 	return json_object_new_int64(bytes < INT64_MAX ? bytes : INT64_MAX);
 }
@@ -229,9 +246,11 @@ static json_object *cell_to_json(const struct attached *a, enum column_id id)
 
 	switch (id) {
 	case COL_SIZE:
-		return bytes_to_json(a->bytes);
+		return out_bytes_json(a->bytes);
 	case COL_USED:
-		return a->has_usage ? bytes_to_json(a->used_bytes) : NULL;
+		return a->has_usage ? out_bytes_json(a->used_bytes) : NULL;
+	case COL_DEPTH:
+		return json_object_new_int(a->depth);
 	case COL_RO:
 		return json_object_new_boolean(a->d.is_read_only);
 	case COL_SERVER:
@@ -362,36 +381,38 @@ static void print_list_json(const struct attached *disks, size_t nr_disks,
 		json_object_array_add(list,
 				      disk_to_json(&disks[i], ids, nr_ids, true));
 	json_object_object_add(o, "disks", list);
-	print_json(o);
+	out_json(o);
 }
 
 /**
  * out_attached() - print what an attach made
  * @a: the disk
+ * @layers: its images
  * @format: JSON, libvirt's XML, or text
  * @reconnect: of the QEMU that the line is for
  */
-void out_attached(const struct attached *a, enum out_format format,
+void out_attached(const struct attached *a, const struct layers *layers, enum out_format format,
 		  enum qemu_reconnect reconnect)
 {
 	static const enum column_id ids[] = {
-		COL_NAME, COL_DEVICE, COL_IMAGE, COL_SIZE, COL_RO, COL_STATE,
+		COL_NAME, COL_DEVICE, COL_IMAGE, COL_DEPTH, COL_BASE, COL_SIZE, COL_RO, COL_STATE,
 		COL_SOCKET, COL_SERIAL, COL_SERVER, COL_GUEST,
 	};
 	json_object *o;
 
 	switch (format) {
 	case OUT_TEXT:
-		print_text(a, reconnect);
+		print_text(a, layers, reconnect);
 		break;
 	case OUT_LIBVIRT_XML:
 		print_libvirt_xml(a);
 		break;
 	case OUT_JSON:
 		o = disk_to_json(a, ids, sizeof(ids) / sizeof(ids[0]), false);
+		json_object_object_add(o, "chain", out_layers_json(layers));
 		if (a->is_served)
 			add_qemu_args(o, a, reconnect);
-		print_json(o);
+		out_json(o);
 		break;
 	}
 }

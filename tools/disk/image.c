@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cmd/err.h"
+#include "backing-header.h"
 #include "compressed.h"
 #include "dm-image.h"
 #include "dm-qcow2/header-ext.h"
@@ -63,6 +64,7 @@ int image_identify(struct image *img, const char *arg)
 	memset(img, 0, sizeof(*img));
 	img->arg = arg;
 	img->fd = -1;
+	img->format = IMAGE_QCOW2;
 
 	if (!realpath(arg, img->path) || stat(img->path, &img->st) < 0)
 		return err_errno(errno, arg, "cannot find the image");
@@ -193,7 +195,7 @@ static int check_extensions(const struct image *img, const struct qcow2_header *
 /* The kernel judges the same bytes with the same functions. */
 static int check_header(struct image *img, void *buf, size_t len, bool read_only)
 {
-	struct qcow2_header header;
+	struct qcow2_header header, own;
 	uint64_t bytes;
 	const char *why;
 	int err, ret;
@@ -204,9 +206,12 @@ static int check_header(struct image *img, void *buf, size_t len, bool read_only
 	err = qcow2_header_parse(buf, len, &header, &why);
 	if (err)
 		return refuse(img, err, why, NULL);
-	err = qcow2_header_supported(&header, !read_only, &why);
+	/* Whether that file can be had is another question. */
+	own = header;
+	own.backing_offset = 0;
+	err = qcow2_header_supported(&own, !read_only, &why);
 	if (err)
-		return refuse(img, err, why, &header);
+		return refuse(img, err, why, &own);
 	err = qcow2_header_verify(&header, qcow2_image_end(header.cluster_bits, bytes,
 							   S_ISREG(img->st.st_mode)), &why);
 	if (!err)
@@ -215,7 +220,7 @@ static int check_header(struct image *img, void *buf, size_t len, bool read_only
 		return refuse(img, err, why, NULL);
 	img->virtual_bytes = header.size;
 	img->has_compressed = compressed_found(img->fd, &header);
-	return VBLK_OK;
+	return backing_header_read(img, &header);
 }
 
 static int read_header(struct image *img, bool read_only)
@@ -273,10 +278,62 @@ int image_open(struct image *img, bool read_only)
 	return ret;
 }
 
+static void read_path(struct image *img)
+{
+	char link[32];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", img->fd);
+	n = readlink(link, img->path, sizeof(img->path) - 1);
+	if (n > 0)
+		img->path[n] = '\0';
+	else
+		snprintf(img->path, sizeof(img->path), "%s", img->arg);
+}
+
+/**
+ * image_adopt() - lock and check an image that another one has below it
+ * @img: filled in
+ * @fd: open for reading with O_DIRECT; belongs to @img
+ * @arg: the name that it was opened by; kept in @img
+ * @format: what it is; nobody looks for that
+ *
+ * Return: an exit code; what is wrong has been reported. image_close() is due in
+ * either case.
+ */
+int image_adopt(struct image *img, int fd, const char *arg, enum image_format format)
+{
+	int ret;
+
+	memset(img, 0, sizeof(*img));
+	img->arg = arg;
+	img->fd = fd;
+	img->format = format;
+	read_path(img);
+	if (fstat(fd, &img->st) < 0)
+		return err_errno(errno, arg, "cannot look at it");
+	ret = take_lock(img, true);
+	if (!ret && format == IMAGE_QCOW2)
+		ret = read_header(img, true);
+	else if (!ret)
+		ret = get_file_bytes(img, &img->virtual_bytes);
+	return ret ? ret : check_direct_io(img);
+}
+
+/** image_is_same() - one file, or one device, whatever its nodes are called */
+bool image_is_same(const struct stat *a, const struct stat *b)
+{
+	if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
+		return a->st_rdev == b->st_rdev;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 /** image_close() - let go; the kernel keeps the locks if it has the file */
 void image_close(struct image *img)
 {
 	if (img->fd >= 0)
 		close(img->fd);
 	img->fd = -1;
+	free(img->backing);
+	img->backing = NULL;
 }
