@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "unit.h"
-#include "dm-qcow2/geometry.h"
+#include "dm-qcow2/format/geometry.h"
 
 static struct qcow2_geometry geometry(u32 cluster_bits, u32 refcount_order, u32 version)
 {

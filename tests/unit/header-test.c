@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "unit.h"
-#include "dm-qcow2/header.h"
+#include "dm-qcow2/format/header.h"
 
 #define KIB 1024ULL
 #define MIB (KIB * KIB)

@@ -17,9 +17,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dm-qcow2/geometry.h"
-#include "dm-qcow2/header-ext.h"
-#include "dm-qcow2/refcount-entry.h"
+#include "dm-qcow2/format/geometry.h"
+#include "dm-qcow2/format/header-ext.h"
+#include "dm-qcow2/format/refcount-entry.h"
 
 struct image {
 	int fd;

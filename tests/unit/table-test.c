@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "unit.h"
-#include "dm-qcow2/table.h"
+#include "dm-qcow2/format/table.h"
 
 #define MAX_WORDS 16
 

@@ -12,7 +12,7 @@
 
 #include "attach.h"
 #include "disk/backing-name.h"
-#include "dm-qcow2/table.h"
+#include "dm-qcow2/format/table.h"
 #include "err.h"
 
 #define MAX_DEFAULT_QUEUES	8

@@ -7,7 +7,7 @@
 
 #include "backing-header.h"
 #include "cmd/err.h"
-#include "dm-qcow2/header-ext.h"
+#include "dm-qcow2/format/header-ext.h"
 
 #define DIRECT_ALIGN	4096U
 

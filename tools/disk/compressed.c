@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "compressed.h"
-#include "dm-qcow2/header.h"
+#include "dm-qcow2/format/header.h"
 
 #define MAX_BYTES	(16U << 20)
 

@@ -14,12 +14,12 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "cmd/err.h"
 #include "backing-header.h"
+#include "cmd/err.h"
 #include "compressed.h"
 #include "dm-image.h"
-#include "dm-qcow2/header-ext.h"
-#include "dm-qcow2/header.h"
+#include "dm-qcow2/format/header-ext.h"
+#include "dm-qcow2/format/header.h"
 #include "image.h"
 #include "lock.h"
 #include "open-file.h"

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * From a guest offset to host clusters: the hot path.
+ */
+#include "dev.h"
+#include "map.h"
+
+static int bad_entry(struct qcow2_image *img, enum qcow2_entry_type type, u64 host_off)
+{
+	if (type == QCOW2_ENTRY_COMPRESSED) {
+		DMERR_LIMIT("%s: compressed clusters are not supported", qcow2_name(img));
+		return -EOPNOTSUPP;
+	}
+	return qcow2_corrupt(img, "L2 entry", host_off);
+}
+
+static int check_inside(struct qcow2_image *img, u64 host_off, u64 bytes)
+{
+	u64 limit = READ_ONCE(img->host_bytes);
+
+	if (bytes > limit || host_off > limit - bytes)
+		return qcow2_bad_metadata(img, "data cluster outside of the image", host_off);
+	return 0;
+}
+
+/* What was metadata already when the page was verified need not be looked for. */
+static int check_write(struct qcow2_image *img, struct qcow2_mpage *p, u64 host_off, u64 bytes)
+{
+	u64 cluster = host_off >> img->geo.cluster_bits;
+	u64 last = (host_off + bytes - 1) >> img->geo.cluster_bits;
+
+	if (unlikely(!test_bit(QCOW2_MPAGE_VERIFIED, &p->flags)))
+		return QCOW2_MAP_VERIFY;
+	for (; cluster <= last; cluster++)
+		if (unlikely(qcow2_may_be_table(&img->cache, cluster)) &&
+		    qcow2_is_cached_table(img, cluster))
+			return qcow2_corrupt(img, "data cluster overlaps metadata",
+					     cluster << img->geo.cluster_bits);
+	return 0;
+}
+
+/*
+ * How many of @want entries behind the first one go on where it ends. Clusters
+ * that read as zero are alike for a read; a write allocates for them together.
+ */
+static u32 run_length(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u32 want,
+		      u64 first, enum qcow2_entry_type type)
+{
+	bool is_zero = qcow2_entry_reads_zero(type);
+	enum qcow2_entry_type next_type;
+	u64 next;
+	u32 n;
+
+	for (n = 1; n < want; n++) {
+		next = qcow2_mpage_entry(p, slot + n);
+		next_type = qcow2_entry_type(&img->geo, next);
+		if (is_zero ? !qcow2_entry_reads_zero(next_type) :
+		    next != first + ((u64)n << img->geo.cluster_bits))
+			break;
+	}
+	return n;
+}
+
+static int judge(enum qcow2_entry_type type, bool is_write)
+{
+	if (!is_write)
+		return qcow2_entry_reads_zero(type) ? QCOW2_MAP_ZERO : QCOW2_MAP_DATA;
+	if (type == QCOW2_ENTRY_DATA)
+		return QCOW2_MAP_DATA;
+	if (type == QCOW2_ENTRY_UNALLOCATED || type == QCOW2_ENTRY_ZERO)
+		return QCOW2_MAP_ALLOCATE;
+	return QCOW2_MAP_COPY;
+}
+
+/* Clusters of this page that a request covers. */
+static u32 clusters_in_page(const struct qcow2_image *img, u64 guest_off, u32 bytes)
+{
+	u64 in_cluster = qcow2_in_cluster(&img->geo, guest_off);
+	u64 clusters = (in_cluster + bytes + qcow2_cluster_bytes(&img->geo) - 1) >>
+		       img->geo.cluster_bits;
+
+	return min_t(u64, clusters, BIT_ULL(img->geo.entry_bits) -
+				    qcow2_l2_slot(&img->geo, guest_off));
+}
+
+static u32 run_bytes(const struct qcow2_image *img, u64 guest_off, u32 bytes, u32 clusters)
+{
+	u64 run = ((u64)clusters << img->geo.cluster_bits) - qcow2_in_cluster(&img->geo, guest_off);
+
+	return min_t(u64, run, bytes);
+}
+
+int qcow2_map_page(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
+		   bool is_write, struct qcow2_mapping *m)
+{
+	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
+	u64 entry = qcow2_mpage_entry(p, slot);
+	enum qcow2_entry_type type = qcow2_entry_type(&img->geo, entry);
+	int result, err;
+	u32 clusters;
+
+	if (unlikely(type >= QCOW2_ENTRY_COMPRESSED))
+		return bad_entry(img, type, qcow2_entry_offset(entry));
+	result = judge(type, is_write);
+	clusters = result == QCOW2_MAP_COPY ? 1 : clusters_in_page(img, guest_off, bytes);
+	if (clusters > 1)
+		clusters = run_length(img, p, slot, clusters, entry, type);
+	m->bytes = run_bytes(img, guest_off, bytes, clusters);
+	m->host_off = qcow2_entry_offset(entry) + qcow2_in_cluster(&img->geo, guest_off);
+	m->is_durable = qcow2_mpage_is_durable(p);
+	m->is_fresh = false;
+	if (unlikely(is_write && test_bit(QCOW2_MPAGE_SHARED, &p->flags)))
+		return qcow2_bad_metadata(img, "L2 table is shared", p->host_off);
+	if (result == QCOW2_MAP_ZERO || result == QCOW2_MAP_ALLOCATE)
+		return result;
+	err = check_inside(img, m->host_off, m->bytes);
+	if (!err && is_write)
+		err = check_write(img, p, m->host_off, m->bytes);
+	return err ?: result;
+}
+
+/* Entries from @slot on that a write may simply fill in. */
+static u32 count_fillable(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u32 want)
+{
+	enum qcow2_entry_type type;
+	u32 n;
+
+	for (n = 0; n < want; n++) {
+		type = qcow2_entry_type(&img->geo, qcow2_mpage_entry(p, slot + n));
+		if (judge(type, true) != QCOW2_MAP_ALLOCATE)
+			break;
+	}
+	return n;
+}
+
+static void fill_entries(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u64 count,
+			 u64 host_off)
+{
+	lockdep_assert_held(&p->lock);
+	qcow2_mpage_mark_dirty(img, p);
+	for (u64 i = 0; i < count; i++)
+		WRITE_ONCE(qcow2_mpage_entries(p)[slot + i],
+			   cpu_to_be64((host_off + (i << img->geo.cluster_bits)) |
+				       QCOW2_OFLAG_COPIED));
+}
+
+int qcow2_allocate(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
+		   struct qcow2_mapping *m)
+{
+	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
+	int result = QCOW2_MAP_DATA;
+	u64 start, count;
+	u32 want;
+
+	spin_lock(&p->lock);
+	want = count_fillable(img, p, slot, clusters_in_page(img, guest_off, bytes));
+	if (!want) {
+		result = QCOW2_MAP_AGAIN;
+		goto unlock;
+	}
+	count = qcow2_space_take(img, want, &start);
+	if (!count) {
+		result = QCOW2_MAP_NO_CLUSTER;
+		goto unlock;
+	}
+	start <<= img->geo.cluster_bits;
+	fill_entries(img, p, slot, count, start);
+	m->host_off = start + qcow2_in_cluster(&img->geo, guest_off);
+	m->bytes = run_bytes(img, guest_off, bytes, count);
+	m->is_durable = false;
+	m->is_fresh = true;
+unlock:
+	spin_unlock(&p->lock);
+	return result;
+}
+
+int qcow2_map(struct qcow2_image *img, u64 guest_off, u32 bytes, bool is_write,
+	      struct qcow2_mapping *m)
+{
+	struct qcow2_mpage *p;
+	int result;
+
+	rcu_read_lock();
+	p = qcow2_mpage_find(img, QCOW2_META_L2, qcow2_l2_page(&img->geo, guest_off));
+	if (unlikely(!p)) {
+		rcu_read_unlock();
+		return QCOW2_MAP_MISS;
+	}
+	result = qcow2_map_page(img, p, guest_off, bytes, is_write, m);
+	if (result != QCOW2_MAP_ALLOCATE || !READ_ONCE(p->host_off) ||
+	    !qcow2_mpage_tryget(p)) {
+		rcu_read_unlock();
+		return result;
+	}
+	rcu_read_unlock();
+	result = qcow2_allocate(img, p, guest_off, bytes, m);
+	qcow2_mpage_put(p);
+	return result;
+}
