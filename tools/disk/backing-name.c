@@ -226,17 +226,20 @@ static int parse_json(const char *text, struct backing_name *out, char *why)
 {
 	struct json_tokener *tok = json_tokener_new();
 	json_object *object = NULL;
-	const char *end = text;
+	size_t len = strlen(text), end = 0;
 	int ret;
 
 	if (tok) {
 		/* With the NUL, or a number might go on. */
-		object = json_tokener_parse_ex(tok, text, strlen(text) + 1);
+		object = json_tokener_parse_ex(tok, text, len + 1);
 		if (json_tokener_get_error(tok) == json_tokener_success)
-			end += json_tokener_get_parse_end(tok);
+			end = json_tokener_get_parse_end(tok);
 		json_tokener_free(tok);
 	}
-	if (json_object_is_type(object, json_type_object) && !end[strspn(end, " \t\r\n")])
+	/* The NUL may have been read as the end of a comment. */
+	if (end < len)
+		end += strspn(text + end, " \t\r\n");
+	if (json_object_is_type(object, json_type_object) && end >= len)
 		ret = parse_object(object, out, why);
 	else
 		ret = refuse(why, "json: what follows is no JSON object");
