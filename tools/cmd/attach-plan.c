@@ -70,6 +70,8 @@ int attach_plan(struct attach *a)
 	struct layers layers = {};
 	int ret;
 
+	/* It is asked who has a lock, and may not be there. */
+	dmdev_be_quiet();
 	ret = attach_choose_rest(a);
 	if (!ret)
 		ret = attach_open_images(a);

@@ -40,10 +40,17 @@ static int run_task(struct dm_task *dmt)
 }
 
 /**
- * dmdev_init() - find out whether the device mapper can be used
+ * dmdev_be_quiet() - keep the library from writing to the terminal
  *
- * Keeps the library from writing to the terminal: its messages name ioctls,
- * ours name the image and say what to do.
+ * Its messages name ioctls, ours name the image and say what to do.
+ */
+void dmdev_be_quiet(void)
+{
+	dm_log_with_errno_init(discard_log);
+}
+
+/**
+ * dmdev_init() - find out whether the device mapper can be used
  *
  * Return: an exit code; what is wrong has been reported.
  */
@@ -52,7 +59,7 @@ int dmdev_init(void)
 	struct dm_task *dmt;
 	int err;
 
-	dm_log_with_errno_init(discard_log);
+	dmdev_be_quiet();
 	errno = 0;
 	dmt = dm_task_create(DM_DEVICE_VERSION);
 	if (dmt)

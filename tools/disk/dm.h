@@ -29,6 +29,7 @@ struct dmdev {
 	bool is_read_only;
 };
 
+void dmdev_be_quiet(void);
 int dmdev_init(void);
 void dmdev_release(void);
 int dmdev_find_name(const char *name, struct dmdev *d);

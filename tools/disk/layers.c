@@ -13,16 +13,16 @@
 
 static int append(struct layers *l, const char *path, enum image_format format, uint64_t bytes)
 {
-	struct layer *grown = realloc(l->list, (l->n + 1) * sizeof(*grown));
-	char *copy;
+	struct layer *layer = &l->list[l->n];
 
-	if (!grown)
+	if (l->n == MAX_CHAIN)
+		return -E2BIG;
+	layer->path = strdup(path);
+	layer->format = format;
+	layer->bytes = bytes;
+	if (!layer->path)
 		return -ENOMEM;
-	l->list = grown;
-	copy = strdup(path);
-	if (!copy)
-		return -ENOMEM;
-	grown[l->n++] = (struct layer){ copy, format, bytes };
+	l->n++;
 	return 0;
 }
 
@@ -30,13 +30,13 @@ static int append(struct layers *l, const char *path, enum image_format format, 
  * layers_of_chain() - the images of a chain that is open
  * @layers: filled in; layers_free() is due in either case
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0 or -errno.
  */
 int layers_of_chain(const struct chain *chain, struct layers *layers)
 {
 	int err = 0;
 
-	*layers = (struct layers){};
+	layers->n = 0;
 	for (size_t i = 0; i < chain->n && !err; i++)
 		err = append(layers, chain->images[i]->path, chain->images[i]->format,
 			     chain->images[i]->virtual_bytes);
@@ -107,7 +107,7 @@ int layers_of_device(const char *device, uint64_t *bytes, struct layers *layers)
 	char *params;
 	int err;
 
-	*layers = (struct layers){};
+	layers->n = 0;
 	err = dmdev_table(device, &sectors, &params);
 	if (err)
 		return err;
@@ -122,6 +122,5 @@ void layers_free(struct layers *layers)
 {
 	for (size_t i = 0; i < layers->n; i++)
 		free(layers->list[i].path);
-	free(layers->list);
-	*layers = (struct layers){};
+	layers->n = 0;
 }

@@ -26,7 +26,7 @@ struct layer {
  * @n: how many there are
  */
 struct layers {
-	struct layer *list;
+	struct layer list[MAX_CHAIN];
 	size_t n;
 };
 
