@@ -75,7 +75,7 @@ poke()
 }
 
 # on_host: for tests that run there: in $TMP, whose files have direct I/O, and where other users get to what they may
-# read. Anybody may come and go on this host meanwhile, so traces are those of $TMP only.
+# read. Anybody may come and go on this host meanwhile, so traces are files there and children of the test.
 on_host()
 {
 	[ "$(id -u)" = 0 ] || skip 'the right to be another user'
@@ -87,7 +87,8 @@ on_host()
 	# shellcheck disable=SC2317 # it is called by refused
 	traces()
 	{
-		echo /run/vblk/* "$TMP"/[!oe]*
+		echo /run/vblk/*
+		find "$TMP" -mindepth 1 ! -path "$TMP/out" ! -path "$TMP/err" | sort
 		pgrep -P $$ vblk
 	}
 }
