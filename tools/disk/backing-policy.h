@@ -21,9 +21,10 @@
 #include <sys/stat.h>
 
 #include "backing-name.h"
+#include "dm-qcow2/format/table.h"
 #include "image.h"
 
-#define MAX_CHAIN	256	/* images, the top included; as many as the target takes */
+#define MAX_CHAIN	QCOW2_MAX_LAYERS	/* images, the top included */
 
 /**
  * struct backing_policy - what the command line says of backing files

@@ -195,7 +195,7 @@ static int check_extensions(const struct image *img, const struct qcow2_header *
 /* The kernel judges the same bytes with the same functions. */
 static int check_header(struct image *img, void *buf, size_t len, bool read_only)
 {
-	struct qcow2_header header, own;
+	struct qcow2_header header;
 	uint64_t bytes;
 	const char *why;
 	int err, ret;
@@ -206,12 +206,9 @@ static int check_header(struct image *img, void *buf, size_t len, bool read_only
 	err = qcow2_header_parse(buf, len, &header, &why);
 	if (err)
 		return refuse(img, err, why, NULL);
-	/* Whether that file can be had is another question. */
-	own = header;
-	own.backing_offset = 0;
-	err = qcow2_header_supported(&own, !read_only, &why);
+	err = qcow2_header_supported(&header, !read_only, &why);
 	if (err)
-		return refuse(img, err, why, &own);
+		return refuse(img, err, why, &header);
 	err = qcow2_header_verify(&header, qcow2_image_end(header.cluster_bits, bytes,
 							   S_ISREG(img->st.st_mode)), &why);
 	if (!err)
