@@ -70,8 +70,8 @@ static void set_count(struct qcow2_fills *fs, unsigned int count)
 {
 	lockdep_assert_held(&fs->lock);
 	fs->count = count;
-	/* For readers of holes, and for who asks whether a commit has anything to do. */
-	WRITE_ONCE(fs->img->commit->nr_fills, count);
+	/* Who reads that there are none sees the entries: fills_publish(), count_holes() in map.c */
+	smp_store_release(&fs->img->commit->nr_fills, count);
 }
 
 /* Publishing */
@@ -179,16 +179,14 @@ static int publish(struct qcow2_fills *fs, struct qcow2_fill *f)
 	return 0;
 }
 
-int qcow2_fills_publish(struct qcow2_image *img)
+static int publish_all(struct qcow2_fills *fs)
 {
-	struct qcow2_fills *fs = img->fills;
 	struct qcow2_fill *f;
 	LIST_HEAD(failed);
 	int err, first = 0;
 	u64 newest;
 
-	if (!fs || !READ_ONCE(img->commit->nr_fills))
-		return 0;
+	lockdep_assert_held(&fs->publishing);
 	spin_lock_irq(&fs->lock);
 	newest = fs->newest;
 	spin_unlock_irq(&fs->lock);
@@ -201,6 +199,19 @@ int qcow2_fills_publish(struct qcow2_image *img)
 	}
 	reopen(fs, &failed);
 	return first;
+}
+
+int qcow2_fills_publish(struct qcow2_image *img)
+{
+	struct qcow2_fills *fs = img->fills;
+	int err;
+
+	if (!smp_load_acquire(&img->commit->nr_fills)) /* pairs with set_count() */
+		return 0;
+	mutex_lock(&fs->publishing);
+	err = publish_all(fs);
+	mutex_unlock(&fs->publishing);
+	return err;
 }
 
 /* The oldest one, if it needs no copying. */
@@ -225,13 +236,17 @@ static void publish_ahead(struct qcow2_fills *fs)
 {
 	struct qcow2_fill *f;
 
+	/* A commit does it all. */
+	if (!mutex_trylock(&fs->publishing))
+		return;
 	for (int i = 0; i < PUBLISH_AHEAD; i++) {
 		f = close_whole(fs);
 		if (!f)
-			return;
+			break;
 		set_entry(fs->img, f);
 		forget(fs, f);
 	}
+	mutex_unlock(&fs->publishing);
 }
 
 /* Writes */
@@ -450,6 +465,7 @@ void qcow2_fills_abandon(struct qcow2_image *img)
 void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img)
 {
 	fs->img = img;
+	mutex_init(&fs->publishing);
 	spin_lock_init(&fs->lock);
 	hash_init(fs->by_cluster);
 	INIT_LIST_HEAD(&fs->open);

@@ -34,6 +34,7 @@
 #define DM_QCOW2_FILL_H
 
 #include <linux/hashtable.h>
+#include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 
@@ -46,6 +47,7 @@ struct qcow2_fill;
 /**
  * struct qcow2_fills - the fills of an image
  * @img: the image; it has a base
+ * @publishing: held by who publishes: a commit has to see all entries of what is closed
  * @lock: protects the rest, and all fills; taken in interrupts, with no other lock in it
  * @by_cluster: all fills, by guest cluster
  * @open: those that are OPEN, the oldest first
@@ -57,6 +59,7 @@ struct qcow2_fill;
  */
 struct qcow2_fills {
 	struct qcow2_image *img;
+	struct mutex publishing;
 	spinlock_t lock;
 	DECLARE_HASHTABLE(by_cluster, QCOW2_FILL_HASH_BITS);
 	struct list_head open;
