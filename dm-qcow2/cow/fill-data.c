@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Copying what a cluster lacks from what lies below it.
+ * Copying what a cluster lacks from what its guest cluster was before: what the entry pointed at,
+ * or what is below the top.
  */
 #include <linux/bitmap.h>
 #include <linux/slab.h>
 
 #include "image/base.h"
 #include "image/below.h"
+#include "image/compressed.h"
 
 #include "fill.h"
 
@@ -18,6 +20,7 @@
  * @img: the image
  * @guest_off: of its first byte
  * @host_off: likewise
+ * @old: the entry of the guest cluster
  * @valid: the sectors of the cluster that are there
  * @first: its first sector, in the cluster
  * @end: the first one behind it
@@ -27,13 +30,43 @@ struct piece {
 	struct qcow2_image *img;
 	u64 guest_off;
 	u64 host_off;
+	u64 old;
 	const unsigned long *valid;
 	u32 first;
 	u32 end;
 	void *buf;
 };
 
-/* Read from below what is missing, each run to its place in the buffer. */
+static int read_compressed(const struct piece *p, u32 off, u32 bytes)
+{
+	u64 in_cluster = qcow2_in_cluster(&p->img->geo, p->guest_off + off);
+	struct qcow2_inflated *cluster = qcow2_compressed_get(p->img, p->old);
+
+	if (IS_ERR(cluster))
+		return PTR_ERR(cluster);
+	memcpy(p->buf + off, qcow2_inflated_data(cluster) + in_cluster, bytes);
+	qcow2_compressed_put(p->img, cluster);
+	return 0;
+}
+
+/* What the guest cluster was before. */
+static int read_old(const struct piece *p, u32 off, u32 bytes)
+{
+	u64 guest_off = p->guest_off + off;
+
+	switch (qcow2_entry_type(&p->img->geo, p->old)) {
+	case QCOW2_ENTRY_UNALLOCATED:
+		return qcow2_below_read(p->img->base, guest_off, p->buf + off, bytes);
+	case QCOW2_ENTRY_COMPRESSED:
+		return read_compressed(p, off, bytes);
+	default:
+		return qcow2_file_read(&p->img->file, qcow2_entry_offset(p->old) +
+				       qcow2_in_cluster(&p->img->geo, guest_off),
+				       p->buf + off, bytes);
+	}
+}
+
+/* Read what is missing, each run to its place in the buffer. */
 static int read_missing(const struct piece *p)
 {
 	u32 start = p->first, stop, off;
@@ -45,8 +78,7 @@ static int read_missing(const struct piece *p)
 			break;
 		stop = find_next_bit(p->valid, p->end, start);
 		off = (start - p->first) << SECTOR_SHIFT;
-		err = qcow2_below_read(p->img->base, p->guest_off + off, p->buf + off,
-				       (stop - start) << SECTOR_SHIFT);
+		err = read_old(p, off, (stop - start) << SECTOR_SHIFT);
 		start = stop;
 	}
 	return err;
@@ -90,13 +122,13 @@ static int copy_piece(const struct piece *p)
 	return err ?: read_missing(p) ?: rw(p, REQ_OP_WRITE, first, end);
 }
 
-int qcow2_fill_copy(struct qcow2_image *img, u64 guest_off, u64 host_off,
+int qcow2_fill_copy(struct qcow2_image *img, u64 old, u64 guest_off, u64 host_off,
 		    const unsigned long *valid)
 {
 	u32 bytes = min_t(u64, qcow2_cluster_bytes(&img->geo), PIECE_BYTES);
 	u32 step = bytes >> SECTOR_SHIFT;
 	u32 sectors = qcow2_cluster_bytes(&img->geo) >> SECTOR_SHIFT;
-	struct piece p = { .img = img, .valid = valid };
+	struct piece p = { .img = img, .old = old, .valid = valid };
 	int err = 0;
 
 	p.buf = kmalloc(bytes, GFP_NOIO);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Deferred fill: which writes to clusters with data below are where.
+ * Deferred fill: which writes to clusters that have to be copied are where.
  */
 #include <linux/bitmap.h>
 #include <linux/slab.h>
+
+#include "image/compressed.h"
 
 #include "cow.h"
 #include "fill.h"
@@ -20,6 +22,8 @@
  * struct qcow2_fill - a cluster that no entry points at yet
  * @cluster: the guest cluster
  * @host_off: the host cluster; taken by qcow2_space_take()
+ * @old: the entry
+ * @drops: to let go of what it points at
  * @page: the L2 page of its entry, with a reference
  * @number: counts up
  * @hash: in qcow2_fills.by_cluster
@@ -32,6 +36,8 @@
 struct qcow2_fill {
 	u64 cluster;
 	u64 host_off;
+	u64 old;
+	struct qcow2_drops drops;
 	struct qcow2_mpage *page;
 	u64 number;
 	struct hlist_node hash;
@@ -77,7 +83,7 @@ static void set_count(struct qcow2_fills *fs, unsigned int count)
 /* Publishing */
 
 /* The entry, before the fill is forgotten: see qcow2_fill_find(). */
-static void set_entry(struct qcow2_image *img, const struct qcow2_fill *f)
+static void set_entry(struct qcow2_image *img, struct qcow2_fill *f)
 {
 	u32 slot = qcow2_slot(&img->geo, f->cluster);
 	struct qcow2_mpage *p = f->page;
@@ -87,6 +93,14 @@ static void set_entry(struct qcow2_image *img, const struct qcow2_fill *f)
 	qcow2_mpage_mark_dirty(img, p);
 	WRITE_ONCE(qcow2_mpage_entries(p)[slot], cpu_to_be64(f->host_off | QCOW2_OFLAG_COPIED));
 	spin_unlock(&p->lock);
+	qcow2_drops_use(&f->drops, img, f->old);
+}
+
+static void free_fill(struct qcow2_fill *f)
+{
+	qcow2_drops_free(&f->drops);
+	qcow2_mpage_put(f->page);
+	kfree(f);
 }
 
 static void forget(struct qcow2_fills *fs, struct qcow2_fill *f)
@@ -100,8 +114,7 @@ static void forget(struct qcow2_fills *fs, struct qcow2_fill *f)
 	list_splice_tail_init(&fs->waiting, &works);
 	spin_unlock_irq(&fs->lock);
 	requeue_all(fs->img, &works);
-	qcow2_mpage_put(f->page);
-	kfree(f);
+	free_fill(f);
 }
 
 /* A cluster that nobody has written to successfully, or that is given up. */
@@ -111,6 +124,14 @@ static void drop(struct qcow2_fills *fs, struct qcow2_fill *f)
 
 	qcow2_drop(fs->img, d, f->host_off, 0);
 	forget(fs, f);
+}
+
+/* The flush that wanted it fails. */
+static void lose(struct qcow2_fills *fs, struct qcow2_fill *f, int err)
+{
+	DMERR_LIMIT("%s: write at guest offset %#llx is lost, as its cluster cannot be copied: error %d",
+		    qcow2_name(fs->img), f->cluster << fs->img->geo.cluster_bits, err);
+	drop(fs, f);
 }
 
 static void reopen(struct qcow2_fills *fs, struct list_head *fills)
@@ -167,13 +188,10 @@ static int publish(struct qcow2_fills *fs, struct qcow2_fill *f)
 		return 0;
 	}
 	if (!bitmap_full(f->valid, sectors(img)))
-		err = qcow2_fill_copy(img, f->cluster << img->geo.cluster_bits, f->host_off,
-				      f->valid);
-	if (err) {
-		DMERR_LIMIT("%s: what lies below a write cannot be copied: error %d",
-			    qcow2_name(img), err);
+		err = qcow2_fill_copy(img, f->old, f->cluster << img->geo.cluster_bits,
+				      f->host_off, f->valid);
+	if (err)
 		return err;
-	}
 	set_entry(img, f);
 	forget(fs, f);
 	return 0;
@@ -195,7 +213,10 @@ static int publish_all(struct qcow2_fills *fs)
 		if (!err)
 			continue;
 		first = first ?: err;
-		list_add_tail(&f->node, &failed);
+		if (err == -ENOMEM)
+			list_add_tail(&f->node, &failed);
+		else
+			lose(fs, f, err);
 	}
 	reopen(fs, &failed);
 	return first;
@@ -282,11 +303,9 @@ static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_work *wor
 	return result;
 }
 
-static bool is_hole(const struct qcow2_image *img, const struct qcow2_mpage *p, u64 cluster)
+static bool is_old(const struct qcow2_image *img, const struct qcow2_fill *f)
 {
-	u64 entry = qcow2_mpage_entry(p, qcow2_slot(&img->geo, cluster));
-
-	return qcow2_entry_type(&img->geo, entry) == QCOW2_ENTRY_UNALLOCATED;
+	return qcow2_mpage_entry(f->page, qcow2_slot(&img->geo, f->cluster)) == f->old;
 }
 
 static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
@@ -295,7 +314,7 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 
 	spin_lock_irq(&fs->lock);
 	/* Whoever published one has changed the entry before. */
-	is_new = !find(fs, f->cluster) && is_hole(fs->img, f->page, f->cluster);
+	is_new = !find(fs, f->cluster) && is_old(fs->img, f);
 	if (is_new) {
 		hash_add(fs->by_cluster, &f->hash, f->cluster);
 		f->number = ++fs->newest;
@@ -307,14 +326,20 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 	return is_new;
 }
 
-static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 cluster)
+static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 cluster,
+				     u64 old)
 {
 	struct qcow2_fill *f;
 
 	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(sectors(img))), GFP_NOIO);
 	if (!f)
 		return NULL;
+	if (!qcow2_drops_alloc(&f->drops, img, old)) {
+		kfree(f);
+		return NULL;
+	}
 	f->cluster = cluster;
+	f->old = old;
 	INIT_LIST_HEAD(&f->waiting);
 	INIT_LIST_HEAD(&f->node);
 	refcount_inc(&p->refs);
@@ -322,29 +347,11 @@ static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage
 	return f;
 }
 
-static void free_fill(struct qcow2_fill *f)
-{
-	qcow2_mpage_put(f->page);
-	kfree(f);
-}
-
-/* Somebody else was faster: the cluster is as good as new. */
-static int give_back(struct qcow2_image *img, struct qcow2_fill *f)
-{
-	struct qcow2_extent *e = kmalloc(sizeof(*e), GFP_NOIO | __GFP_NOFAIL);
-
-	e->start = f->host_off >> img->geo.cluster_bits;
-	e->count = 1;
-	qcow2_space_add_ready(img, e);
-	free_fill(f);
-	return QCOW2_FILL_AGAIN;
-}
-
-static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster,
+static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster, u64 old,
 		     struct qcow2_fill **fill)
 {
 	struct qcow2_image *img = fs->img;
-	struct qcow2_fill *f = alloc_fill(img, p, cluster);
+	struct qcow2_fill *f = alloc_fill(img, p, cluster, old);
 	u64 start;
 
 	if (!f)
@@ -354,8 +361,12 @@ static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster,
 		return QCOW2_FILL_NO_CLUSTER;
 	}
 	f->host_off = start << img->geo.cluster_bits;
-	if (!add(fs, f))
-		return give_back(img, f);
+	if (!add(fs, f)) {
+		/* Somebody else was faster. */
+		qcow2_space_give_back(img, start);
+		free_fill(f);
+		return QCOW2_FILL_AGAIN;
+	}
 	qcow2_commit_age(img);
 	*fill = f;
 	return QCOW2_FILL_READY;
@@ -370,8 +381,26 @@ static int allocate_table(struct qcow2_image *img, struct qcow2_mpage *p)
 	return result == QCOW2_COW_NO_CLUSTER ? QCOW2_FILL_NO_CLUSTER : QCOW2_FILL_AGAIN;
 }
 
+/*
+ * Whether the rest of a compressed cluster can be had is known as soon as it is inflated, which it
+ * has to be anyhow: better the write fails than a flush.
+ */
+static int try_inflate(struct qcow2_image *img, u64 old)
+{
+	struct qcow2_inflated *cluster;
+
+	if (qcow2_entry_type(&img->geo, old) != QCOW2_ENTRY_COMPRESSED)
+		return 0;
+	cluster = qcow2_compressed_get(img, old);
+	if (IS_ERR(cluster))
+		return PTR_ERR(cluster);
+	qcow2_compressed_put(img, cluster);
+	return 0;
+}
+
 int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
-		     struct qcow2_work *work, struct qcow2_fill **fill, u64 *host_off)
+		     u32 bytes, u64 old, struct qcow2_work *work, struct qcow2_fill **fill,
+		     u64 *host_off)
 {
 	u64 cluster = guest_off >> img->geo.cluster_bits;
 	struct qcow2_fills *fs = img->fills;
@@ -382,7 +411,10 @@ int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_o
 	result = enter_old(fs, cluster, work, fill);
 	if (result == QCOW2_FILL_AGAIN) {
 		publish_ahead(fs);
-		result = begin_new(fs, p, cluster, fill);
+		result = bytes < qcow2_cluster_bytes(&img->geo) ? try_inflate(img, old) : 0;
+		if (result)
+			return result;
+		result = begin_new(fs, p, cluster, old, fill);
 	}
 	if (result == QCOW2_FILL_READY)
 		*host_off = (*fill)->host_off + qcow2_in_cluster(&img->geo, guest_off);
@@ -448,18 +480,10 @@ bool qcow2_fill_find(struct qcow2_image *img, u64 guest_off, u32 *bytes, u64 *ho
 void qcow2_fills_abandon(struct qcow2_image *img)
 {
 	struct qcow2_fills *fs = img->fills;
-	unsigned int lost = 0;
 	struct qcow2_fill *f;
 
-	if (!fs)
-		return;
-	while ((f = close_next(fs, U64_MAX))) {
-		drop(fs, f);
-		lost++;
-	}
-	if (lost)
-		DMERR("%s: writes to %u clusters are lost: what is below could not be read",
-		      qcow2_name(img), lost);
+	while ((f = close_next(fs, U64_MAX)))
+		lose(fs, f, -EIO);
 }
 
 void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img)

@@ -272,6 +272,17 @@ int __must_check qcow2_file_rw(const struct qcow2_file *f, enum req_op op,
 			       const struct qcow2_iovec *vec, unsigned int count);
 
 /**
+ * qcow2_file_read - read any sectors
+ * @f: the file
+ * @host_off: start, a multiple of a sector
+ * @buf: where it goes, by kmalloc; a multiple of a sector
+ * @bytes: length, a multiple of a sector
+ *
+ * As qcow2_file_rw(), but for the alignment. Return: 0 or a negative errno.
+ */
+int __must_check qcow2_file_read(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes);
+
+/**
  * qcow2_file_sync - make everything written so far durable
  * @f: the layer
  *

@@ -134,7 +134,7 @@ static int have_source(struct memory *mem, u32 bytes)
 	if (bytes <= mem->source_bytes)
 		return 0;
 	kvfree(mem->source);
-	mem->source_bytes = roundup_pow_of_two(bytes);
+	mem->source_bytes = round_up(bytes, PIECE_BYTES);
 	mem->source = kvmalloc(mem->source_bytes, GFP_NOIO);
 	if (mem->source)
 		return 0;

@@ -142,6 +142,13 @@ void qcow2_space_activate(struct qcow2_image *img);
 u64 qcow2_space_take(struct qcow2_image *img, u64 want, u64 *start);
 
 /**
+ * qcow2_space_give_back - a cluster that was taken is not needed after all
+ * @img: the image
+ * @cluster: the cluster; nobody has written to it
+ */
+void qcow2_space_give_back(struct qcow2_image *img, u64 cluster);
+
+/**
  * qcow2_space_wait - queue work again when there is space
  * @img: the image
  * @work: what found none
