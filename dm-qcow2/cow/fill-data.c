@@ -37,16 +37,14 @@ struct piece {
 	void *buf;
 };
 
-static int read_compressed(const struct piece *p, u32 off, u32 bytes)
+/* A device may end inside its last cluster; nobody can have written behind that. */
+static int read_cluster(const struct piece *p, u64 host_off, void *buf, u32 bytes)
 {
-	u64 in_cluster = qcow2_in_cluster(&p->img->geo, p->guest_off + off);
-	struct qcow2_inflated *cluster = qcow2_compressed_get(p->img, p->old);
+	u64 host_end = READ_ONCE(p->img->host_bytes);
+	u32 there = host_off < host_end ? min_t(u64, bytes, host_end - host_off) : 0;
 
-	if (IS_ERR(cluster))
-		return PTR_ERR(cluster);
-	memcpy(p->buf + off, qcow2_inflated_data(cluster) + in_cluster, bytes);
-	qcow2_compressed_put(p->img, cluster);
-	return 0;
+	memset(buf + there, 0, bytes - there);
+	return there ? qcow2_file_read(&p->img->file, host_off, buf, there) : 0;
 }
 
 /* What the guest cluster was before. */
@@ -58,11 +56,11 @@ static int read_old(const struct piece *p, u32 off, u32 bytes)
 	case QCOW2_ENTRY_UNALLOCATED:
 		return qcow2_below_read(p->img->base, guest_off, p->buf + off, bytes);
 	case QCOW2_ENTRY_COMPRESSED:
-		return read_compressed(p, off, bytes);
+		return qcow2_compressed_read(p->img, p->old, guest_off, p->buf + off, bytes);
 	default:
-		return qcow2_file_read(&p->img->file, qcow2_entry_offset(p->old) +
+		return read_cluster(p, qcow2_entry_offset(p->old) +
 				       qcow2_in_cluster(&p->img->geo, guest_off),
-				       p->buf + off, bytes);
+				    p->buf + off, bytes);
 	}
 }
 
@@ -84,6 +82,7 @@ static int read_missing(const struct piece *p)
 	return err;
 }
 
+/* The guest has been told that it has written: where the host has no space, that is waited for. */
 static int rw(const struct piece *p, enum req_op op, u32 first, u32 end)
 {
 	u32 off = (first - p->first) << SECTOR_SHIFT;
@@ -92,8 +91,13 @@ static int rw(const struct piece *p, enum req_op op, u32 first, u32 end)
 		.buf = p->buf + off,
 		.bytes = (end - first) << SECTOR_SHIFT,
 	};
+	unsigned long since = jiffies;
+	int err;
 
-	return qcow2_file_rw(&p->img->file, op, &vec, 1);
+	do {
+		err = qcow2_file_rw(&p->img->file, op, &vec, 1);
+	} while (op == REQ_OP_WRITE && qcow2_full_wait(p->img, err, since));
+	return err;
 }
 
 /* The one run of sectors that is missing, or the whole piece. */

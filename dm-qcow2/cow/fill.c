@@ -15,8 +15,9 @@
 #define MIN_FILLS	8
 #define MAX_FILLS	256
 
-/* How many whole ones the maker of a new one publishes. */
+/* How many whole ones the maker of a new one publishes, and among how many it looks for them. */
 #define PUBLISH_AHEAD	2
+#define PUBLISH_TRIES	8
 
 /**
  * struct qcow2_fill - a cluster that no entry points at yet
@@ -76,24 +77,32 @@ static void set_count(struct qcow2_fills *fs, unsigned int count)
 {
 	lockdep_assert_held(&fs->lock);
 	fs->count = count;
-	/* Who reads that there are none sees the entries: fills_publish(), count_holes() in map.c */
+	/* Who reads that there are none sees the entries: fills_publish(), count_same() in map.c */
 	smp_store_release(&fs->img->commit->nr_fills, count);
+	if (count == 1)
+		wake_up_all(&fs->img->cache.wait); /* make_room() */
 }
 
 /* Publishing */
 
 /* The entry, before the fill is forgotten: see qcow2_fill_find(). */
-static void set_entry(struct qcow2_image *img, struct qcow2_fill *f)
+static bool set_entry(struct qcow2_image *img, struct qcow2_fill *f)
 {
 	u32 slot = qcow2_slot(&img->geo, f->cluster);
 	struct qcow2_mpage *p = f->page;
 
 	spin_lock(&p->lock);
+	/* Of an image that is damaged, what is below may look otherwise the next time. */
+	if (unlikely(qcow2_mpage_entry(p, slot) != f->old)) {
+		spin_unlock(&p->lock);
+		return false;
+	}
 	p->data_seq = atomic64_inc_return(&img->commit->data_seq);
 	qcow2_mpage_mark_dirty(img, p);
 	WRITE_ONCE(qcow2_mpage_entries(p)[slot], cpu_to_be64(f->host_off | QCOW2_OFLAG_COPIED));
 	spin_unlock(&p->lock);
 	qcow2_drops_use(&f->drops, img, f->old);
+	return true;
 }
 
 static void free_fill(struct qcow2_fill *f)
@@ -192,9 +201,24 @@ static int publish(struct qcow2_fills *fs, struct qcow2_fill *f)
 				      f->host_off, f->valid);
 	if (err)
 		return err;
-	set_entry(img, f);
+	if (!set_entry(img, f))
+		return -EUCLEAN;
 	forget(fs, f);
 	return 0;
+}
+
+/* Those who wait for another fill to go have waited in vain. */
+static void fail_waiting(struct qcow2_fills *fs, int err)
+{
+	struct qcow2_work *work;
+	LIST_HEAD(works);
+
+	spin_lock_irq(&fs->lock);
+	list_splice_init(&fs->waiting, &works);
+	spin_unlock_irq(&fs->lock);
+	list_for_each_entry(work, &works, node)
+		work->err = err;
+	requeue_all(fs->img, &works);
 }
 
 static int publish_all(struct qcow2_fills *fs)
@@ -218,6 +242,8 @@ static int publish_all(struct qcow2_fills *fs)
 		else
 			lose(fs, f, err);
 	}
+	if (!list_empty(&failed))
+		fail_waiting(fs, -ENOMEM);
 	reopen(fs, &failed);
 	return first;
 }
@@ -227,6 +253,10 @@ int qcow2_fills_publish(struct qcow2_image *img)
 	struct qcow2_fills *fs = img->fills;
 	int err;
 
+	if (qcow2_failed(img)) {
+		fail_waiting(fs, -EIO);
+		return -EIO;
+	}
 	if (!smp_load_acquire(&img->commit->nr_fills)) /* pairs with set_count() */
 		return 0;
 	mutex_lock(&fs->publishing);
@@ -235,21 +265,30 @@ int qcow2_fills_publish(struct qcow2_image *img)
 	return err;
 }
 
-/* The oldest one, if it needs no copying. */
+static bool is_whole(const struct qcow2_fills *fs, const struct qcow2_fill *f)
+{
+	return !f->nr_writes && bitmap_full(f->valid, sectors(fs->img));
+}
+
+/* One of the oldest, if it needs no copying. */
 static struct qcow2_fill *close_whole(struct qcow2_fills *fs)
 {
-	struct qcow2_fill *f;
+	struct qcow2_fill *f, *found = NULL;
+	unsigned int tries = PUBLISH_TRIES;
 
 	spin_lock_irq(&fs->lock);
-	f = list_first_entry_or_null(&fs->open, struct qcow2_fill, node);
-	if (f && !f->nr_writes && bitmap_full(f->valid, sectors(fs->img))) {
+	list_for_each_entry(f, &fs->open, node) {
+		if (!tries--)
+			break;
+		if (!is_whole(fs, f))
+			continue;
 		f->is_closed = true;
 		list_del_init(&f->node);
-	} else {
-		f = NULL;
+		found = f;
+		break;
 	}
 	spin_unlock_irq(&fs->lock);
-	return f;
+	return found;
 }
 
 /* A long write of whole clusters does not have to wait for commits. */
@@ -264,8 +303,10 @@ static void publish_ahead(struct qcow2_fills *fs)
 		f = close_whole(fs);
 		if (!f)
 			break;
-		set_entry(fs->img, f);
-		forget(fs, f);
+		if (set_entry(fs->img, f))
+			forget(fs, f);
+		else
+			drop(fs, f);
 	}
 	mutex_unlock(&fs->publishing);
 }
@@ -482,8 +523,11 @@ void qcow2_fills_abandon(struct qcow2_image *img)
 	struct qcow2_fills *fs = img->fills;
 	struct qcow2_fill *f;
 
-	while ((f = close_next(fs, U64_MAX)))
+	while ((f = close_next(fs, U64_MAX))) {
 		lose(fs, f, -EIO);
+		/* Another table may be the one that is asked to flush. */
+		qcow2_fail(img, "copying clusters", -EIO);
+	}
 }
 
 void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img)

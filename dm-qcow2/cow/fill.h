@@ -91,7 +91,7 @@ void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img);
  * qcow2_fills_abandon - forget fills that could not be published
  * @img: the image; nothing is under way, a commit has come and gone
  *
- * What was written to them is lost, and the log says so.
+ * What was written to them is lost: the image fails.
  */
 void qcow2_fills_abandon(struct qcow2_image *img);
 

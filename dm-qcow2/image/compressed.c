@@ -322,6 +322,17 @@ void qcow2_compressed_put(struct qcow2_image *img, struct qcow2_inflated *cluste
 		wake_up(&c->wait);
 }
 
+int qcow2_compressed_read(struct qcow2_image *img, u64 entry, u64 guest_off, void *buf, u32 bytes)
+{
+	struct qcow2_inflated *cluster = qcow2_compressed_get(img, entry);
+
+	if (IS_ERR(cluster))
+		return PTR_ERR(cluster);
+	memcpy(buf, qcow2_inflated_data(cluster) + qcow2_in_cluster(&img->geo, guest_off), bytes);
+	qcow2_compressed_put(img, cluster);
+	return 0;
+}
+
 /* The memory of a slot that nobody holds, the one that was idle for longest. */
 static struct memory *take_memory(struct qcow2_compressed *c)
 {

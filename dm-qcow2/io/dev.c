@@ -72,6 +72,7 @@ int qcow2_dev_init(struct qcow2_dev *dev)
 		goto err_request;
 	qcow2_fills_init(&dev->fills, dev->img);
 	dev->commit.prepare = qcow2_fills_publish;
+	dev->commit.committed = qcow2_drop_committed;
 	err = qcow2_space_init(&dev->space, dev->img);
 	if (err)
 		goto err_commit;

@@ -106,8 +106,8 @@ static int check_compressed(struct qcow2_image *img, u64 entry)
 	u64 first = qcow2_compressed_first_cluster(&img->geo, entry);
 	u32 count = qcow2_compressed_clusters(&img->geo, entry);
 
-	return check_inside(img, first << img->geo.cluster_bits,
-			    (u64)count << img->geo.cluster_bits);
+	/* A device may end inside the last one. */
+	return check_inside(img, (first + count - 1) << img->geo.cluster_bits, SECTOR_SIZE);
 }
 
 /* What is written in place, or let go of for a copy, has to be where data can be. */
@@ -226,6 +226,11 @@ static int map_write_below(struct qcow2_image *img, u64 guest_off, struct qcow2_
 			break;
 		m->bytes = min_t(u64, m->bytes, start + whole - guest_off);
 		return QCOW2_MAP_ALLOCATE;
+	case QCOW2_BELOW_BAD:
+		/* Better the write fails than the flush behind it. */
+		if (start != guest_off || m->bytes < cluster_bytes)
+			return -EIO;
+		break;
 	default:
 		break;
 	}

@@ -123,25 +123,15 @@ static int flush_copied_data(struct qcow2_image *img, struct qcow2_writeback *wb
 	return err;
 }
 
-/*
- * The image fails with its metadata, so that waits for space whatever writes do. Those that wait
- * for us do not wait for that, too, if they are not to.
- */
+/* The image fails with its metadata, so that waits for space whatever writes do. */
 int qcow2_writeback_write(struct qcow2_image *img, struct qcow2_writeback *wb, unsigned int count)
 {
 	unsigned long since = jiffies;
 	int err;
 
-	for (;;) {
+	do {
 		err = qcow2_file_rw(&img->file, REQ_OP_WRITE, wb->vec, count);
-		if ((err != -ENOSPC && err != -EDQUOT) || qcow2_full_is_over(since))
-			break;
-		qcow2_full_enter(img, QCOW2_FULL_METADATA);
-		img->full->let_out(img);
-		schedule_timeout_idle(QCOW2_FULL_DELAY);
-	}
-	if (!err)
-		qcow2_full_leave(img, QCOW2_FULL_METADATA);
+	} while (qcow2_full_wait(img, err, since));
 	return err;
 }
 

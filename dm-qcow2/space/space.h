@@ -192,6 +192,14 @@ int qcow2_space_return(struct qcow2_image *img);
 void qcow2_drop(struct qcow2_image *img, struct qcow2_dropped *d, u64 host_off, u64 commit);
 
 /**
+ * qcow2_drop_committed - entries have become durable
+ * @img: the image
+ *
+ * Where many clusters wait for that the space thread frees them. The commit's thread.
+ */
+void qcow2_drop_committed(struct qcow2_image *img);
+
+/**
  * qcow2_drop_finish - free dropped clusters whose time has come
  * @img: the image
  *

@@ -157,14 +157,6 @@ void attach_remove(struct attach *a)
 	dmdev_remove(a->name);
 }
 
-static void warn_of_compressed(const struct attach *a)
-{
-	err_warn(a->img.arg,
-		 "has compressed clusters, which are not supported: their I/O fails");
-	err_hint_command("vblk-detach", a->name, NULL);
-	err_hint_command("qemu-img", "convert", "-O", "qcow2", a->img.arg, "NEW", NULL);
-}
-
 /** attach_create() - a device for an image that has none, and its server; an exit code */
 int attach_create(struct attach *a)
 {
@@ -191,7 +183,5 @@ int attach_create(struct attach *a)
 	ret = finish_new(a);
 	if (ret)
 		attach_remove(a);
-	else if (a->img.has_compressed)
-		warn_of_compressed(a);
 	return ret;
 }

@@ -16,7 +16,6 @@
 
 #include "backing-header.h"
 #include "cmd/err.h"
-#include "compressed.h"
 #include "dm-image.h"
 #include "dm-qcow2/format/header-ext.h"
 #include "dm-qcow2/format/header.h"
@@ -216,7 +215,6 @@ static int check_header(struct image *img, void *buf, size_t len, bool read_only
 	if (err)
 		return refuse(img, err, why, NULL);
 	img->virtual_bytes = header.size;
-	img->has_compressed = compressed_found(img->fd, &header);
 	return backing_header_read(img, &header);
 }
 

@@ -24,7 +24,6 @@ enum image_format {
  * @st: identity
  * @fd: the locked description that the kernel is to keep, or -1
  * @virtual_bytes: size of the disk; valid once open
- * @has_compressed: compressed clusters were seen; valid once open
  * @format: what it is
  * @backing: the name of its backing file, as it stands in the header, or NULL
  * @backing_format: what the header says that this is, "" if it does not
@@ -37,7 +36,6 @@ struct image {
 	struct stat st;
 	int fd;
 	uint64_t virtual_bytes;
-	bool has_compressed;
 	enum image_format format;
 	char *backing;
 	char backing_format[IMAGE_FORMAT_BYTES];
