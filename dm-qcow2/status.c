@@ -31,12 +31,13 @@ static const char *mode(const struct qcow2_dev *dev)
  * Clusters of the image up to its end, without those prepared for allocation. On
  * a block device the end is as far as the allocator has taken any.
  */
-static u64 used_clusters(const struct qcow2_dev *dev)
+static u64 used_clusters(const struct qcow2_image *img)
 {
-	u64 end = qcow2_is_file(dev->img) ? READ_ONCE(dev->img->host_bytes) >> dev->img->geo.cluster_bits :
-				     max(READ_ONCE(dev->space.cursor), READ_ONCE(dev->space.tail));
+	const struct qcow2_space *space = img->space;
+	u64 end = qcow2_is_file(img) ? READ_ONCE(img->host_bytes) >> img->geo.cluster_bits :
+				       max(READ_ONCE(space->cursor), READ_ONCE(space->tail));
 
-	return end - min(end, READ_ONCE(dev->space.nr_ready));
+	return end - min(end, READ_ONCE(space->nr_ready));
 }
 
 static unsigned int info(struct qcow2_dev *dev, char *result, unsigned int maxlen)
@@ -45,7 +46,7 @@ static unsigned int info(struct qcow2_dev *dev, char *result, unsigned int maxle
 	unsigned int sz = 0;
 
 	DMEMIT("%llu/%llu %lu/%lu %lu/%lu %u %llu %s %s",
-	       used_clusters(dev),
+	       used_clusters(dev->img),
 	       DIV_ROUND_UP_ULL(dev->img->geo.size, qcow2_cluster_bytes(&dev->img->geo)),
 	       READ_ONCE(dev->img->cache.nr_pages), dev->img->cache.limit,
 	       count_hits(dev), atomic_long_read(&dev->img->cache.misses),
@@ -69,14 +70,31 @@ static unsigned int emit_path(const char *path, char *result, unsigned int maxle
 	return sz;
 }
 
+static unsigned int emit_layer(const struct qcow2_file *f, bool is_raw, char *buf, char *result,
+			       unsigned int maxlen)
+{
+	char *path = buf ? file_path(f->filp, buf, PATH_MAX) : ERR_PTR(-ENOMEM);
+	unsigned int sz = 0;
+
+	if (is_raw)
+		DMEMIT("format:raw ");
+	sz += emit_path(IS_ERR(path) ? "?" : path, result + sz, maxlen - sz);
+	DMEMIT(" ");
+	return sz;
+}
+
 static unsigned int table(struct qcow2_dev *dev, char *result, unsigned int maxlen)
 {
 	char *buf = kmalloc(PATH_MAX, GFP_KERNEL);
-	char *path = buf ? file_path(dev->img->file.filp, buf, PATH_MAX) : ERR_PTR(-ENOMEM);
-	unsigned int sz;
+	const struct qcow2_base *base;
+	unsigned int sz = 0;
 
-	sz = emit_path(IS_ERR(path) ? "?" : path, result, maxlen);
-	DMEMIT(" features 3 cache_mb=%u no_space=%s layouts=%s", dev->cache_mb,
+	for (unsigned int i = 0; i < dev->bases.count; i++) {
+		base = dev->bases.users[i].base;
+		sz += emit_layer(&base->img.file, base->is_raw, buf, result + sz, maxlen - sz);
+	}
+	sz += emit_layer(&dev->img->file, false, buf, result + sz, maxlen - sz);
+	DMEMIT("features 3 cache_mb=%u no_space=%s layouts=%s", dev->cache_mb,
 	       dev->full.is_error ? "error" : "queue", dev->no_layouts ? "off" : "on");
 	kfree(buf);
 	return sz;

@@ -11,6 +11,7 @@
 #include "io/bio.h"
 #include "io/dev.h"
 #include "io/request.h"
+#include "limits.h"
 #include "status.h"
 
 static int check_geometry(struct qcow2_dev *dev, struct dm_target *ti)
@@ -33,12 +34,18 @@ static int load_header(struct qcow2_dev *dev, struct dm_target *ti)
 	int err;
 
 	why = "Page cache of the layer cannot be written";
-	err = dev->img->file.dev ? sync_blockdev(dev->img->file.dev->bdev) : 0;
+	err = dev->img->file.bdev ? sync_blockdev(dev->img->file.bdev) : 0;
 	if (!err)
 		err = qcow2_read_header(dev->img, &h, &why);
 	if (err) {
 		ti->error = (char *)why;
 		return err;
+	}
+	if (!h.backing_offset != !dev->img->base) {
+		ti->error = dev->img->base ?
+			    "Table has an image below one that has no backing file" :
+			    "Image has a backing file that the table lacks";
+		return -EINVAL;
 	}
 	qcow2_geometry_init(&dev->img->geo, &h);
 	return check_geometry(dev, ti);
@@ -52,26 +59,18 @@ static void set_target(struct qcow2_dev *dev, struct dm_target *ti)
 	ti->per_io_data_size = sizeof(struct qcow2_request);
 }
 
-static int qcow2_target_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+/* Open the chain, and everything that works on it. */
+static int build(struct qcow2_dev *dev, struct dm_target *ti, const struct qcow2_table *table)
 {
-	struct qcow2_table table;
-	const char *why;
-	struct qcow2_dev *dev;
 	int err;
 
-	err = qcow2_table_parse(argc, argv, &table, &why);
-	if (err) {
-		ti->error = (char *)why;
-		return err;
-	}
-	dev = qcow2_dev_alloc(ti, &table);
-	if (!dev) {
-		ti->error = "Out of memory";
-		return -ENOMEM;
-	}
-	err = qcow2_file_open(&dev->img->file, ti, &table);
+	err = qcow2_bases_open(&dev->bases, ti, table);
 	if (err)
-		goto err_free;
+		return err;
+	dev->img->base = qcow2_bases_top(&dev->bases);
+	err = qcow2_file_open(&dev->img->file, ti, table);
+	if (err)
+		goto err_bases;
 	err = load_header(dev, ti);
 	if (err)
 		goto err_close;
@@ -80,13 +79,52 @@ static int qcow2_target_ctr(struct dm_target *ti, unsigned int argc, char **argv
 		ti->error = "Out of memory";
 		goto err_close;
 	}
-	set_target(dev, ti);
 	return 0;
 
 err_close:
 	qcow2_file_close(&dev->img->file, ti);
-err_free:
-	kfree(dev);
+err_bases:
+	qcow2_bases_close(&dev->bases, ti);
+	return err;
+}
+
+static int construct(struct dm_target *ti, const struct qcow2_table *table)
+{
+	struct qcow2_dev *dev;
+	int err;
+
+	dev = qcow2_dev_alloc(ti, table);
+	if (!dev) {
+		ti->error = "Out of memory";
+		return -ENOMEM;
+	}
+	err = build(dev, ti, table);
+	if (err) {
+		kfree(dev);
+		return err;
+	}
+	set_target(dev, ti);
+	return 0;
+}
+
+static int qcow2_target_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct qcow2_table_layer *layers;
+	struct qcow2_table table;
+	const char *why;
+	int err;
+
+	layers = kcalloc(max(argc, 1U), sizeof(*layers), GFP_KERNEL);
+	if (!layers) {
+		ti->error = "Out of memory";
+		return -ENOMEM;
+	}
+	err = qcow2_table_parse(argc, argv, layers, &table, &why);
+	if (err)
+		ti->error = (char *)why;
+	else
+		err = construct(ti, &table);
+	kfree(layers);
 	return err;
 }
 
@@ -99,6 +137,7 @@ static void deactivate(struct qcow2_dev *dev)
 	noio = memalloc_noio_save();
 	qcow2_dev_drain(dev);
 	qcow2_deactivate(dev->img);
+	qcow2_bases_deactivate(&dev->bases);
 	memalloc_noio_restore(noio);
 }
 
@@ -109,6 +148,7 @@ static void qcow2_target_dtr(struct dm_target *ti)
 	deactivate(dev);
 	qcow2_dev_exit(dev);
 	qcow2_file_close(&dev->img->file, ti);
+	qcow2_bases_close(&dev->bases, ti);
 	kfree(dev);
 }
 
@@ -134,63 +174,53 @@ static void qcow2_target_postsuspend(struct dm_target *ti)
 	deactivate(ti->private);
 }
 
-/*
- * A device looks at a buffer as a whole. A file system looks at each page of what we hand on:
- * its part of the buffer has to begin and end where a block does. Where blocks are larger
- * than sectors, what is not aligned is copied.
- */
-static u32 memory_alignment(const struct qcow2_file *l)
+static int activate(struct qcow2_dev *dev)
 {
-	if (l->io_align > SECTOR_SIZE)
-		return SECTOR_SIZE;
-	return l->dev ? l->mem_align : max(l->mem_align, l->io_align);
-}
+	unsigned int noio;
+	int err;
 
-/* dm lets a table without devices, one on a file, keep the limits of the table before it. */
-static bool fits_limits(const struct qcow2_dev *dev)
-{
-	struct block_device *bdev = dm_disk(dev->img->file.md)->part0;
-
-	return bdev_dma_alignment(bdev) + 1 >= memory_alignment(&dev->img->file) &&
-	       (bdev_stable_writes(bdev) || !qcow2_file_needs_stable_writes(&dev->img->file));
+	if (test_bit(QCOW2_ACTIVE, &dev->img->state))
+		return 0;
+	/* Writeback to this very device waits until it is resumed. */
+	noio = memalloc_noio_save();
+	err = qcow2_bases_activate(&dev->bases, qcow2_name(dev->img));
+	if (!err) {
+		err = qcow2_activate(dev->img);
+		if (err)
+			qcow2_bases_deactivate(&dev->bases);
+	}
+	memalloc_noio_restore(noio);
+	return err;
 }
 
 static int qcow2_target_preresume(struct dm_target *ti)
 {
 	struct qcow2_dev *dev = ti->private;
 
-	if (!fits_limits(dev)) {
+	if (!qcow2_limits_fit(dev)) {
 		DMERR("%s: the limits of the table before do not suit this image's file",
 		      qcow2_name(dev->img));
 		return -EINVAL;
 	}
-	return qcow2_activate(dev->img);
+	return activate(dev);
 }
 
 static int qcow2_target_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn,
 					void *data)
 {
 	struct qcow2_dev *dev = ti->private;
+	struct qcow2_file *f = &dev->img->file;
+	int result = 0;
 
-	if (!dev->img->file.dev)
-		return 0;
-	return fn(ti, dev->img->file.dev, 0, bdev_nr_sectors(dev->img->file.dev->bdev), data);
-}
+	for (unsigned int i = 0; i < dev->bases.count && !result; i++) {
+		struct dm_dev *below = dev->bases.users[i].user.dev;
 
-static void qcow2_target_io_hints(struct dm_target *ti, struct queue_limits *limits)
-{
-	struct qcow2_dev *dev = ti->private;
-
-	/* Whatever the host's disk has, the guest's has the sectors that QEMU gives it. */
-	limits->logical_block_size = SECTOR_SIZE;
-	limits->physical_block_size = max(limits->physical_block_size, dev->img->file.io_align);
-	limits->io_min = max(limits->io_min, dev->img->file.io_align);
-	limits->dma_alignment = max(limits->dma_alignment, memory_alignment(&dev->img->file) - 1);
-	if (qcow2_file_needs_stable_writes(&dev->img->file))
-		limits->features |= BLK_FEAT_STABLE_WRITES;
-	/* Not there yet. */
-	limits->max_hw_discard_sectors = 0;
-	limits->max_write_zeroes_sectors = 0;
+		if (below)
+			result = fn(ti, below, 0, bdev_nr_sectors(below->bdev), data);
+	}
+	if (!result && f->dev)
+		result = fn(ti, f->dev, 0, bdev_nr_sectors(f->bdev), data);
+	return result;
 }
 
 static struct target_type qcow2_target = {
@@ -209,7 +239,7 @@ static struct target_type qcow2_target = {
 	.status = qcow2_status,
 	.message = qcow2_message,
 	.iterate_devices = qcow2_target_iterate_devices,
-	.io_hints = qcow2_target_io_hints,
+	.io_hints = qcow2_limits_set,
 };
 
 static int __init dm_qcow2_init(void)

@@ -21,20 +21,23 @@ struct qcow2;
 struct qcow2_lease;
 struct qcow2_scan;
 struct qcow2_table;
+struct qcow2_table_layer;
 
 /**
  * struct qcow2_file - an opened layer
  * @filp: the open file description; carries the locks of the image. All mapped
  *	devices of one mapped_device on one image share it.
- * @dev: the block device, or NULL for a regular file
+ * @bdev: the block device, or NULL for a regular file
+ * @dev: of the target's table, or NULL
  * @lease: the blocks of the file; NULL without, or for a block device
  * @pieces: memory for I/O on a file by qcow2_file_rw()
  * @mem_align: alignment of memory for direct I/O, bytes; a power of two
  * @io_align: alignment of offsets and lengths for direct I/O, bytes
  * @may_nowait: the file system heeds IOCB_NOWAIT
- * @md: the mapped device this layer belongs to
- * @table: the table this layer belongs to
+ * @md: the mapped device whose top it is; NULL for a backing image
+ * @table: the table whose top it is; NULL for a backing image
  * @node: in the registry; protected by its mutex
+ * @users: struct qcow2_file_user of a backing image; protected by the registry's mutex
  * @is_active: between preresume and postsuspend; protected by the registry's mutex
  * @is_writable: opened for writing
  * @has_failed: writes to the image have failed under this or another table of the
@@ -44,6 +47,7 @@ struct qcow2_table;
  */
 struct qcow2_file {
 	struct file *filp;
+	struct block_device *bdev;
 	struct dm_dev *dev;
 	struct qcow2_lease *lease;
 	mempool_t *pieces;
@@ -53,10 +57,33 @@ struct qcow2_file {
 	struct mapped_device *md;
 	struct dm_table *table;
 	struct list_head node;
+	struct list_head users;
 	bool is_active;
 	bool is_writable;
 	bool has_failed;
 	struct qcow2_scan *scan;
+};
+
+/* Offsets and lengths of I/O are multiples of more than a sector. */
+static inline bool qcow2_file_has_blocks(const struct qcow2_file *f)
+{
+	return f->io_align > SECTOR_SIZE;
+}
+
+/**
+ * struct qcow2_file_user - a table that has a file as one of its backing images
+ * @node: in qcow2_file.users; protected by the registry's mutex
+ * @md: its mapped device
+ * @table: the table
+ * @dev: of the table, if the file is a block device
+ * @is_active: between preresume and postsuspend; protected by the registry's mutex
+ */
+struct qcow2_file_user {
+	struct list_head node;
+	struct mapped_device *md;
+	struct dm_table *table;
+	struct dm_dev *dev;
+	bool is_active;
 };
 
 /**
@@ -114,6 +141,63 @@ int __must_check qcow2_file_open(struct qcow2_file *f, struct dm_target *ti,
  * detached image is unlocked.
  */
 void qcow2_file_close(struct qcow2_file *f, struct dm_target *ti);
+
+/**
+ * qcow2_file_open_backing - open what a table line names as a backing image
+ * @f: filled in on success
+ * @ti: the target that is being constructed
+ * @layer: its word
+ *
+ * Nobody knows of it yet: whoever has it open already may be used instead. Sets @ti->error on
+ * failure. Return: 0 or a negative errno.
+ */
+int __must_check qcow2_file_open_backing(struct qcow2_file *f, struct dm_target *ti,
+					 const struct qcow2_table_layer *layer);
+void qcow2_file_close_backing(struct qcow2_file *f);
+
+/**
+ * qcow2_file_register_backing - lock a backing image, and let it be found
+ * @f: from qcow2_file_open_backing()
+ * @ti: the target that is being constructed
+ * @table: its table line
+ * @by_path: the table line has a path: the kernel locks it, as QEMU locks a backing file
+ *
+ * Return: 0, -EAGAIN when another process writes to it, or another negative errno.
+ */
+int __must_check qcow2_file_register_backing(struct qcow2_file *f, struct dm_target *ti,
+					     const struct qcow2_table *table, bool by_path);
+void qcow2_file_unregister_backing(struct qcow2_file *f);
+
+/**
+ * qcow2_file_add_user - a table has a file as one of its backing images
+ * @f: the file
+ * @user: filled in; linked to @f until qcow2_file_remove_user()
+ * @ti: the target that is being constructed
+ *
+ * Return: 0, or -EBUSY when the table has it already, or another mapped device writes to it.
+ */
+int __must_check qcow2_file_add_user(struct qcow2_file *f, struct qcow2_file_user *user,
+				     struct dm_target *ti);
+void qcow2_file_remove_user(struct qcow2_file_user *user, struct dm_target *ti);
+
+/**
+ * qcow2_file_is_written - whether an active table writes to a backing image
+ * @f: the file
+ */
+bool qcow2_file_is_written(const struct qcow2_file *f);
+
+/**
+ * qcow2_file_activate_user - a table is going to read from a backing image
+ * @f: the file
+ * @user: the table's
+ *
+ * Return: 0, or -EBUSY while another table writes to it.
+ */
+int __must_check qcow2_file_activate_user(struct qcow2_file *f, struct qcow2_file_user *user);
+void qcow2_file_deactivate_user(struct qcow2_file_user *user);
+
+/* The same inode */
+bool qcow2_file_is_same(const struct qcow2_file *a, const struct qcow2_file *b);
 
 /**
  * qcow2_file_activate - become the one user of the image

@@ -223,7 +223,7 @@ static int submit_bdev(const struct qcow2_file *f, enum req_op op,
 {
 	struct bio *bio;
 
-	bio = bio_alloc(f->dev->bdev, 1, op | REQ_META | REQ_SYNC, GFP_NOIO);
+	bio = bio_alloc(f->bdev, 1, op | REQ_META | REQ_SYNC, GFP_NOIO);
 	bio->bi_iter.bi_sector = v->host_off >> SECTOR_SHIFT;
 	bio->bi_private = b;
 	bio->bi_end_io = bdev_endio;
@@ -246,7 +246,7 @@ int qcow2_file_rw(const struct qcow2_file *f, enum req_op op,
 	blk_start_plug(&plug);
 	for (i = 0; i < count && !err; i++) {
 		atomic_inc(&b.pending);
-		if (f->dev)
+		if (f->bdev)
 			err = submit_bdev(f, op, &vec[i], &b);
 		else if (!submit_leased(f, op, &vec[i], &b))
 			err = submit_file(f, op, &vec[i], &b);
@@ -261,17 +261,17 @@ int qcow2_file_rw(const struct qcow2_file *f, enum req_op op,
 
 u64 qcow2_file_bytes(const struct qcow2_file *f)
 {
-	return f->dev ? bdev_nr_bytes(f->dev->bdev) : i_size_read(file_inode(f->filp));
+	return f->bdev ? bdev_nr_bytes(f->bdev) : i_size_read(file_inode(f->filp));
 }
 
 int qcow2_file_invalidate(const struct qcow2_file *f)
 {
 	int err;
 
-	if (!f->dev)
+	if (!f->bdev)
 		return 0;
-	err = sync_blockdev(f->dev->bdev);
-	invalidate_bdev(f->dev->bdev);
+	err = sync_blockdev(f->bdev);
+	invalidate_bdev(f->bdev);
 	return err;
 }
 
@@ -294,8 +294,8 @@ int qcow2_file_sync(const struct qcow2_file *f)
 	bool has_pages, is_durable;
 	int err;
 
-	if (f->dev)
-		return blkdev_issue_flush(f->dev->bdev);
+	if (f->bdev)
+		return blkdev_issue_flush(f->bdev);
 	/* Before: a page that is written after the journal's flush is not durable by that. */
 	has_pages = has_unsynced_pages(f->filp);
 	err = qcow2_lease_commit(f->lease, &is_durable);
@@ -310,7 +310,7 @@ int qcow2_file_truncate(const struct qcow2_file *f, u64 bytes)
 	const struct cred *creds;
 	int err;
 
-	if (f->dev)
+	if (f->bdev)
 		return 0;
 	/* Whoever opened the file may do it, not whoever suspends the device. */
 	creds = override_creds(f->filp->f_cred);

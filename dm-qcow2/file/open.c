@@ -5,6 +5,9 @@
  * dm's own holder of a block device is shared by all dm devices, and files have
  * none. So one module-wide list, keyed by inode, says who uses which image:
  *  - one mapped device may hold an image for writing, and then nobody else any;
+ *  - any number of them may have it as a backing image, and share the open file; a table
+ *    has it once. While a table is replaced, one that is active may write to what another one
+ *    of the same mapped device is going to have as a backing image;
  *  - during a reload the old and the new table of one mapped device both hold
  *    it, and share the open file description, so that its locks stay;
  *  - of those two, one is active at a time, and only that one does I/O;
@@ -30,14 +33,15 @@
 static DEFINE_MUTEX(registry_lock);
 static LIST_HEAD(registry);
 
-static struct inode *layer_inode(const struct file *file)
+static struct inode *file_inode_of(const struct file *file)
 {
 	return file->f_mapping->host;
 }
 
 static bool is_sibling(const struct qcow2_file *f, const struct qcow2_file *other)
 {
-	return other->md == f->md && layer_inode(other->filp) == layer_inode(f->filp);
+	return other->md && other->md == f->md &&
+	       file_inode_of(other->filp) == file_inode_of(f->filp);
 }
 
 /* A layer of the same mapped device on the same image, or NULL. */
@@ -52,18 +56,55 @@ static struct qcow2_file *find_sibling(const struct qcow2_file *f)
 	return NULL;
 }
 
+/* Whether a top may be opened while others have its image as a backing image. */
+static int check_users(const struct qcow2_file *f, const struct qcow2_file *other)
+{
+	const struct qcow2_file_user *user;
+
+	list_for_each_entry(user, &other->users, node)
+		if (user->table == f->table || (f->is_writable && user->md != f->md))
+			return -EBUSY;
+	return 0;
+}
+
 static int check_registry(const struct qcow2_file *f)
 {
 	struct qcow2_file *other;
+	int err;
 
 	lockdep_assert_held(&registry_lock);
 	list_for_each_entry(other, &registry, node) {
-		if (layer_inode(other->filp) != layer_inode(f->filp))
+		if (file_inode_of(other->filp) != file_inode_of(f->filp))
+			continue;
+		err = check_users(f, other);
+		if (err)
+			return err;
+		if (!other->md)
 			continue;
 		if (other->md != f->md && (other->is_writable || f->is_writable))
 			return -EBUSY;
 		if (other->table == f->table)
 			return -EBUSY;
+	}
+	return 0;
+}
+
+/* Whether a table may have a file as a backing image. */
+static int check_user(const struct qcow2_file *f, const struct qcow2_file_user *user)
+{
+	const struct qcow2_file_user *u;
+	const struct qcow2_file *other;
+
+	lockdep_assert_held(&registry_lock);
+	list_for_each_entry(other, &registry, node) {
+		if (file_inode_of(other->filp) != file_inode_of(f->filp))
+			continue;
+		if (other->md && (other->table == user->table ||
+				  (other->is_writable && other->md != user->md)))
+			return -EBUSY;
+		list_for_each_entry(u, &other->users, node)
+			if (u->table == user->table)
+				return -EBUSY;
 	}
 	return 0;
 }
@@ -80,11 +121,11 @@ static struct file *open_path(const char *path, int flags)
 }
 
 static int open_file(struct qcow2_file *f, struct dm_target *ti,
-		     const struct qcow2_table *table)
+		     const struct qcow2_table_layer *layer)
 {
 	int flags = (f->is_writable ? O_RDWR : O_RDONLY) | O_DIRECT | O_LARGEFILE;
 
-	f->filp = table->path ? open_path(table->path, flags) : fget(table->fd);
+	f->filp = layer->path ? open_path(layer->path, flags) : fget(layer->fd);
 	if (IS_ERR(f->filp)) {
 		ti->error = "Cannot open the layer";
 		return PTR_ERR(f->filp);
@@ -104,7 +145,8 @@ static struct inode *real_inode(const struct qcow2_file *f)
 
 static int check_file(const struct qcow2_file *f, struct dm_target *ti)
 {
-	struct inode *inode = layer_inode(f->filp);
+	struct gendisk *disk = dm_disk(dm_table_get_md(ti->table));
+	struct inode *inode = file_inode_of(f->filp);
 
 	if (!S_ISREG(inode->i_mode) && !S_ISBLK(inode->i_mode)) {
 		ti->error = "Layer is neither a regular file nor a block device";
@@ -121,7 +163,7 @@ static int check_file(const struct qcow2_file *f, struct dm_target *ti)
 		return -EOPNOTSUPP;
 	}
 	if (S_ISREG(inode->i_mode) && real_inode(f)->i_sb->s_bdev &&
-	    real_inode(f)->i_sb->s_bdev->bd_disk == dm_disk(f->md)) {
+	    real_inode(f)->i_sb->s_bdev->bd_disk == disk) {
 		ti->error = "Layer lives on this very device";
 		return -ELOOP;
 	}
@@ -191,21 +233,25 @@ static int probe_file(struct qcow2_file *f, struct dm_target *ti)
 	return 0;
 }
 
-static int probe_bdev(struct qcow2_file *f, struct dm_target *ti)
+static int claim_device(struct file *filp, struct dm_target *ti, blk_mode_t mode,
+			struct dm_dev **dev)
 {
 	char name[32];
-	dev_t devt = layer_inode(f->filp)->i_rdev;
+	dev_t devt = file_inode_of(filp)->i_rdev;
 	int err;
 
 	snprintf(name, sizeof(name), "%u:%u", MAJOR(devt), MINOR(devt));
-	err = dm_get_device(ti, name, dm_table_get_mode(ti->table), &f->dev);
-	if (err) {
+	err = dm_get_device(ti, name, mode, dev);
+	if (err)
 		ti->error = "Cannot claim the layer's block device";
-		return err;
-	}
-	f->mem_align = bdev_dma_alignment(f->dev->bdev) + 1;
-	f->io_align = bdev_logical_block_size(f->dev->bdev);
-	return 0;
+	return err;
+}
+
+static void probe_bdev(struct qcow2_file *f)
+{
+	f->bdev = I_BDEV(file_inode_of(f->filp));
+	f->mem_align = bdev_dma_alignment(f->bdev) + 1;
+	f->io_align = bdev_logical_block_size(f->bdev);
 }
 
 /* Lock the image, or share the description that holds its locks already. */
@@ -255,37 +301,66 @@ static void unregister_layer(struct qcow2_file *f)
 	mutex_unlock(&registry_lock);
 }
 
-int qcow2_file_open(struct qcow2_file *f, struct dm_target *ti,
-		    const struct qcow2_table *table)
+/* Open it, and see what it is and takes. */
+static int open_and_probe(struct qcow2_file *f, struct dm_target *ti,
+			  const struct qcow2_table_layer *layer)
 {
 	int err;
 
-	*f = (struct qcow2_file) {
-		.md = dm_table_get_md(ti->table),
-		.table = ti->table,
-		.is_writable = dm_table_get_mode(ti->table) & BLK_OPEN_WRITE,
-	};
+	INIT_LIST_HEAD(&f->users);
 	err = qcow2_file_io_init(f);
 	if (err) {
 		ti->error = "Out of memory";
 		return err;
 	}
-	err = open_file(f, ti, table);
+	err = open_file(f, ti, layer);
 	if (err)
 		goto err_io;
 	err = check_file(f, ti);
 	if (err)
 		goto err_fput;
-	if (S_ISBLK(layer_inode(f->filp)->i_mode))
-		err = probe_bdev(f, ti);
-	else
+	if (!S_ISBLK(file_inode_of(f->filp)->i_mode))
 		err = probe_file(f, ti);
+	else
+		probe_bdev(f);
 	if (err)
 		goto err_fput;
-	err = register_layer(f, ti, table->path);
+	return 0;
+
+err_fput:
+	__fput_sync(f->filp);
+err_io:
+	qcow2_file_io_exit(f);
+	return err;
+}
+
+static void close_file(struct qcow2_file *f)
+{
+	__fput_sync(f->filp);
+	qcow2_file_io_exit(f);
+}
+
+int qcow2_file_open(struct qcow2_file *f, struct dm_target *ti, const struct qcow2_table *table)
+{
+	const struct qcow2_table_layer *top = qcow2_table_top(table);
+	blk_mode_t mode = dm_table_get_mode(ti->table);
+	int err;
+
+	*f = (struct qcow2_file) {
+		.md = dm_table_get_md(ti->table),
+		.table = ti->table,
+		.is_writable = mode & BLK_OPEN_WRITE,
+	};
+	err = open_and_probe(f, ti, top);
+	if (err)
+		return err;
+	err = f->bdev ? claim_device(f->filp, ti, mode, &f->dev) : 0;
+	if (err)
+		goto err_close;
+	err = register_layer(f, ti, top->path);
 	if (err)
 		goto err_put_device;
-	if (f->dev || table->no_layouts)
+	if (f->bdev || table->no_layouts)
 		return 0;
 	err = qcow2_lease_open(f->filp, &f->lease);
 	if (err) {
@@ -299,10 +374,8 @@ err_unregister:
 err_put_device:
 	if (f->dev)
 		dm_put_device(ti, f->dev);
-err_fput:
-	__fput_sync(f->filp);
-err_io:
-	qcow2_file_io_exit(f);
+err_close:
+	close_file(f);
 	return err;
 }
 
@@ -313,16 +386,136 @@ void qcow2_file_close(struct qcow2_file *f, struct dm_target *ti)
 	kvfree(f->scan);
 	if (f->dev)
 		dm_put_device(ti, f->dev);
-	__fput_sync(f->filp);
-	qcow2_file_io_exit(f);
+	close_file(f);
+}
+
+/* Backing images */
+
+int qcow2_file_open_backing(struct qcow2_file *f, struct dm_target *ti,
+			    const struct qcow2_table_layer *layer)
+{
+	*f = (struct qcow2_file) {};
+	return open_and_probe(f, ti, layer);
+}
+
+void qcow2_file_close_backing(struct qcow2_file *f)
+{
+	close_file(f);
+}
+
+int qcow2_file_register_backing(struct qcow2_file *f, struct dm_target *ti,
+				const struct qcow2_table *table, bool by_path)
+{
+	int err = by_path ? qcow2_image_lock(f->filp, false) : 0;
+
+	if (err) {
+		ti->error = "Backing image is locked by another process";
+		return err;
+	}
+	err = f->bdev || table->no_layouts ? 0 : qcow2_lease_open(f->filp, &f->lease);
+	if (err) {
+		ti->error = "Out of memory";
+		return err;
+	}
+	mutex_lock(&registry_lock);
+	list_add(&f->node, &registry);
+	mutex_unlock(&registry_lock);
+	return 0;
+}
+
+void qcow2_file_unregister_backing(struct qcow2_file *f)
+{
+	qcow2_lease_close(f->lease);
+	unregister_layer(f);
+}
+
+int qcow2_file_add_user(struct qcow2_file *f, struct qcow2_file_user *user, struct dm_target *ti)
+{
+	int err;
+
+	*user = (struct qcow2_file_user) {
+		.md = dm_table_get_md(ti->table),
+		.table = ti->table,
+	};
+	err = f->bdev ? claim_device(f->filp, ti, BLK_OPEN_READ, &user->dev) : 0;
+	if (err)
+		return err;
+	mutex_lock(&registry_lock);
+	err = check_user(f, user);
+	if (!err)
+		list_add(&user->node, &f->users);
+	mutex_unlock(&registry_lock);
+	if (!err)
+		return 0;
+	ti->error = "Backing image is in the chain twice, or is written to";
+	if (user->dev)
+		dm_put_device(ti, user->dev);
+	return err;
+}
+
+void qcow2_file_remove_user(struct qcow2_file_user *user, struct dm_target *ti)
+{
+	mutex_lock(&registry_lock);
+	list_del(&user->node);
+	mutex_unlock(&registry_lock);
+	if (user->dev)
+		dm_put_device(ti, user->dev);
+}
+
+/* Whether somebody active writes to it: the table that this one replaces. */
+static bool is_written(const struct qcow2_file *f)
+{
+	const struct qcow2_file *other;
+
+	lockdep_assert_held(&registry_lock);
+	list_for_each_entry(other, &registry, node)
+		if (other->is_active && other->is_writable &&
+		    file_inode_of(other->filp) == file_inode_of(f->filp))
+			return true;
+	return false;
+}
+
+bool qcow2_file_is_written(const struct qcow2_file *f)
+{
+	bool result;
+
+	mutex_lock(&registry_lock);
+	result = is_written(f);
+	mutex_unlock(&registry_lock);
+	return result;
+}
+
+int qcow2_file_activate_user(struct qcow2_file *f, struct qcow2_file_user *user)
+{
+	int err = 0;
+
+	mutex_lock(&registry_lock);
+	if (is_written(f))
+		err = -EBUSY;
+	else
+		user->is_active = true;
+	mutex_unlock(&registry_lock);
+	return err;
+}
+
+void qcow2_file_deactivate_user(struct qcow2_file_user *user)
+{
+	mutex_lock(&registry_lock);
+	user->is_active = false;
+	mutex_unlock(&registry_lock);
+}
+
+bool qcow2_file_is_same(const struct qcow2_file *a, const struct qcow2_file *b)
+{
+	return file_inode_of(a->filp) == file_inode_of(b->filp);
 }
 
 bool qcow2_file_stamp(const struct qcow2_file *f, struct qcow2_stamp *stamp)
 {
 	struct kstat stat;
 
-	if (f->dev || vfs_getattr(&f->filp->f_path, &stat, STATX_BASIC_STATS | STATX_CHANGE_COOKIE,
-				  AT_STATX_SYNC_AS_STAT))
+	if (f->bdev || vfs_getattr(&f->filp->f_path, &stat, STATX_BASIC_STATS | STATX_CHANGE_COOKIE,
+				   AT_STATX_SYNC_AS_STAT))
 		return false;
 	*stamp = (struct qcow2_stamp) {
 		.bytes = stat.size,
@@ -335,7 +528,7 @@ bool qcow2_file_stamp(const struct qcow2_file *f, struct qcow2_stamp *stamp)
 
 bool qcow2_file_needs_stable_writes(const struct qcow2_file *f)
 {
-	return !f->dev && mapping_stable_writes(real_inode(f)->i_mapping);
+	return !f->bdev && mapping_stable_writes(real_inode(f)->i_mapping);
 }
 
 /* What another table of the mapped device has found out about the image. */
@@ -351,6 +544,16 @@ static void take_scan(struct qcow2_file *f)
 			swap(f->scan, other->scan);
 }
 
+static bool has_active_user(const struct qcow2_file *f)
+{
+	const struct qcow2_file_user *user;
+
+	list_for_each_entry(user, &f->users, node)
+		if (user->is_active)
+			return true;
+	return false;
+}
+
 int qcow2_file_activate(struct qcow2_file *f)
 {
 	struct qcow2_file *other;
@@ -358,9 +561,9 @@ int qcow2_file_activate(struct qcow2_file *f)
 
 	mutex_lock(&registry_lock);
 	list_for_each_entry(other, &registry, node)
-		if (other != f && other->is_active &&
-		    layer_inode(other->filp) == layer_inode(f->filp) &&
-		    (other->is_writable || f->is_writable))
+		if (other != f && file_inode_of(other->filp) == file_inode_of(f->filp) &&
+		    ((other->is_active && (other->is_writable || f->is_writable)) ||
+		     (f->is_writable && has_active_user(other))))
 			err = -EBUSY;
 	if (!err) {
 		f->is_active = true;

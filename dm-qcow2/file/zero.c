@@ -126,8 +126,8 @@ static int zero_file(const struct qcow2_file *f, u64 host_off, u64 bytes)
 
 int qcow2_file_zero(const struct qcow2_file *f, u64 host_off, u64 bytes)
 {
-	if (f->dev)
-		return blkdev_issue_zeroout(f->dev->bdev, host_off >> SECTOR_SHIFT,
+	if (f->bdev)
+		return blkdev_issue_zeroout(f->bdev, host_off >> SECTOR_SHIFT,
 					    bytes >> SECTOR_SHIFT, GFP_NOIO,
 					    BLKDEV_ZERO_NOUNMAP);
 	return zero_file(f, host_off, bytes);
@@ -138,7 +138,7 @@ int qcow2_file_extend(const struct qcow2_file *f, u64 bytes)
 	u64 from = qcow2_file_bytes(f);
 	int err;
 
-	if (f->dev || from >= bytes)
+	if (f->bdev || from >= bytes)
 		return 0;
 	err = vfs_fallocate(f->filp, 0, from, bytes - from);
 	if (err != -EOPNOTSUPP)
@@ -151,6 +151,6 @@ int qcow2_file_extend(const struct qcow2_file *f, u64 bytes)
 
 void qcow2_file_discard(const struct qcow2_file *f, u64 host_off, u64 bytes)
 {
-	if (!f->dev && bytes)
+	if (!f->bdev && bytes)
 		punch_hole(f, host_off, bytes);
 }

@@ -203,8 +203,6 @@ static int incompatible_supported(const struct qcow2_header *h, bool writable,
 int qcow2_header_supported(const struct qcow2_header *h, bool writable,
 			   const char **why)
 {
-	if (h->backing_offset)
-		return refuse(-EOPNOTSUPP, "backing file is not supported", why);
 	if (h->crypt_method)
 		return refuse(-EOPNOTSUPP, "encryption is not supported", why);
 	if (writable && h->nb_snapshots)

@@ -28,22 +28,59 @@ static int parse_number(const char *word, u32 max, u32 *value)
 	return 0;
 }
 
-static int parse_layer(const char *word, struct qcow2_table *t, const char **why)
+static int parse_word(const char *word, struct qcow2_table_layer *l, const char **why)
 {
 	u32 fd;
 
+	l->path = NULL;
+	l->fd = -1;
 	if (word[0] == '/') {
-		t->path = word;
+		l->path = word;
 		return 0;
 	}
-	if (parse_number(word, 0x7fffffff, &fd)) {
-		if (strchr(word, ':'))
-			return refuse(-EOPNOTSUPP, "layer attribute is not supported", why);
+	if (parse_number(word, 0x7fffffff, &fd))
 		return refuse(-EINVAL, "layer is neither a descriptor nor an absolute path",
 			      why);
-	}
-	t->fd = fd;
+	l->fd = fd;
 	return 0;
+}
+
+/* What stands before the word of a layer. */
+static int parse_attribute(const char *word, struct qcow2_table_layer *l, const char **why)
+{
+	if (!strcmp(word, "format:qcow2"))
+		l->is_raw = false;
+	else if (!strcmp(word, "format:raw"))
+		l->is_raw = true;
+	else if (!strncmp(word, "format:", 7))
+		return refuse(-EINVAL, "format of a layer is neither qcow2 nor raw", why);
+	else
+		return refuse(-EOPNOTSUPP, "layer attribute is not supported", why);
+	return 0;
+}
+
+static bool is_attribute(const char *word)
+{
+	return word[0] != '/' && strchr(word, ':');
+}
+
+/* One layer. Return: the number of words that it took, or a negative errno. */
+static int parse_layer(unsigned int argc, char **argv, struct qcow2_table_layer *l,
+		       const char **why)
+{
+	unsigned int i;
+	int err;
+
+	l->is_raw = false;
+	for (i = 0; i < argc && is_attribute(argv[i]); i++) {
+		err = parse_attribute(argv[i], l, why);
+		if (err)
+			return err;
+	}
+	if (i == argc || !strcmp(argv[i], "features"))
+		return refuse(-EINVAL, "no layer follows an attribute", why);
+	err = parse_word(argv[i], l, why);
+	return err ? err : (int)i + 1;
 }
 
 static int parse_feature(const char *word, struct qcow2_table *t, const char **why)
@@ -82,21 +119,40 @@ static int parse_features(unsigned int argc, char **argv, struct qcow2_table *t,
 	return 0;
 }
 
-int qcow2_table_parse(unsigned int argc, char **argv, struct qcow2_table *t,
-		      const char **why)
+/* Return: the number of words, or a negative errno. */
+static int parse_layers(unsigned int argc, char **argv, struct qcow2_table *t, const char **why)
 {
-	int err;
+	unsigned int i;
+	int words;
+
+	for (i = 0; i < argc && strcmp(argv[i], "features"); i += words) {
+		if (t->nr_layers == QCOW2_MAX_LAYERS)
+			return refuse(-EINVAL, "chain has too many layers", why);
+		words = parse_layer(argc - i, argv + i, &t->layers[t->nr_layers], why);
+		if (words < 0)
+			return words;
+		t->nr_layers++;
+	}
+	if (!t->nr_layers)
+		return refuse(-EINVAL, "no layer is given", why);
+	if (qcow2_table_top(t)->is_raw)
+		return refuse(-EINVAL, "top of the chain is not a qcow2 image", why);
+	return i;
+}
+
+int qcow2_table_parse(unsigned int argc, char **argv, struct qcow2_table_layer *layers,
+		      struct qcow2_table *t, const char **why)
+{
+	int words;
 
 	*t = (struct qcow2_table) {
-		.fd = -1,
+		.layers = layers,
 		.cache_mb = QCOW2_DEFAULT_CACHE_MB,
 	};
-	if (!argc || !strcmp(argv[0], "features"))
-		return refuse(-EINVAL, "no layer is given", why);
-	err = parse_layer(argv[0], t, why);
-	if (err || argc == 1)
-		return err;
-	if (strcmp(argv[1], "features"))
-		return refuse(-EOPNOTSUPP, "more than one layer is not supported", why);
-	return parse_features(argc - 2, argv + 2, t, why);
+	words = parse_layers(argc, argv, t, why);
+	if (words < 0)
+		return words;
+	if ((unsigned int)words == argc)
+		return 0;
+	return parse_features(argc - words - 1, argv + words + 1, t, why);
 }

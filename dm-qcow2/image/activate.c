@@ -35,7 +35,7 @@ static int check_unchanged(struct qcow2_image *img, const struct qcow2_header *h
 	struct qcow2_geometry now;
 
 	qcow2_geometry_init(&now, h);
-	if (memcmp(&now, &img->geo, sizeof(now))) {
+	if (memcmp(&now, &img->geo, sizeof(now)) || !h->backing_offset != !img->base) {
 		DMERR("%s: image has changed, reload the table", qcow2_name(img));
 		return -ESTALE;
 	}
@@ -107,21 +107,15 @@ static void inherit_failure(struct qcow2_image *img)
 
 int qcow2_activate(struct qcow2_image *img)
 {
-	unsigned int noio;
 	int err;
 
-	if (test_bit(QCOW2_ACTIVE, &img->state))
-		return 0;
 	err = qcow2_file_activate(&img->file);
 	if (err) {
 		DMERR("%s: image is active in another table", qcow2_name(img));
 		return err;
 	}
 	inherit_failure(img);
-	/* Writeback to this very device waits until it is resumed. */
-	noio = memalloc_noio_save();
 	err = start(img);
-	memalloc_noio_restore(noio);
 	if (err) {
 		qcow2_file_deactivate(&img->file, qcow2_failed(img));
 		return err;

@@ -11,7 +11,9 @@ struct qcow2_image;
  * qcow2_activate - read the header again and become ready for I/O
  * @img: an image that is not active
  *
- * The first function to write to the image. Return: 0 or a negative errno.
+ * The first function to write to the image. Under memalloc_noio_save().
+ *
+ * Return: 0 or a negative errno.
  */
 int __must_check qcow2_activate(struct qcow2_image *img);
 

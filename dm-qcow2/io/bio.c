@@ -11,13 +11,13 @@
 #include "request.h"
 
 /* To a device, if what is mapped lies on one that can be reached from here. */
-static bool remap(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
+static bool remap(struct qcow2_file *file, struct bio *bio, struct qcow2_run *run,
 		  struct qcow2_mapping *m)
 {
-	if (qcow2_is_file(dev->img))
-		return qcow2_lease_map(dev->img->file.lease, bio, m->host_off, m->is_fresh, &m->bytes,
+	if (!file->bdev)
+		return qcow2_lease_map(file->lease, bio, m->host_off, m->is_fresh, &m->bytes,
 				       &run->lease_io);
-	bio_set_dev(bio, dev->img->file.dev->bdev);
+	bio_set_dev(bio, file->bdev);
 	bio->bi_iter.bi_sector = m->host_off >> SECTOR_SHIFT;
 	return true;
 }
@@ -26,8 +26,11 @@ static bool remap(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
 static int map_data(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
 		    struct qcow2_mapping *m)
 {
-	bool is_remapped = remap(dev, bio, run, m);
+	struct qcow2_file *file = &m->img->file;
+	bool is_remapped;
 
+	run->file = file;
+	is_remapped = remap(file, bio, run, m);
 	if (m->bytes < bio->bi_iter.bi_size)
 		dm_accept_partial_bio(bio, m->bytes >> SECTOR_SHIFT);
 	if (is_remapped)
@@ -36,7 +39,7 @@ static int map_data(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *ru
 	run->bio = bio;
 	run->host_off = m->host_off;
 	run->done = 0;
-	if (unlikely(!dev->img->file.may_nowait))
+	if (unlikely(!file->may_nowait))
 		qcow2_run_queue_slow(run);
 	else if (!qcow2_plug_add(run))
 		qcow2_cpu_queue_add(run);
@@ -48,6 +51,17 @@ static bool needs_commit(const struct qcow2_dev *dev, const struct bio *bio,
 			 const struct qcow2_mapping *m)
 {
 	return bio->bi_opf & REQ_FUA && (qcow2_is_file(dev->img) || !m->is_durable);
+}
+
+/* Data of a backing image, whose blocks may be larger than those of the top. */
+static bool fits_base(const struct qcow2_mapping *m, const struct bio *bio)
+{
+	struct bvec_iter iter = bio->bi_iter;
+
+	if (!qcow2_file_has_blocks(&m->img->file))
+		return true;
+	iter.bi_size = m->bytes;
+	return qcow2_blocks_fit(&m->img->file, bio, iter);
 }
 
 /*
@@ -64,7 +78,8 @@ static __always_inline int map_rw(struct qcow2_dev *dev, struct bio *bio, struct
 
 	srcu_idx = qcow2_inflight_enter(dev->img);
 	result = qcow2_map(dev->img, guest_off, bio->bi_iter.bi_size, is_write, &m);
-	if (likely(result == QCOW2_MAP_DATA && fits && !needs_commit(dev, bio, &m))) {
+	if (likely(result == QCOW2_MAP_DATA && fits && !needs_commit(dev, bio, &m)) &&
+	    likely(m.img == dev->img || fits_base(&m, bio))) {
 		run->srcu_idx = srcu_idx;
 		return map_data(dev, bio, run, &m);
 	}
@@ -83,7 +98,7 @@ static __always_inline int map_rw(struct qcow2_dev *dev, struct bio *bio, struct
 /* A layer of blocks that are larger than sectors. */
 static noinline int map_blocks(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run)
 {
-	bool fits = qcow2_blocks_fit(dev, bio, bio->bi_iter);
+	bool fits = qcow2_blocks_fit(&dev->img->file, bio, bio->bi_iter);
 
 	if (!op_is_write(bio_op(bio)))
 		return map_rw(dev, bio, run, fits);
@@ -107,7 +122,8 @@ int qcow2_bio_map(struct dm_target *ti, struct bio *bio)
 		qcow2_commit_bio(dev->img, bio);
 		return DM_MAPIO_SUBMITTED;
 	}
-	if (unlikely(op_is_write(bio_op(bio)) && (qcow2_failed(dev->img) || !dev->img->file.is_writable)))
+	if (unlikely(op_is_write(bio_op(bio)) &&
+		     (qcow2_failed(dev->img) || !dev->img->file.is_writable)))
 		return DM_MAPIO_KILL;
 	if (unlikely(qcow2_has_blocks(dev)))
 		return map_blocks(dev, bio, &rq->run);
@@ -121,7 +137,7 @@ int qcow2_bio_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 	int srcu_idx = rq->run.srcu_idx;
 
 	if (rq->run.lease_io.idx >= 0)
-		qcow2_lease_leave(dev->img->file.lease, bio, &rq->run.lease_io);
+		qcow2_lease_leave(rq->run.file->lease, bio, &rq->run.lease_io);
 	if (unlikely(*error == BLK_STS_NOSPC) && qcow2_request_wants_space(dev, bio)) {
 		rq->run.srcu_idx = -1;
 		qcow2_request_slow(dev, bio);

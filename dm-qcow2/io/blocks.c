@@ -50,14 +50,15 @@ static struct qcow2_block_region *find_region(const struct qcow2_dev *dev, const
 	return &dev->regions[(bio->bi_iter.bi_sector / REGION_SECTORS) % NR_REGIONS];
 }
 
-static u32 block_mask(const struct qcow2_dev *dev)
+static u32 block_mask(const struct qcow2_file *file)
 {
-	return dev->img->file.io_align - 1;
+	return file->io_align - 1;
 }
 
-static bool is_partial(const struct qcow2_dev *dev, const struct bvec_iter *iter)
+/* Guest and host offsets are alike within a cluster, and so within a block. */
+static bool is_partial(const struct qcow2_file *file, const struct bvec_iter *iter)
 {
-	return ((iter->bi_sector << SECTOR_SHIFT) | iter->bi_size) & block_mask(dev);
+	return ((iter->bi_sector << SECTOR_SHIFT) | iter->bi_size) & block_mask(file);
 }
 
 /*
@@ -65,19 +66,19 @@ static bool is_partial(const struct qcow2_dev *dev, const struct bvec_iter *iter
  * shifted, if it goes on from the end of a page to the start of one; it could not
  * be split anywhere else.
  */
-bool qcow2_blocks_fit(const struct qcow2_dev *dev, const struct bio *bio, struct bvec_iter iter)
+bool qcow2_blocks_fit(const struct qcow2_file *file, const struct bio *bio, struct bvec_iter iter)
 {
-	u32 mem_mask = dev->img->file.mem_align - 1, in_block = 0;
+	u32 mem_mask = file->mem_align - 1, in_block = 0;
 	struct bvec_iter i;
 	struct bio_vec bv;
 
-	if (is_partial(dev, &iter))
+	if (is_partial(file, &iter))
 		return false;
 	__bio_for_each_bvec(bv, bio, i, iter) {
 		if (bv.bv_offset & mem_mask || (in_block && offset_in_page(bv.bv_offset)))
 			return false;
-		in_block = (in_block + bv.bv_len) & block_mask(dev);
-		if (in_block && (qcow2_is_file(dev->img) || offset_in_page(bv.bv_offset + bv.bv_len)))
+		in_block = (in_block + bv.bv_len) & block_mask(file);
+		if (in_block && (!file->bdev || offset_in_page(bv.bv_offset + bv.bv_len)))
 			return false;
 	}
 	return true;
@@ -102,14 +103,15 @@ static u32 count_blockers(const struct qcow2_block_region *r, const struct qcow2
 	return blockers;
 }
 
-static void init_write(const struct qcow2_dev *dev, struct qcow2_block_write *w, const struct bio *bio)
+static void init_write(const struct qcow2_dev *dev, struct qcow2_block_write *w,
+		       const struct bio *bio)
 {
 	unsigned int shift = ilog2(dev->img->file.io_align) - SECTOR_SHIFT;
 
 	w->region = find_region(dev, bio);
 	w->first = bio->bi_iter.bi_sector >> shift;
 	w->last = (bio_end_sector(bio) - 1) >> shift;
-	w->is_partial = is_partial(dev, &bio->bi_iter);
+	w->is_partial = is_partial(&dev->img->file, &bio->bi_iter);
 }
 
 bool qcow2_blocks_enter(struct qcow2_dev *dev, struct bio *bio)
@@ -173,15 +175,15 @@ struct piece {
 };
 
 /* One block can always be had: who waits for it may be freeing memory. */
-static void *alloc_buffer(const struct qcow2_dev *dev, u32 wanted, u32 *bytes)
+static void *alloc_buffer(const struct qcow2_file *file, u32 wanted, u32 *bytes)
 {
 	void *buf = NULL;
 
 	*bytes = min_t(u32, roundup_pow_of_two(wanted), BUFFER_BYTES);
-	if (*bytes > dev->img->file.io_align)
+	if (*bytes > file->io_align)
 		buf = kmalloc(*bytes, GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN);
 	if (!buf) {
-		*bytes = dev->img->file.io_align;
+		*bytes = file->io_align;
 		buf = kmalloc(*bytes, GFP_NOIO | __GFP_NOFAIL);
 	}
 	return buf;
@@ -206,9 +208,9 @@ static void copy_guest_data(struct bio *bio, struct bvec_iter *iter, const struc
 }
 
 /* The block at either end of a piece, which may be the same one. */
-static int read_ends(struct qcow2_dev *dev, const struct piece *p)
+static int read_ends(const struct qcow2_file *file, const struct piece *p)
 {
-	u32 block = dev->img->file.io_align, last = p->vec.bytes - block;
+	u32 block = file->io_align, last = p->vec.bytes - block;
 	struct qcow2_iovec ends[2];
 	unsigned int count = 0;
 
@@ -218,7 +220,7 @@ static int read_ends(struct qcow2_dev *dev, const struct piece *p)
 		ends[count++] = (struct qcow2_iovec) {
 			p->vec.host_off + last, p->vec.buf + last, block
 		};
-	return count ? qcow2_file_rw(&dev->img->file, REQ_OP_READ, ends, count) : 0;
+	return count ? qcow2_file_rw(file, REQ_OP_READ, ends, count) : 0;
 }
 
 /* Nobody has written to a block that was allocated for this write: it is ours alone. */
@@ -228,7 +230,7 @@ static void zero_ends(const struct piece *p)
 	memset(p->vec.buf + p->end, 0, p->vec.bytes - p->end);
 }
 
-static int write_piece(struct qcow2_dev *dev, struct bio *bio, struct bvec_iter *iter,
+static int write_piece(const struct qcow2_file *file, struct bio *bio, struct bvec_iter *iter,
 		       const struct piece *p, bool is_fresh)
 {
 	int err = 0;
@@ -236,28 +238,28 @@ static int write_piece(struct qcow2_dev *dev, struct bio *bio, struct bvec_iter 
 	if (is_fresh)
 		zero_ends(p);
 	else
-		err = read_ends(dev, p);
+		err = read_ends(file, p);
 	if (err)
 		return err;
 	copy_guest_data(bio, iter, p);
-	return qcow2_file_rw(&dev->img->file, REQ_OP_WRITE, &p->vec, 1);
+	return qcow2_file_rw(file, REQ_OP_WRITE, &p->vec, 1);
 }
 
-static int read_piece(struct qcow2_dev *dev, struct bio *bio, struct bvec_iter *iter,
+static int read_piece(const struct qcow2_file *file, struct bio *bio, struct bvec_iter *iter,
 		      const struct piece *p)
 {
-	int err = qcow2_file_rw(&dev->img->file, REQ_OP_READ, &p->vec, 1);
+	int err = qcow2_file_rw(file, REQ_OP_READ, &p->vec, 1);
 
 	if (!err)
 		copy_guest_data(bio, iter, p);
 	return err;
 }
 
-int qcow2_blocks_rw(struct qcow2_dev *dev, struct bio *bio, struct bvec_iter iter,
-		    const struct qcow2_mapping *m)
+int qcow2_blocks_rw(struct bio *bio, struct bvec_iter iter, const struct qcow2_mapping *m)
 {
-	u32 mask = block_mask(dev), start = m->host_off & mask, room;
-	void *buf = alloc_buffer(dev, start + m->bytes, &room);
+	const struct qcow2_file *file = &m->img->file;
+	u32 mask = block_mask(file), start = m->host_off & mask, room;
+	void *buf = alloc_buffer(file, start + m->bytes, &room);
 	u64 host_off = m->host_off;
 	struct piece p;
 	int err = 0;
@@ -268,13 +270,13 @@ int qcow2_blocks_rw(struct qcow2_dev *dev, struct bio *bio, struct bvec_iter ite
 		p.vec = (struct qcow2_iovec) {
 			.host_off = host_off - p.start,
 			.buf = buf,
-			.bytes = round_up(p.end, dev->img->file.io_align),
+			.bytes = round_up(p.end, file->io_align),
 		};
 		host_off += p.end - p.start;
 		if (op_is_write(bio_op(bio)))
-			err = write_piece(dev, bio, &iter, &p, m->is_fresh);
+			err = write_piece(file, bio, &iter, &p, m->is_fresh);
 		else
-			err = read_piece(dev, bio, &iter, &p);
+			err = read_piece(file, bio, &iter, &p);
 	}
 	kfree(buf);
 	return err;

@@ -38,25 +38,25 @@ int __must_check qcow2_blocks_init(struct qcow2_dev *dev);
 void qcow2_blocks_exit(struct qcow2_dev *dev);
 
 /**
- * qcow2_has_blocks - are the layer's blocks larger than a sector?
- * @dev: the image
+ * qcow2_has_blocks - are the blocks of the top larger than a sector?
+ * @dev: the mapped device
  *
  * If not, all requests fit, and no write is entered.
  */
 static inline bool qcow2_has_blocks(const struct qcow2_dev *dev)
 {
-	return dev->img->file.io_align > SECTOR_SIZE;
+	return qcow2_file_has_blocks(&dev->img->file);
 }
 
 /**
- * qcow2_blocks_fit - can a layer of blocks take I/O as it is?
- * @dev: an image that qcow2_has_blocks()
+ * qcow2_blocks_fit - can a file of blocks take I/O as it is?
+ * @file: of any image of the chain
  * @bio: of the mapped device
  * @iter: what of it
  *
- * Any context. Return: whether it is whole blocks, in memory that the layer can reach.
+ * Any context. Return: whether it is whole blocks, in memory that the file can reach.
  */
-bool qcow2_blocks_fit(const struct qcow2_dev *dev, const struct bio *bio, struct bvec_iter iter);
+bool qcow2_blocks_fit(const struct qcow2_file *file, const struct bio *bio, struct bvec_iter iter);
 
 /**
  * qcow2_blocks_enter - a write begins
@@ -82,14 +82,13 @@ void qcow2_blocks_leave(struct qcow2_dev *dev, struct bio *bio);
 
 /**
  * qcow2_blocks_rw - do I/O that does not fit, and wait for it
- * @dev: the image
  * @bio: a read, or a write that has entered and waits for nothing
  * @iter: what of it; as long as @m
  * @m: where it is; in a read section of qcow2_image.inflight
  *
  * Slow pool. Return: 0 or a negative errno of the file.
  */
-int __must_check qcow2_blocks_rw(struct qcow2_dev *dev, struct bio *bio, struct bvec_iter iter,
+int __must_check qcow2_blocks_rw(struct bio *bio, struct bvec_iter iter,
 				 const struct qcow2_mapping *m);
 
 #endif /* DM_QCOW2_BLOCKS_H */

@@ -25,6 +25,7 @@ static void requeue(struct qcow2_image *img, struct qcow2_work *work)
 static void init_image(struct qcow2_image *img, struct dm_target *ti)
 {
 	img->ti = ti;
+	img->name = dm_device_name(dm_table_get_md(ti->table));
 	mutex_init(&img->header_lock);
 	mutex_init(&img->sync_lock);
 }
@@ -49,6 +50,19 @@ struct qcow2_dev *qcow2_dev_alloc(struct dm_target *ti, const struct qcow2_table
 	return dev;
 }
 
+/* Only who has something below has fills. */
+static int init_fills(struct qcow2_dev *dev)
+{
+	if (!dev->img->base)
+		return 0;
+	dev->fills = kzalloc(sizeof(*dev->fills), GFP_KERNEL);
+	if (!dev->fills)
+		return -ENOMEM;
+	qcow2_fills_init(dev->fills, dev->img);
+	dev->commit.prepare = qcow2_fills_publish;
+	return 0;
+}
+
 /* Everything that starts threads or holds memory, in the order it is used. */
 int qcow2_dev_init(struct qcow2_dev *dev)
 {
@@ -66,9 +80,12 @@ int qcow2_dev_init(struct qcow2_dev *dev)
 	err = qcow2_commit_init(&dev->commit, dev->img);
 	if (err)
 		goto err_request;
-	err = qcow2_space_init(&dev->space, dev->img);
+	err = init_fills(dev);
 	if (err)
 		goto err_commit;
+	err = qcow2_space_init(&dev->space, dev->img);
+	if (err)
+		goto err_fills;
 	err = qcow2_blocks_init(dev);
 	if (err)
 		goto err_space;
@@ -81,6 +98,8 @@ err_blocks:
 	qcow2_blocks_exit(dev);
 err_space:
 	qcow2_space_exit(&dev->space);
+err_fills:
+	kfree(dev->fills);
 err_commit:
 	qcow2_commit_exit(&dev->commit);
 err_request:
@@ -98,6 +117,7 @@ void qcow2_dev_exit(struct qcow2_dev *dev)
 	qcow2_slow_exit(dev);
 	qcow2_blocks_exit(dev);
 	qcow2_space_exit(&dev->space);
+	kfree(dev->fills);
 	qcow2_commit_exit(&dev->commit);
 	qcow2_request_exit(dev);
 	qcow2_cache_exit(dev->img);
@@ -115,4 +135,8 @@ void qcow2_dev_drain(struct qcow2_dev *dev)
 	synchronize_srcu(&img->inflight);
 	/* Runs that found no space have become the pool's. */
 	qcow2_slow_drain(dev);
+	if (dev->fills) {
+		qcow2_commit_wait(img);
+		qcow2_fills_abandon(img);
+	}
 }

@@ -23,6 +23,8 @@
 #include <linux/bio.h>
 
 #include "cow/cow.h"
+#include "cow/fill.h"
+#include "image/base.h"
 #include "meta/meta.h"
 #include "space/space.h"
 
@@ -37,6 +39,7 @@ struct qcow2_table;
  * struct qcow2_dev - a target of a table
  * @ti: the target
  * @img: the image
+ * @bases: the images below it
  * @slow: threads for what the hot path cannot do
  * @park: writes that wait for the host
  * @regions: of blocks.c; NULL if the file's blocks are sectors
@@ -45,6 +48,7 @@ struct qcow2_table;
  * @space: of the image
  * @full: of the image
  * @copies: of the image
+ * @fills: of the image, or NULL
  * @cache_mb: of the table line
  * @no_layouts: of the table line
  * @image: what @img points at
@@ -52,6 +56,7 @@ struct qcow2_table;
 struct qcow2_dev {
 	struct dm_target *ti;
 	struct qcow2_image *img;
+	struct qcow2_bases bases;
 
 	struct qcow2_slow_pool slow ____cacheline_aligned_in_smp;
 	struct qcow2_park park;
@@ -61,6 +66,7 @@ struct qcow2_dev {
 	struct qcow2_space space;
 	struct qcow2_full full;
 	struct qcow2_copies copies;
+	struct qcow2_fills *fills;
 	u32 cache_mb;
 	bool no_layouts;
 	struct qcow2_image image ____cacheline_aligned_in_smp;
@@ -95,7 +101,7 @@ void qcow2_dev_exit(struct qcow2_dev *dev);
  *
  * Usually dm has waited for all bios, but not when the device is destroyed:
  * wait for our own work, but not for space: there is no file system any more to give it to.
- * Bios that wait for a commit complete with the last one.
+ * Bios that wait for a commit complete with the last one. No fill is left.
  */
 void qcow2_dev_drain(struct qcow2_dev *dev);
 

@@ -2,17 +2,12 @@
 /*
  * From a guest offset to host clusters: the hot path.
  */
-#include "dev.h"
-#include "map.h"
+#include "cow/fill.h"
+#include "image/base.h"
+#include "meta/meta.h"
+#include "space/space.h"
 
-static int bad_entry(struct qcow2_image *img, enum qcow2_entry_type type, u64 host_off)
-{
-	if (type == QCOW2_ENTRY_COMPRESSED) {
-		DMERR_LIMIT("%s: compressed clusters are not supported", qcow2_name(img));
-		return -EOPNOTSUPP;
-	}
-	return qcow2_corrupt(img, "L2 entry", host_off);
-}
+#include "map.h"
 
 static int check_inside(struct qcow2_image *img, u64 host_off, u64 bytes)
 {
@@ -39,37 +34,50 @@ static int check_write(struct qcow2_image *img, struct qcow2_mpage *p, u64 host_
 	return 0;
 }
 
+static int judge(const struct qcow2_image *img, enum qcow2_entry_type type, bool is_write)
+{
+	switch (type) {
+	case QCOW2_ENTRY_DATA:
+		return QCOW2_MAP_DATA;
+	case QCOW2_ENTRY_UNALLOCATED:
+		if (img->base)
+			return QCOW2_MAP_BELOW;
+		fallthrough;
+	case QCOW2_ENTRY_ZERO:
+		return is_write ? QCOW2_MAP_ALLOCATE : QCOW2_MAP_ZERO;
+	case QCOW2_ENTRY_ZERO_ALLOCATED:
+		return is_write ? QCOW2_MAP_COPY : QCOW2_MAP_ZERO;
+	case QCOW2_ENTRY_SHARED:
+		return is_write ? QCOW2_MAP_COPY : QCOW2_MAP_DATA;
+	default:
+		return is_write ? QCOW2_MAP_COPY : QCOW2_MAP_INFLATE;
+	}
+}
+
 /*
- * How many of @want entries behind the first one go on where it ends. Clusters
- * that read as zero are alike for a read; a write allocates for them together.
+ * How many of @want entries behind the first one go on where it ends, or are to be treated in
+ * the same way where there is no data.
  */
 static u32 run_length(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u32 want,
-		      u64 first, enum qcow2_entry_type type)
+		      u64 first, int result, bool is_write)
 {
-	bool is_zero = qcow2_entry_reads_zero(type);
-	enum qcow2_entry_type next_type;
+	bool is_data = result == QCOW2_MAP_DATA;
 	u64 next;
 	u32 n;
 
 	for (n = 1; n < want; n++) {
 		next = qcow2_mpage_entry(p, slot + n);
-		next_type = qcow2_entry_type(&img->geo, next);
-		if (is_zero ? !qcow2_entry_reads_zero(next_type) :
-		    next != first + ((u64)n << img->geo.cluster_bits))
+		if (is_data ? next != first + ((u64)n << img->geo.cluster_bits) :
+			      judge(img, qcow2_entry_type(&img->geo, next), is_write) != result)
 			break;
 	}
 	return n;
 }
 
-static int judge(enum qcow2_entry_type type, bool is_write)
+/* Each of these is a matter of one cluster. */
+static bool is_single(int result)
 {
-	if (!is_write)
-		return qcow2_entry_reads_zero(type) ? QCOW2_MAP_ZERO : QCOW2_MAP_DATA;
-	if (type == QCOW2_ENTRY_DATA)
-		return QCOW2_MAP_DATA;
-	if (type == QCOW2_ENTRY_UNALLOCATED || type == QCOW2_ENTRY_ZERO)
-		return QCOW2_MAP_ALLOCATE;
-	return QCOW2_MAP_COPY;
+	return result == QCOW2_MAP_COPY || result == QCOW2_MAP_INFLATE;
 }
 
 /* Clusters of this page that a request covers. */
@@ -99,19 +107,23 @@ int qcow2_map_page(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off
 	int result, err;
 	u32 clusters;
 
-	if (unlikely(type >= QCOW2_ENTRY_COMPRESSED))
-		return bad_entry(img, type, qcow2_entry_offset(entry));
-	result = judge(type, is_write);
-	clusters = result == QCOW2_MAP_COPY ? 1 : clusters_in_page(img, guest_off, bytes);
+	if (unlikely(type == QCOW2_ENTRY_BAD))
+		return qcow2_corrupt(img, "L2 entry", qcow2_entry_offset(entry));
+	result = judge(img, type, is_write);
+	clusters = is_single(result) ? 1 : clusters_in_page(img, guest_off, bytes);
 	if (clusters > 1)
-		clusters = run_length(img, p, slot, clusters, entry, type);
+		clusters = run_length(img, p, slot, clusters, entry, result, is_write);
+	m->img = img;
 	m->bytes = run_bytes(img, guest_off, bytes, clusters);
 	m->host_off = qcow2_entry_offset(entry) + qcow2_in_cluster(&img->geo, guest_off);
 	m->is_durable = qcow2_mpage_is_durable(p);
 	m->is_fresh = false;
 	if (unlikely(is_write && test_bit(QCOW2_MPAGE_SHARED, &p->flags)))
 		return qcow2_bad_metadata(img, "L2 table is shared", p->host_off);
-	if (result == QCOW2_MAP_ZERO || result == QCOW2_MAP_ALLOCATE)
+	if (result == QCOW2_MAP_INFLATE)
+		m->host_off = entry;
+	if (result != QCOW2_MAP_DATA && (result != QCOW2_MAP_COPY ||
+					 type == QCOW2_ENTRY_COMPRESSED))
 		return result;
 	err = check_inside(img, m->host_off, m->bytes);
 	if (!err && is_write)
@@ -127,7 +139,7 @@ static u32 count_fillable(struct qcow2_image *img, struct qcow2_mpage *p, u32 sl
 
 	for (n = 0; n < want; n++) {
 		type = qcow2_entry_type(&img->geo, qcow2_mpage_entry(p, slot + n));
-		if (judge(type, true) != QCOW2_MAP_ALLOCATE)
+		if (type != QCOW2_ENTRY_UNALLOCATED && type != QCOW2_ENTRY_ZERO)
 			break;
 	}
 	return n;
@@ -165,6 +177,7 @@ int qcow2_allocate(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off
 	}
 	start <<= img->geo.cluster_bits;
 	fill_entries(img, p, slot, count, start);
+	m->img = img;
 	m->host_off = start + qcow2_in_cluster(&img->geo, guest_off);
 	m->bytes = run_bytes(img, guest_off, bytes, count);
 	m->is_durable = false;
@@ -172,6 +185,93 @@ int qcow2_allocate(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off
 unlock:
 	spin_unlock(&p->lock);
 	return result;
+}
+
+/* What lies below the first cluster of a write, and others behind it that are alike. */
+static int map_write_below(struct qcow2_image *img, u64 guest_off, struct qcow2_mapping *m)
+{
+	u64 cluster_bytes = qcow2_cluster_bytes(&img->geo);
+	u64 start = round_down(guest_off, cluster_bytes);
+	struct qcow2_below run;
+	u64 whole;
+
+	switch (qcow2_below_find(img->base, start, round_up(guest_off - start + m->bytes,
+							    cluster_bytes), &run)) {
+	case QCOW2_BELOW_MISS:
+		return QCOW2_MAP_LOAD;
+	case QCOW2_BELOW_ZERO:
+		whole = round_down(run.bytes, cluster_bytes);
+		if (!whole)
+			break;
+		m->bytes = min_t(u64, m->bytes, start + whole - guest_off);
+		return QCOW2_MAP_ALLOCATE;
+	default:
+		break;
+	}
+	m->bytes = min_t(u64, m->bytes, start + cluster_bytes - guest_off);
+	return QCOW2_MAP_FILL;
+}
+
+static int map_read_below(struct qcow2_image *img, u64 guest_off, struct qcow2_mapping *m)
+{
+	enum qcow2_below_kind kind;
+	struct qcow2_below run;
+
+	kind = qcow2_below_find(img->base, guest_off, m->bytes, &run);
+	if (unlikely(kind == QCOW2_BELOW_MISS))
+		return QCOW2_MAP_LOAD;
+	m->img = run.img;
+	m->host_off = run.where;
+	m->bytes = run.bytes;
+	switch (kind) {
+	case QCOW2_BELOW_DATA:
+		return QCOW2_MAP_DATA;
+	case QCOW2_BELOW_ZERO:
+		return QCOW2_MAP_ZERO;
+	case QCOW2_BELOW_COMPRESSED:
+		return QCOW2_MAP_INFLATE;
+	case QCOW2_BELOW_TAIL:
+		return QCOW2_MAP_TAIL;
+	default:
+		return -EIO;
+	}
+}
+
+/* Look at the entries once more. Return: how many of @want are holes still. */
+static u32 count_holes(const struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot,
+		       u32 want)
+{
+	u32 n;
+
+	/* pairs with the lock of the fills: an entry is set before its fill goes */
+	smp_rmb();
+	for (n = 0; n < want; n++)
+		if (qcow2_entry_type(&img->geo, qcow2_mpage_entry(p, slot + n)) !=
+		    QCOW2_ENTRY_UNALLOCATED)
+			break;
+	return n;
+}
+
+int qcow2_map_below(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, bool is_write,
+		    struct qcow2_mapping *m)
+{
+	bool is_known;
+	u32 holes;
+
+	if (is_write)
+		return map_write_below(img, guest_off, m);
+	if (qcow2_fill_find(img, guest_off, &m->bytes, &m->host_off, &is_known)) {
+		m->img = img;
+		return QCOW2_MAP_DATA;
+	}
+	if (!is_known) {
+		holes = count_holes(img, p, qcow2_l2_slot(&img->geo, guest_off),
+				    clusters_in_page(img, guest_off, m->bytes));
+		if (!holes)
+			return QCOW2_MAP_AGAIN;
+		m->bytes = run_bytes(img, guest_off, m->bytes, holes);
+	}
+	return map_read_below(img, guest_off, m);
 }
 
 int qcow2_map(struct qcow2_image *img, u64 guest_off, u32 bytes, bool is_write,
@@ -187,13 +287,15 @@ int qcow2_map(struct qcow2_image *img, u64 guest_off, u32 bytes, bool is_write,
 		return QCOW2_MAP_MISS;
 	}
 	result = qcow2_map_page(img, p, guest_off, bytes, is_write, m);
+	if (result == QCOW2_MAP_BELOW)
+		result = qcow2_map_below(img, p, guest_off, is_write, m);
 	if (result != QCOW2_MAP_ALLOCATE || !READ_ONCE(p->host_off) ||
 	    !qcow2_mpage_tryget(p)) {
 		rcu_read_unlock();
 		return result;
 	}
 	rcu_read_unlock();
-	result = qcow2_allocate(img, p, guest_off, bytes, m);
+	result = qcow2_allocate(img, p, guest_off, m->bytes, m);
 	qcow2_mpage_put(p);
 	return result;
 }

@@ -20,6 +20,11 @@ struct qcow2_mpage;
  * @QCOW2_MAP_MISS: the metadata page is not in the cache
  * @QCOW2_MAP_AGAIN: something was done about it, or has changed: look again
  * @QCOW2_MAP_NO_CLUSTER: none is ready to be allocated
+ * @QCOW2_MAP_BELOW: a hole of a top that has something below; qcow2_map_below() says what
+ * @QCOW2_MAP_FILL: a write to a hole that has data below
+ * @QCOW2_MAP_LOAD: it is not known yet what is below
+ * @QCOW2_MAP_INFLATE: a read of a compressed cluster
+ * @QCOW2_MAP_TAIL: a read of the last sector of a raw file that ends inside it
  *
  * Negative values are errors, whichever they are: the host's file system may give any, so
  * none of them says what to do next.
@@ -33,16 +38,23 @@ enum qcow2_map_result {
 	QCOW2_MAP_MISS,
 	QCOW2_MAP_AGAIN,
 	QCOW2_MAP_NO_CLUSTER,
+	QCOW2_MAP_BELOW,
+	QCOW2_MAP_FILL,
+	QCOW2_MAP_LOAD,
+	QCOW2_MAP_INFLATE,
+	QCOW2_MAP_TAIL,
 };
 
 /**
  * struct qcow2_mapping - where a run of guest bytes is
- * @host_off: for QCOW2_MAP_DATA, host offset of the first byte
+ * @img: for QCOW2_MAP_DATA, QCOW2_MAP_TAIL and QCOW2_MAP_INFLATE: the image that has it
+ * @host_off: for the first two, host offset of the first byte; for the third, the L2 entry
  * @bytes: length of the run; contiguous on the host, at most what was asked for
  * @is_durable: the entries that say so are on disk
  * @is_fresh: the clusters were allocated for this very request
  */
 struct qcow2_mapping {
+	struct qcow2_image *img;
 	u64 host_off;
 	u32 bytes;
 	bool is_durable;
@@ -61,11 +73,25 @@ struct qcow2_mapping {
  * Takes no lock. For QCOW2_MAP_DATA the caller is in a read section of
  * qcow2_image.inflight until the I/O is done.
  *
- * Return: enum qcow2_map_result; -EUCLEAN for bad metadata, -EOPNOTSUPP for a
- * compressed cluster.
+ * Return: enum qcow2_map_result; -EUCLEAN for bad metadata.
  */
 int qcow2_map_page(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
 		   bool is_write, struct qcow2_mapping *m);
+
+/**
+ * qcow2_map_below - look up what a hole of the top shows
+ * @img: the top
+ * @p: the L2 page that maps @guest_off
+ * @guest_off: start of the run
+ * @is_write: whether it is to be written
+ * @m: as qcow2_map_page() left it for QCOW2_MAP_BELOW; changed to what is found
+ *
+ * Takes no lock but that of the fills, if there are any; else as qcow2_map_page().
+ *
+ * Return: enum qcow2_map_result or a negative errno.
+ */
+int qcow2_map_below(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, bool is_write,
+		    struct qcow2_mapping *m);
 
 /**
  * qcow2_allocate - give unallocated guest clusters host clusters

@@ -25,12 +25,26 @@
 #include "park.h"
 #include "request.h"
 
-/* A run of a split request; the bio comes last for the bio set. */
+/**
+ * struct child - a run of a split request
+ * @rq: the request
+ * @fill: the fill that it is a write to, or NULL
+ * @guest_off: where it begins
+ * @bytes: its length
+ * @run: the run
+ * @bio: last, for the bio set
+ */
 struct child {
 	struct qcow2_request *rq;
+	struct qcow2_fill *fill;
+	u64 guest_off;
+	u32 bytes;
 	struct qcow2_run run;
 	struct bio bio;
 };
+
+/* Beside enum qcow2_map_result: the request is somebody else's, and may be gone. */
+#define PARKED	INT_MAX
 
 static void wait_in_place(struct qcow2_work *work);
 
@@ -96,16 +110,26 @@ static void child_endio(struct bio *bio)
 {
 	struct child *child = container_of(bio, struct child, bio);
 	struct qcow2_request *rq = child->rq;
+	struct qcow2_image *img = rq->run.dev->img;
 	blk_status_t status = bio->bi_status;
 
-	qcow2_inflight_leave(child->run.dev->img, child->run.srcu_idx);
+	if (child->fill)
+		qcow2_fill_end(img, child->fill, child->guest_off, child->bytes, !status);
+	qcow2_inflight_leave(img, child->run.srcu_idx);
 	bio_put(bio);
 	note_status(rq, status);
 	request_put(rq, BLK_STS_OK);
 }
 
+/* Where what is left begins */
+static u64 next_guest_off(const struct qcow2_request *rq)
+{
+	return dm_target_offset(rq->run.dev->ti, rq->iter.bi_sector) << SECTOR_SHIFT;
+}
+
 /* Start I/O on the first bytes of what is left; takes over the read section. */
-static void start_run(struct qcow2_request *rq, const struct qcow2_mapping *m, int srcu_idx)
+static void start_run(struct qcow2_request *rq, const struct qcow2_mapping *m, int srcu_idx,
+		      struct qcow2_fill *fill)
 {
 	struct qcow2_dev *dev = rq->run.dev;
 	struct child *child;
@@ -119,18 +143,22 @@ static void start_run(struct qcow2_request *rq, const struct qcow2_mapping *m, i
 
 	child = container_of(bio, struct child, bio);
 	child->rq = rq;
+	child->fill = fill;
+	child->guest_off = next_guest_off(rq);
+	child->bytes = m->bytes;
 	child->run = (struct qcow2_run) {
 		.dev = dev,
+		.file = &m->img->file,
 		.bio = bio,
 		.host_off = m->host_off,
 		.srcu_idx = srcu_idx,
 	};
 	atomic_inc(&rq->pending);
 	bio_advance_iter(request_bio(rq), &rq->iter, m->bytes);
-	if (qcow2_is_file(dev->img)) {
+	if (!child->run.file->bdev) {
 		qcow2_run_submit(&child->run, true);
 	} else {
-		bio_set_dev(bio, dev->img->file.dev->bdev);
+		bio_set_dev(bio, child->run.file->bdev);
 		bio->bi_iter.bi_sector = m->host_off >> SECTOR_SHIFT;
 		submit_bio_noacct(bio);
 	}
@@ -141,8 +169,8 @@ static bool fits(struct qcow2_request *rq, const struct qcow2_mapping *m)
 	struct bvec_iter iter = rq->iter;
 
 	iter.bi_size = m->bytes;
-	return !qcow2_has_blocks(rq->run.dev) ||
-	       qcow2_blocks_fit(rq->run.dev, request_bio(rq), iter);
+	return !qcow2_file_has_blocks(&m->img->file) ||
+	       qcow2_blocks_fit(&m->img->file, request_bio(rq), iter);
 }
 
 /* Where the layer has larger blocks. Return: as act(). */
@@ -153,7 +181,7 @@ static int do_parts(struct qcow2_request *rq, const struct qcow2_mapping *m, int
 	int err;
 
 	iter.bi_size = m->bytes;
-	err = qcow2_blocks_rw(dev, request_bio(rq), iter, m);
+	err = qcow2_blocks_rw(request_bio(rq), iter, m);
 	qcow2_inflight_leave(dev->img, srcu_idx);
 	bio_advance_iter(request_bio(rq), &rq->iter, m->bytes);
 	note_status(rq, qcow2_data_status(err));
@@ -181,50 +209,119 @@ static int map_result(int cow_result)
 	}
 }
 
-/* Do what the look-up found. Return: 0 or another enum qcow2_map_result, or a negative errno. */
-static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
+/* A read or write of host clusters; takes over the read section. Return: as act(). */
+static int do_data(struct qcow2_request *rq, const struct qcow2_mapping *m, int srcu_idx)
 {
-	struct qcow2_dev *dev = rq->run.dev;
-	struct qcow2_mapping m;
-	int result, srcu_idx;
+	if (unlikely(!fits(rq, m)))
+		return do_parts(rq, m, srcu_idx);
+	start_run(rq, m, srcu_idx, NULL);
+	return 0;
+}
 
-	srcu_idx = qcow2_inflight_enter(dev->img);
-	result = qcow2_map_page(dev->img, p, guest_off, rq->iter.bi_size,
-				op_is_write(bio_op(request_bio(rq))), &m);
-	if (result == QCOW2_MAP_ALLOCATE && READ_ONCE(p->host_off))
-		result = qcow2_allocate(dev->img, p, guest_off, rq->iter.bi_size, &m);
-	if (result == QCOW2_MAP_DATA && unlikely(!fits(rq, &m)))
-		return do_parts(rq, &m, srcu_idx);
-	if (result == QCOW2_MAP_DATA) {
-		start_run(rq, &m, srcu_idx);
+/* A write to a hole that has data below; takes over the read section. Return: as act(). */
+static int do_fill(struct qcow2_request *rq, struct qcow2_mpage *p, struct qcow2_mapping *m,
+		   int srcu_idx)
+{
+	struct qcow2_image *img = rq->run.dev->img;
+	u64 guest_off = next_guest_off(rq);
+	struct qcow2_fill *fill;
+	int result;
+
+	result = qcow2_fill_begin(img, p, guest_off, &rq->work, &fill, &m->host_off);
+	if (result != QCOW2_FILL_READY) {
+		qcow2_inflight_leave(img, srcu_idx);
+		return result;
+	}
+	m->img = img;
+	m->is_fresh = false;
+	if (likely(fits(rq, m))) {
+		start_run(rq, m, srcu_idx, fill);
 		return 0;
 	}
-	qcow2_inflight_leave(dev->img, srcu_idx);
+	result = do_parts(rq, m, srcu_idx);
+	qcow2_fill_end(img, fill, guest_off, m->bytes, !result && !READ_ONCE(rq->lacks_space));
+	return result;
+}
+
+/* Here a request may be parked, and be gone. */
+static int fill_result(int result)
+{
 	switch (result) {
-	case QCOW2_MAP_ZERO:
-		read_zeroes(rq, &m);
+	case QCOW2_FILL_READY:
 		return 0;
-	case QCOW2_MAP_ALLOCATE:
-		return map_result(qcow2_table_allocate(dev->img, p));
-	case QCOW2_MAP_VERIFY:
-		return qcow2_verify_page(dev->img, p) ?: QCOW2_MAP_AGAIN;
-	case QCOW2_MAP_COPY:
-		return map_result(qcow2_copy_cluster(dev->img, p, guest_off));
+	case QCOW2_FILL_AGAIN:
+		return QCOW2_MAP_AGAIN;
+	case QCOW2_FILL_PARKED:
+		return PARKED;
+	case QCOW2_FILL_NO_CLUSTER:
+		return QCOW2_MAP_NO_CLUSTER;
 	default:
 		return result;
 	}
 }
 
+/* What needs no host cluster, and no read section. */
+static int prepare(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off, int result,
+		   const struct qcow2_mapping *m)
+{
+	struct qcow2_image *img = rq->run.dev->img;
+
+	switch (result) {
+	case QCOW2_MAP_ZERO:
+		read_zeroes(rq, m);
+		return 0;
+	case QCOW2_MAP_ALLOCATE:
+		return map_result(qcow2_table_allocate(img, p));
+	case QCOW2_MAP_VERIFY:
+		return qcow2_verify_page(img, p) ?: QCOW2_MAP_AGAIN;
+	case QCOW2_MAP_COPY:
+		return map_result(qcow2_copy_cluster(img, p, guest_off));
+	case QCOW2_MAP_LOAD:
+		return qcow2_below_load(img->base, guest_off) ?: QCOW2_MAP_AGAIN;
+	case QCOW2_MAP_INFLATE:
+		DMERR_LIMIT("%s: compressed clusters are not supported", qcow2_name(img));
+		return -EOPNOTSUPP;
+	default:
+		return result;
+	}
+}
+
+/* Do what the look-up found. Return: 0 or another enum qcow2_map_result, or a negative errno. */
+static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
+{
+	bool is_write = op_is_write(bio_op(request_bio(rq)));
+	struct qcow2_image *img = rq->run.dev->img;
+	struct qcow2_mapping m;
+	int result, srcu_idx;
+
+	srcu_idx = qcow2_inflight_enter(img);
+	result = qcow2_map_page(img, p, guest_off, rq->iter.bi_size, is_write, &m);
+	if (result == QCOW2_MAP_BELOW)
+		result = qcow2_map_below(img, p, guest_off, is_write, &m);
+	if (result == QCOW2_MAP_ALLOCATE && READ_ONCE(p->host_off))
+		result = qcow2_allocate(img, p, guest_off, m.bytes, &m);
+	switch (result) {
+	case QCOW2_MAP_DATA:
+		return do_data(rq, &m, srcu_idx);
+	case QCOW2_MAP_TAIL:
+		return do_parts(rq, &m, srcu_idx);
+	case QCOW2_MAP_FILL:
+		return fill_result(do_fill(rq, p, &m, srcu_idx));
+	}
+	qcow2_inflight_leave(img, srcu_idx);
+	return prepare(rq, p, guest_off, result, &m);
+}
+
 static int map_next(struct qcow2_request *rq)
 {
-	struct qcow2_dev *dev = rq->run.dev;
-	u64 guest_off = dm_target_offset(dev->ti, rq->iter.bi_sector) << SECTOR_SHIFT;
+	struct qcow2_image *img = rq->run.dev->img;
+	u64 guest_off = next_guest_off(rq);
 	struct qcow2_mpage *p;
 	int result;
 
-	if (op_is_write(bio_op(request_bio(rq))) && qcow2_failed(dev->img))
+	if (op_is_write(bio_op(request_bio(rq))) && qcow2_failed(img))
 		return -EIO;
-	p = qcow2_mpage_get(dev->img, QCOW2_META_L2, qcow2_l2_page(&dev->img->geo, guest_off));
+	p = qcow2_mpage_get(img, QCOW2_META_L2, qcow2_l2_page(&img->geo, guest_off));
 	if (IS_ERR(p))
 		return PTR_ERR(p);
 	result = act(rq, p, guest_off);
@@ -263,6 +360,8 @@ static void map_request(struct qcow2_work *work)
 
 	while (rq->iter.bi_size && result >= 0) {
 		result = map_next(rq);
+		if (result == PARKED)
+			return;
 		if (result != QCOW2_MAP_NO_CLUSTER)
 			continue;
 		err = qcow2_space_wait(dev->img, &rq->work);

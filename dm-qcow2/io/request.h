@@ -19,7 +19,8 @@ struct qcow2_dev;
 
 /**
  * struct qcow2_run - I/O on one contiguous piece of the image
- * @dev: the image
+ * @dev: the mapped device
+ * @file: what it is on
  * @bio: its iterator is the guest's memory; ended when the run is done
  * @host_off: where the piece is
  * @srcu_idx: read section of qcow2_image.inflight, or -1; left by the bio's end_io
@@ -37,6 +38,7 @@ struct qcow2_dev;
  */
 struct qcow2_run {
 	struct qcow2_dev *dev;
+	struct qcow2_file *file;
 	struct bio *bio;
 	u64 host_off;
 	int srcu_idx;

@@ -136,7 +136,7 @@ static void init_iter(struct qcow2_run *run, struct iov_iter *to)
 static void init_iocb(struct qcow2_run *run)
 {
 	run->iocb = (struct kiocb) {
-		.ki_filp = run->dev->img->file.filp,
+		.ki_filp = run->file->filp,
 		.ki_pos = run->host_off + run->done,
 		.ki_complete = run_complete,
 		.ki_flags = IOCB_DIRECT | (run->may_block ? 0 : IOCB_NOWAIT) |
@@ -166,7 +166,7 @@ static void have_called(struct qcow2_run *run, ssize_t ret)
 
 static void submit_read(struct qcow2_run *run, struct iov_iter *to)
 {
-	run->ret = qcow2_lease_settle(run->dev->img->file.lease, run->iocb.ki_pos, iov_iter_count(to),
+	run->ret = qcow2_lease_settle(run->file->lease, run->iocb.ki_pos, iov_iter_count(to),
 				      run->may_block);
 	if (run->ret) {
 		finish(run);
@@ -178,7 +178,7 @@ static void submit_read(struct qcow2_run *run, struct iov_iter *to)
 
 static void submit_write(struct qcow2_run *run, struct iov_iter *from)
 {
-	struct qcow2_lease *layout = run->dev->img->file.lease;
+	struct qcow2_lease *layout = run->file->lease;
 	struct qcow2_lease_caller caller;
 	ssize_t ret;
 

@@ -3,6 +3,8 @@
  * Commits: making the L1 and L2 tables durable, FLUSH and FUA.
  *
  * One commit is:	take the waiting bios
+ *			publish fills			(cow/fill.c: data that no entry
+ *							 points at yet)
  *			write dirty L2 and L1 pages	(COMMIT_DATA inside, if any
  *							 entry points at a copy)
  *			barrier COMMIT
@@ -23,6 +25,13 @@
 
 /* How long a change may stay in memory when nobody flushes. */
 #define MAX_AGE	(5 * HZ)
+
+static int prepare(struct qcow2_commit *c)
+{
+	if (!c->prepare)
+		return 0;
+	return qcow2_failed(c->img) ? -EIO : c->prepare(c->img);
+}
 
 static int write_tables(struct qcow2_image *img)
 {
@@ -56,20 +65,21 @@ static void commit(struct kthread_work *work)
 	unsigned int noio = qcow2_worker_enter();
 	struct bio_list bios = BIO_EMPTY_LIST;
 	unsigned long flags;
-	int err;
+	int err, prepare_err;
 
 	spin_lock_irqsave(&c->lock, flags);
 	WRITE_ONCE(c->started, c->started + 1);
 	bio_list_merge_init(&bios, &c->waiting);
 	spin_unlock_irqrestore(&c->lock, flags);
 
+	prepare_err = prepare(c);
 	err = write_tables(img);
 	if (!err)
 		WRITE_ONCE(c->durable, c->started);
 	WRITE_ONCE(c->done, c->started);
 	wake_up_all(&img->cache.wait);
 	/* Whatever it was: nothing that a guest could wait for or retry. */
-	complete_bios(&bios, err ? -EIO : 0);
+	complete_bios(&bios, err || prepare_err ? -EIO : 0);
 	memalloc_noio_restore(noio);
 }
 
@@ -117,7 +127,7 @@ bool qcow2_commit_is_idle(struct qcow2_image *img)
 	bool is_clean;
 
 	smp_rmb(); /* a page is off the dirty count only after started was raised */
-	is_clean = !READ_ONCE(img->cache.nr_dirty);
+	is_clean = !READ_ONCE(img->cache.nr_dirty) && !READ_ONCE(c->nr_fills);
 	smp_rmb(); /* the same for a commit that started meanwhile */
 	return is_clean && READ_ONCE(c->done) == started &&
 	       READ_ONCE(c->started) == started;

@@ -24,6 +24,8 @@
  * @done: number of the newest commit that has ended, well or not
  * @durable: number of the newest commit that has succeeded
  * @data_seq: numbers copies of data; see qcow2_mpage.data_seq
+ * @nr_fills: changes that are not in the cache yet; written by their owner
+ * @prepare: called with the image by a commit, to have them in the cache; or NULL
  * @wb: buffers of the write-back
  */
 struct qcow2_commit {
@@ -38,6 +40,8 @@ struct qcow2_commit {
 	u64 done;
 	u64 durable;
 	atomic64_t data_seq;
+	unsigned int nr_fills;
+	int (*prepare)(struct qcow2_image *img);
 	struct qcow2_writeback wb;
 };
 

@@ -27,8 +27,10 @@
 
 #define DM_MSG_PREFIX "qcow2"
 
+struct qcow2_base;
 struct qcow2_commit;
 struct qcow2_copies;
+struct qcow2_fills;
 struct qcow2_full;
 struct qcow2_space;
 
@@ -45,7 +47,9 @@ enum {
 /**
  * struct qcow2_image - an image
  * @geo: constant after the constructor, but for what a grown refcount table moves
- * @ti: the target whose top it is
+ * @base: what its holes show; NULL when they read as zero, and for backing images, whose
+ *	chain is that of their struct qcow2_base
+ * @ti: the target whose top it is; NULL for a backing image
  * @file: the file or device
  * @state: bits of the enum above
  * @host_bytes: where the image ends; host offsets at or behind it are refused
@@ -54,10 +58,12 @@ enum {
  * @inflight: read side from the look-up of a host cluster to the end of the I/O
  *	on it; a dropped cluster is not reused before a grace period
  * @cache: metadata pages
- * @commit: makes changed entries durable
+ * @name: for the log: the mapped device, or the name of a backing image's file
+ * @commit: makes changed entries durable; this and the next three are NULL for a backing image
  * @space: clusters to be allocated, and on their way to become free
  * @full: what writes do when the host has no space
  * @copies: of clusters, before a write
+ * @fills: clusters that no entry points at yet; NULL without @base
  * @header_lock: serialises changes of the header
  * @sync_lock: serialises barriers, so that an error is seen by all behind it
  * @place_offset: where the refcount table is going to be; under the walk lock
@@ -66,6 +72,7 @@ enum {
 struct qcow2_image {
 	/* Down to the first fields of the cache: read by every request, hardly ever written. */
 	struct qcow2_geometry geo;
+	struct qcow2_base *base;
 	struct dm_target *ti;
 	struct qcow2_file file;
 	unsigned long state;
@@ -74,10 +81,12 @@ struct qcow2_image {
 	u32 reftable_clusters;
 	struct srcu_struct inflight;
 	struct qcow2_cache cache;
+	const char *name;
 	struct qcow2_commit *commit;
 	struct qcow2_space *space;
 	struct qcow2_full *full;
 	struct qcow2_copies *copies;
+	struct qcow2_fills *fills;
 	struct mutex header_lock;
 	struct mutex sync_lock;
 	u64 place_offset;
@@ -89,12 +98,12 @@ static_assert(sizeof(unsigned long) == sizeof(u64));
 
 static inline bool qcow2_is_file(const struct qcow2_image *img)
 {
-	return !img->file.dev;
+	return !img->file.bdev;
 }
 
 static inline const char *qcow2_name(const struct qcow2_image *img)
 {
-	return dm_device_name(img->file.md);
+	return img->name;
 }
 
 /* Refcount blocks that the refcount table has room for. */

@@ -36,7 +36,8 @@ static bool in_reftable(struct qcow2_image *img, u64 host_off)
 	/* pairs with smp_store_release() in switch_table() */
 	u64 clusters = smp_load_acquire(&img->reftable_clusters);
 
-	return in_range(host_off, READ_ONCE(img->reftable_offset), clusters << img->geo.cluster_bits);
+	return in_range(host_off, READ_ONCE(img->reftable_offset),
+			clusters << img->geo.cluster_bits);
 }
 
 static int check_table_offset(struct qcow2_image *img, u64 host_off)
@@ -151,8 +152,8 @@ int qcow2_mpage_own_data(struct qcow2_image *img, struct qcow2_mpage *p)
 }
 
 /*
- * Make room for one page. Dirty pages become clean by a commit; pages in use
- * are few, so when there is nothing to wait for the limit is stretched.
+ * Make room for one page. Dirty pages become clean by a commit, and a backing image has none;
+ * pages in use are few, so when there is nothing to wait for the limit is stretched.
  */
 static void make_room(struct qcow2_image *img)
 {
@@ -160,12 +161,15 @@ static void make_room(struct qcow2_image *img)
 	u64 done;
 
 	while (READ_ONCE(c->nr_pages) >= c->limit) {
-		done = READ_ONCE(img->commit->done);
-		if (qcow2_cache_evict(img))
+		done = img->commit ? READ_ONCE(img->commit->done) : 0;
+		if (qcow2_cache_evict(img) || !img->commit)
 			return;
 		if (qcow2_commit_is_idle(img) || qcow2_failed(img))
 			return;
 		qcow2_commit_kick(img);
+		/* It waits for writes, and they may have to wait for a thread such as this one. */
+		if (READ_ONCE(img->commit->nr_fills))
+			return;
 		wait_event(c->wait, READ_ONCE(img->commit->done) != done || qcow2_failed(img));
 	}
 }

@@ -150,7 +150,8 @@ static void collect_targets(struct qcow2_image *img, const struct qcow2_mpage *p
 		entry = qcow2_mpage_entry(p, slot);
 		type = qcow2_entry_type(&img->geo, entry);
 		if (type == QCOW2_ENTRY_DATA || type == QCOW2_ENTRY_SHARED)
-			t->clusters[t->count++] = qcow2_entry_offset(entry) >> img->geo.cluster_bits;
+			t->clusters[t->count++] =
+				qcow2_entry_offset(entry) >> img->geo.cluster_bits;
 	}
 	sort(t->clusters, t->count, sizeof(*t->clusters), compare_clusters, NULL);
 }

@@ -52,7 +52,8 @@ int qcow2_refcount_pin(struct qcow2_image *img, u64 cluster, u64 count)
 	return 0;
 }
 
-static void fill_page(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u64 count, u64 value)
+static void fill_page(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u64 count,
+		      u64 value)
 {
 	spin_lock(&p->lock);
 	qcow2_mpage_mark_dirty(img, p);
