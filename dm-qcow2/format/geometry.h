@@ -34,6 +34,7 @@
  * @refblock_bits: log2 of the refcounts a refcount block holds
  * @refpage_bits: log2 of the refcounts a metadata page holds
  * @version: 2 or 3
+ * @compression: of compressed clusters: QCOW2_COMPRESSION_ZLIB or _ZSTD
  */
 struct qcow2_geometry {
 	u64 size;
@@ -47,6 +48,7 @@ struct qcow2_geometry {
 	u8 refblock_bits;
 	u8 refpage_bits;
 	u8 version;
+	u8 compression;
 };
 
 static inline void qcow2_geometry_init(struct qcow2_geometry *g,
@@ -62,6 +64,7 @@ static inline void qcow2_geometry_init(struct qcow2_geometry *g,
 	g->refcount_order = h->refcount_order;
 	g->refblock_bits = h->cluster_bits + 3 - h->refcount_order;
 	g->version = h->version;
+	g->compression = h->compression;
 	g->entry_bits = g->page_bits - QCOW2_ENTRY_BITS;
 	g->refpage_bits = g->page_bits + 3 - g->refcount_order;
 }

@@ -15,6 +15,7 @@
 #include "space/space.h"
 
 #include "activate.h"
+#include "compressed.h"
 
 /* A failed image is only read from then on, even if it is marked corrupt. */
 static bool may_write(const struct qcow2_image *img)
@@ -139,6 +140,7 @@ void qcow2_deactivate(struct qcow2_image *img)
 	if (err)
 		DMERR("%s: image is not clean: error %d", qcow2_name(img), err);
 	qcow2_cache_drop(img);
+	qcow2_compressed_drop(img);
 	qcow2_file_invalidate(&img->file);
 	qcow2_scan_remember(img, !err && !qcow2_failed(img));
 

@@ -14,6 +14,7 @@
 #include "meta/meta.h"
 
 #include "base.h"
+#include "compressed.h"
 
 /* Metadata is looked at once, to make the chain map. */
 #define CACHE_MB	4
@@ -44,6 +45,12 @@ static int check_chain(const struct qcow2_base *base, const struct qcow2_header 
 	return 0;
 }
 
+static void forget_compressed(struct qcow2_image *img)
+{
+	if (img->compressed)
+		qcow2_compressed_exit(img);
+}
+
 static int read_header(struct qcow2_base *base, const char **why)
 {
 	struct qcow2_image *img = &base->img;
@@ -57,7 +64,11 @@ static int read_header(struct qcow2_base *base, const char **why)
 	err = qcow2_read_header(img, &h, why) ?: check_chain(base, &h, why);
 	if (err)
 		return err;
+	forget_compressed(img);
 	qcow2_geometry_init(&img->geo, &h);
+	err = qcow2_compressed_init(img);
+	if (err)
+		return err;
 	img->reftable_offset = h.reftable_offset;
 	img->reftable_clusters = h.reftable_clusters;
 	img->host_bytes = qcow2_image_end(img->geo.cluster_bits, qcow2_file_bytes(&img->file),
@@ -115,6 +126,7 @@ static int init_qcow2(struct qcow2_base *base)
 
 static void exit_qcow2(struct qcow2_base *base)
 {
+	forget_compressed(&base->img);
 	qcow2_cache_exit(&base->img);
 	cleanup_srcu_struct(&base->img.inflight);
 }

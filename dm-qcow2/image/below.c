@@ -6,6 +6,7 @@
 
 #include "base.h"
 #include "below.h"
+#include "compressed.h"
 
 #define BOUNCE_BYTES	(32U << 10)
 
@@ -52,6 +53,18 @@ static int read_data(const struct qcow2_file *f, u64 host_off, void *buf, u32 by
 	return read_bounced(f, host_off, buf, bytes);
 }
 
+static int read_compressed(struct qcow2_image *img, u64 entry, u64 guest_off, void *buf,
+			   u32 bytes)
+{
+	struct qcow2_inflated *cluster = qcow2_compressed_get(img, entry);
+
+	if (IS_ERR(cluster))
+		return PTR_ERR(cluster);
+	memcpy(buf, qcow2_inflated_data(cluster) + qcow2_in_cluster(&img->geo, guest_off), bytes);
+	qcow2_compressed_put(img, cluster);
+	return 0;
+}
+
 /* Return: how much of it there is now, or a negative errno. */
 static int read_some(struct qcow2_base *base, u64 guest_off, void *buf, u32 bytes)
 {
@@ -65,6 +78,9 @@ static int read_some(struct qcow2_base *base, u64 guest_off, void *buf, u32 byte
 	case QCOW2_BELOW_DATA:
 	case QCOW2_BELOW_TAIL:
 		err = read_data(&run.img->file, run.where, buf, run.bytes);
+		return err ?: run.bytes;
+	case QCOW2_BELOW_COMPRESSED:
+		err = read_compressed(run.img, run.where, guest_off, buf, run.bytes);
 		return err ?: run.bytes;
 	case QCOW2_BELOW_MISS:
 		return qcow2_below_load(base, guest_off);

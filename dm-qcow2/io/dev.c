@@ -5,6 +5,7 @@
 #include <linux/slab.h>
 
 #include "format/table.h"
+#include "image/compressed.h"
 
 #include "blocks.h"
 #include "dev.h"
@@ -74,9 +75,12 @@ int qcow2_dev_init(struct qcow2_dev *dev)
 	err = qcow2_cache_init(dev->img, dev->cache_mb);
 	if (err)
 		goto err_srcu;
-	err = qcow2_request_init(dev);
+	err = qcow2_compressed_init(dev->img);
 	if (err)
 		goto err_cache;
+	err = qcow2_request_init(dev);
+	if (err)
+		goto err_compressed;
 	err = qcow2_commit_init(&dev->commit, dev->img);
 	if (err)
 		goto err_request;
@@ -104,6 +108,8 @@ err_commit:
 	qcow2_commit_exit(&dev->commit);
 err_request:
 	qcow2_request_exit(dev);
+err_compressed:
+	qcow2_compressed_exit(dev->img);
 err_cache:
 	qcow2_cache_exit(dev->img);
 err_srcu:
@@ -120,6 +126,7 @@ void qcow2_dev_exit(struct qcow2_dev *dev)
 	kfree(dev->fills);
 	qcow2_commit_exit(&dev->commit);
 	qcow2_request_exit(dev);
+	qcow2_compressed_exit(dev->img);
 	qcow2_cache_exit(dev->img);
 	cleanup_srcu_struct(&dev->img->inflight);
 }

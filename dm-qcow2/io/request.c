@@ -18,6 +18,7 @@
 #include <linux/slab.h>
 
 #include "compat.h"
+#include "image/compressed.h"
 
 #include "blocks.h"
 #include "dev.h"
@@ -218,6 +219,33 @@ static int do_data(struct qcow2_request *rq, const struct qcow2_mapping *m, int 
 	return 0;
 }
 
+static void copy_to_guest(struct qcow2_request *rq, const void *data, u32 bytes)
+{
+	struct bvec_iter i, iter = rq->iter;
+	struct bio_vec bv;
+
+	iter.bi_size = bytes;
+	__bio_for_each_segment(bv, request_bio(rq), i, iter) {
+		memcpy_to_bvec(&bv, data);
+		data += bv.bv_len;
+	}
+	bio_advance_iter(request_bio(rq), &rq->iter, bytes);
+}
+
+/* A read of a part of a compressed cluster; takes over the read section. Return: as act(). */
+static int read_compressed(struct qcow2_request *rq, const struct qcow2_mapping *m, int srcu_idx)
+{
+	u64 in_cluster = qcow2_in_cluster(&m->img->geo, next_guest_off(rq));
+	struct qcow2_inflated *cluster = qcow2_compressed_get(m->img, m->host_off);
+
+	if (!IS_ERR(cluster)) {
+		copy_to_guest(rq, qcow2_inflated_data(cluster) + in_cluster, m->bytes);
+		qcow2_compressed_put(m->img, cluster);
+	}
+	qcow2_inflight_leave(rq->run.dev->img, srcu_idx);
+	return PTR_ERR_OR_ZERO(cluster);
+}
+
 /* A write to a hole that has data below; takes over the read section. Return: as act(). */
 static int do_fill(struct qcow2_request *rq, struct qcow2_mpage *p, struct qcow2_mapping *m,
 		   int srcu_idx)
@@ -278,9 +306,6 @@ static int prepare(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_of
 		return map_result(qcow2_copy_cluster(img, p, guest_off));
 	case QCOW2_MAP_LOAD:
 		return qcow2_below_load(img->base, guest_off) ?: QCOW2_MAP_AGAIN;
-	case QCOW2_MAP_INFLATE:
-		DMERR_LIMIT("%s: compressed clusters are not supported", qcow2_name(img));
-		return -EOPNOTSUPP;
 	default:
 		return result;
 	}
@@ -305,6 +330,8 @@ static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 		return do_data(rq, &m, srcu_idx);
 	case QCOW2_MAP_TAIL:
 		return do_parts(rq, &m, srcu_idx);
+	case QCOW2_MAP_INFLATE:
+		return read_compressed(rq, &m, srcu_idx);
 	case QCOW2_MAP_FILL:
 		return fill_result(do_fill(rq, p, &m, srcu_idx));
 	}

@@ -29,6 +29,7 @@
 
 struct qcow2_base;
 struct qcow2_commit;
+struct qcow2_compressed;
 struct qcow2_copies;
 struct qcow2_fills;
 struct qcow2_full;
@@ -64,6 +65,7 @@ enum {
  * @full: what writes do when the host has no space
  * @copies: of clusters, before a write
  * @fills: clusters that no entry points at yet; NULL without @base
+ * @compressed: compressed clusters that were read of late
  * @header_lock: serialises changes of the header
  * @sync_lock: serialises barriers, so that an error is seen by all behind it
  * @place_offset: where the refcount table is going to be; under the walk lock
@@ -87,6 +89,7 @@ struct qcow2_image {
 	struct qcow2_full *full;
 	struct qcow2_copies *copies;
 	struct qcow2_fills *fills;
+	struct qcow2_compressed *compressed;
 	struct mutex header_lock;
 	struct mutex sync_lock;
 	u64 place_offset;

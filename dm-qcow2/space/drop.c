@@ -22,11 +22,18 @@
 
 void qcow2_drop(struct qcow2_image *img, struct qcow2_dropped *d, u64 host_off, u64 commit)
 {
+	struct qcow2_space *s = img->space;
+	bool is_much;
+
 	d->cluster = host_off >> img->geo.cluster_bits;
 	d->commit = commit;
-	spin_lock(&img->space->lock);
-	list_add_tail(&d->node, &img->space->dropped);
-	spin_unlock(&img->space->lock);
+	spin_lock(&s->lock);
+	list_add_tail(&d->node, &s->dropped);
+	is_much = ++s->nr_dropped >= s->step / 4;
+	spin_unlock(&s->lock);
+	/* Until they are freed a crash leaks them, and the host has their space. */
+	if (is_much)
+		kthread_queue_work(s->worker, &s->work);
 }
 
 /* Those whose entry is durable; they were queued in about that order. */
@@ -36,9 +43,12 @@ static void take_durable(struct qcow2_image *img)
 	struct qcow2_dropped *d, *next;
 
 	spin_lock(&img->space->lock);
-	list_for_each_entry_safe(d, next, &img->space->dropped, node)
-		if (d->commit <= newest)
-			list_move_tail(&d->node, &img->space->leaving);
+	list_for_each_entry_safe(d, next, &img->space->dropped, node) {
+		if (d->commit > newest)
+			continue;
+		list_move_tail(&d->node, &img->space->leaving);
+		img->space->nr_dropped--;
+	}
 	spin_unlock(&img->space->lock);
 }
 

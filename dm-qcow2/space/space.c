@@ -203,6 +203,7 @@ static void forget(struct qcow2_space *s)
 	list_for_each_entry_safe(d, next_d, &s->dropped, node)
 		kfree(d);
 	INIT_LIST_HEAD(&s->dropped);
+	s->nr_dropped = 0;
 }
 
 void qcow2_space_activate(struct qcow2_image *img)

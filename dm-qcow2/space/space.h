@@ -65,12 +65,13 @@ struct qcow2_dropped {
  * @work: free what was dropped, prepare more
  * @retry: look again whether the host has space
  * @scan: find out which refcounts count no free cluster, a step at a time
- * @lock: protects @ready, @nr_ready, @waiting, @nr_waiting, @dropped
+ * @lock: protects @ready, @nr_ready, @waiting, @nr_waiting, @dropped, @nr_dropped
  * @ready: extents that may be allocated: zeroed and refcounted, durably
  * @nr_ready: clusters in them
  * @waiting: struct qcow2_work that wait for space
  * @nr_waiting: their number
  * @dropped: struct qcow2_dropped
+ * @nr_dropped: their number
  * @leaving: those whose entry is durable; the thread only
  * @grace: of the grace period that they wait for
  * @in_grace: it is not over yet
@@ -97,6 +98,7 @@ struct qcow2_space {
 	struct list_head waiting;
 	unsigned int nr_waiting;
 	struct list_head dropped;
+	unsigned int nr_dropped;
 	struct list_head leaving;
 	struct rcu_head grace;
 	bool in_grace;
