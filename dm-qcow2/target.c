@@ -185,6 +185,7 @@ static int activate(struct qcow2_dev *dev)
 	noio = memalloc_noio_save();
 	err = qcow2_bases_activate(&dev->bases, qcow2_name(dev->img));
 	if (!err) {
+		dev->img->file.has_failed |= qcow2_bases_have_failed(&dev->bases);
 		err = qcow2_activate(dev->img);
 		if (err)
 			qcow2_bases_deactivate(&dev->bases);

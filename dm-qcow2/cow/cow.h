@@ -5,19 +5,7 @@
 #ifndef DM_QCOW2_COW_H
 #define DM_QCOW2_COW_H
 
-#include <linux/mutex.h>
-
 #include "space/space.h"
-
-#define QCOW2_COPY_MUTEXES	16
-
-/**
- * struct qcow2_copies - the copies under way
- * @mutex: one at a time of each cluster; hashed by cluster
- */
-struct qcow2_copies {
-	struct mutex mutex[QCOW2_COPY_MUTEXES];
-};
 
 /**
  * enum qcow2_cow_result - how it went, when there was no error
@@ -29,8 +17,6 @@ enum qcow2_cow_result {
 	QCOW2_COW_NO_CLUSTER,
 };
 
-void qcow2_copies_init(struct qcow2_copies *c, struct qcow2_image *img);
-
 /**
  * qcow2_table_allocate - allocate the L2 table of a page
  * @img: the image
@@ -41,16 +27,16 @@ void qcow2_copies_init(struct qcow2_copies *c, struct qcow2_image *img);
 int __must_check qcow2_table_allocate(struct qcow2_image *img, struct qcow2_mpage *p);
 
 /**
- * qcow2_copy_cluster - replace a cluster that must not be written in place
+ * qcow2_replace_zero - replace a cluster that is kept for a guest cluster of zeroes
  * @img: the image
  * @p: the L2 page, with a reference
  * @guest_off: in the guest cluster
  *
- * Behind it the entry points at a cluster of its own with the same contents.
+ * Behind it the entry points at a fresh cluster, which reads as zero.
  *
  * Slow pool. Return: enum qcow2_cow_result or a negative errno.
  */
-int __must_check qcow2_copy_cluster(struct qcow2_image *img, struct qcow2_mpage *p,
+int __must_check qcow2_replace_zero(struct qcow2_image *img, struct qcow2_mpage *p,
 				    u64 guest_off);
 
 #endif /* DM_QCOW2_COW_H */

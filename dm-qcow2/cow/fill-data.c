@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Copying what a cluster lacks from what lies below it.
+ * Copying what a cluster lacks from what its guest cluster was before: what the entry pointed at,
+ * or what is below the top.
  */
 #include <linux/bitmap.h>
 #include <linux/slab.h>
 
 #include "image/base.h"
 #include "image/below.h"
+#include "image/compressed.h"
 
 #include "fill.h"
 
@@ -18,6 +20,7 @@
  * @img: the image
  * @guest_off: of its first byte
  * @host_off: likewise
+ * @old: the entry of the guest cluster
  * @valid: the sectors of the cluster that are there
  * @first: its first sector, in the cluster
  * @end: the first one behind it
@@ -27,13 +30,41 @@ struct piece {
 	struct qcow2_image *img;
 	u64 guest_off;
 	u64 host_off;
+	u64 old;
 	const unsigned long *valid;
 	u32 first;
 	u32 end;
 	void *buf;
 };
 
-/* Read from below what is missing, each run to its place in the buffer. */
+/* A device may end inside its last cluster; nobody can have written behind that. */
+static int read_cluster(const struct piece *p, u64 host_off, void *buf, u32 bytes)
+{
+	u64 host_end = READ_ONCE(p->img->host_bytes);
+	u32 there = host_off < host_end ? min_t(u64, bytes, host_end - host_off) : 0;
+
+	memset(buf + there, 0, bytes - there);
+	return there ? qcow2_file_read(&p->img->file, host_off, buf, there) : 0;
+}
+
+/* What the guest cluster was before. */
+static int read_old(const struct piece *p, u32 off, u32 bytes)
+{
+	u64 guest_off = p->guest_off + off;
+
+	switch (qcow2_entry_type(&p->img->geo, p->old)) {
+	case QCOW2_ENTRY_UNALLOCATED:
+		return qcow2_below_read(p->img->base, guest_off, p->buf + off, bytes);
+	case QCOW2_ENTRY_COMPRESSED:
+		return qcow2_compressed_read(p->img, p->old, guest_off, p->buf + off, bytes);
+	default:
+		return read_cluster(p, qcow2_entry_offset(p->old) +
+				       qcow2_in_cluster(&p->img->geo, guest_off),
+				    p->buf + off, bytes);
+	}
+}
+
+/* Read what is missing, each run to its place in the buffer. */
 static int read_missing(const struct piece *p)
 {
 	u32 start = p->first, stop, off;
@@ -45,13 +76,13 @@ static int read_missing(const struct piece *p)
 			break;
 		stop = find_next_bit(p->valid, p->end, start);
 		off = (start - p->first) << SECTOR_SHIFT;
-		err = qcow2_below_read(p->img->base, p->guest_off + off, p->buf + off,
-				       (stop - start) << SECTOR_SHIFT);
+		err = read_old(p, off, (stop - start) << SECTOR_SHIFT);
 		start = stop;
 	}
 	return err;
 }
 
+/* The guest has been told that it has written: where the host has no space, that is waited for. */
 static int rw(const struct piece *p, enum req_op op, u32 first, u32 end)
 {
 	u32 off = (first - p->first) << SECTOR_SHIFT;
@@ -60,8 +91,13 @@ static int rw(const struct piece *p, enum req_op op, u32 first, u32 end)
 		.buf = p->buf + off,
 		.bytes = (end - first) << SECTOR_SHIFT,
 	};
+	unsigned long since = jiffies;
+	int err;
 
-	return qcow2_file_rw(&p->img->file, op, &vec, 1);
+	do {
+		err = qcow2_file_rw(&p->img->file, op, &vec, 1);
+	} while (op == REQ_OP_WRITE && qcow2_full_wait(p->img, err, since));
+	return err;
 }
 
 /* The one run of sectors that is missing, or the whole piece. */
@@ -90,13 +126,13 @@ static int copy_piece(const struct piece *p)
 	return err ?: read_missing(p) ?: rw(p, REQ_OP_WRITE, first, end);
 }
 
-int qcow2_fill_copy(struct qcow2_image *img, u64 guest_off, u64 host_off,
+int qcow2_fill_copy(struct qcow2_image *img, u64 old, u64 guest_off, u64 host_off,
 		    const unsigned long *valid)
 {
 	u32 bytes = min_t(u64, qcow2_cluster_bytes(&img->geo), PIECE_BYTES);
 	u32 step = bytes >> SECTOR_SHIFT;
 	u32 sectors = qcow2_cluster_bytes(&img->geo) >> SECTOR_SHIFT;
-	struct piece p = { .img = img, .valid = valid };
+	struct piece p = { .img = img, .old = old, .valid = valid };
 	int err = 0;
 
 	p.buf = kmalloc(bytes, GFP_NOIO);

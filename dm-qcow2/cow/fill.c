@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Deferred fill: which writes to clusters with data below are where.
+ * Deferred fill: which writes to clusters that have to be copied are where.
  */
 #include <linux/bitmap.h>
 #include <linux/slab.h>
+
+#include "image/compressed.h"
 
 #include "cow.h"
 #include "fill.h"
@@ -13,13 +15,16 @@
 #define MIN_FILLS	8
 #define MAX_FILLS	256
 
-/* How many whole ones the maker of a new one publishes. */
+/* How many whole ones the maker of a new one publishes, and among how many it looks for them. */
 #define PUBLISH_AHEAD	2
+#define PUBLISH_TRIES	8
 
 /**
  * struct qcow2_fill - a cluster that no entry points at yet
  * @cluster: the guest cluster
  * @host_off: the host cluster; taken by qcow2_space_take()
+ * @old: the entry
+ * @drops: to let go of what it points at
  * @page: the L2 page of its entry, with a reference
  * @number: counts up
  * @hash: in qcow2_fills.by_cluster
@@ -32,6 +37,8 @@
 struct qcow2_fill {
 	u64 cluster;
 	u64 host_off;
+	u64 old;
+	struct qcow2_drops drops;
 	struct qcow2_mpage *page;
 	u64 number;
 	struct hlist_node hash;
@@ -70,23 +77,39 @@ static void set_count(struct qcow2_fills *fs, unsigned int count)
 {
 	lockdep_assert_held(&fs->lock);
 	fs->count = count;
-	/* For readers of holes, and for who asks whether a commit has anything to do. */
-	WRITE_ONCE(fs->img->commit->nr_fills, count);
+	/* Who reads that there are none sees the entries: fills_publish(), count_same() in map.c */
+	smp_store_release(&fs->img->commit->nr_fills, count);
+	if (count == 1)
+		wake_up_all(&fs->img->cache.wait); /* make_room() */
 }
 
 /* Publishing */
 
 /* The entry, before the fill is forgotten: see qcow2_fill_find(). */
-static void set_entry(struct qcow2_image *img, const struct qcow2_fill *f)
+static bool set_entry(struct qcow2_image *img, struct qcow2_fill *f)
 {
 	u32 slot = qcow2_slot(&img->geo, f->cluster);
 	struct qcow2_mpage *p = f->page;
 
 	spin_lock(&p->lock);
+	/* Of an image that is damaged, what is below may look otherwise the next time. */
+	if (unlikely(qcow2_mpage_entry(p, slot) != f->old)) {
+		spin_unlock(&p->lock);
+		return false;
+	}
 	p->data_seq = atomic64_inc_return(&img->commit->data_seq);
 	qcow2_mpage_mark_dirty(img, p);
 	WRITE_ONCE(qcow2_mpage_entries(p)[slot], cpu_to_be64(f->host_off | QCOW2_OFLAG_COPIED));
 	spin_unlock(&p->lock);
+	qcow2_drops_use(&f->drops, img, f->old);
+	return true;
+}
+
+static void free_fill(struct qcow2_fill *f)
+{
+	qcow2_drops_free(&f->drops);
+	qcow2_mpage_put(f->page);
+	kfree(f);
 }
 
 static void forget(struct qcow2_fills *fs, struct qcow2_fill *f)
@@ -100,8 +123,7 @@ static void forget(struct qcow2_fills *fs, struct qcow2_fill *f)
 	list_splice_tail_init(&fs->waiting, &works);
 	spin_unlock_irq(&fs->lock);
 	requeue_all(fs->img, &works);
-	qcow2_mpage_put(f->page);
-	kfree(f);
+	free_fill(f);
 }
 
 /* A cluster that nobody has written to successfully, or that is given up. */
@@ -111,6 +133,14 @@ static void drop(struct qcow2_fills *fs, struct qcow2_fill *f)
 
 	qcow2_drop(fs->img, d, f->host_off, 0);
 	forget(fs, f);
+}
+
+/* The flush that wanted it fails. */
+static void lose(struct qcow2_fills *fs, struct qcow2_fill *f, int err)
+{
+	DMERR_LIMIT("%s: write at guest offset %#llx is lost, as its cluster cannot be copied: error %d",
+		    qcow2_name(fs->img), f->cluster << fs->img->geo.cluster_bits, err);
+	drop(fs, f);
 }
 
 static void reopen(struct qcow2_fills *fs, struct list_head *fills)
@@ -167,28 +197,38 @@ static int publish(struct qcow2_fills *fs, struct qcow2_fill *f)
 		return 0;
 	}
 	if (!bitmap_full(f->valid, sectors(img)))
-		err = qcow2_fill_copy(img, f->cluster << img->geo.cluster_bits, f->host_off,
-				      f->valid);
-	if (err) {
-		DMERR_LIMIT("%s: what lies below a write cannot be copied: error %d",
-			    qcow2_name(img), err);
+		err = qcow2_fill_copy(img, f->old, f->cluster << img->geo.cluster_bits,
+				      f->host_off, f->valid);
+	if (err)
 		return err;
-	}
-	set_entry(img, f);
+	if (!set_entry(img, f))
+		return -EUCLEAN;
 	forget(fs, f);
 	return 0;
 }
 
-int qcow2_fills_publish(struct qcow2_image *img)
+/* Those who wait for another fill to go have waited in vain. */
+static void fail_waiting(struct qcow2_fills *fs, int err)
 {
-	struct qcow2_fills *fs = img->fills;
+	struct qcow2_work *work;
+	LIST_HEAD(works);
+
+	spin_lock_irq(&fs->lock);
+	list_splice_init(&fs->waiting, &works);
+	spin_unlock_irq(&fs->lock);
+	list_for_each_entry(work, &works, node)
+		work->err = err;
+	requeue_all(fs->img, &works);
+}
+
+static int publish_all(struct qcow2_fills *fs)
+{
 	struct qcow2_fill *f;
 	LIST_HEAD(failed);
 	int err, first = 0;
 	u64 newest;
 
-	if (!fs || !READ_ONCE(img->commit->nr_fills))
-		return 0;
+	lockdep_assert_held(&fs->publishing);
 	spin_lock_irq(&fs->lock);
 	newest = fs->newest;
 	spin_unlock_irq(&fs->lock);
@@ -197,27 +237,58 @@ int qcow2_fills_publish(struct qcow2_image *img)
 		if (!err)
 			continue;
 		first = first ?: err;
-		list_add_tail(&f->node, &failed);
+		if (err == -ENOMEM)
+			list_add_tail(&f->node, &failed);
+		else
+			lose(fs, f, err);
 	}
+	if (!list_empty(&failed))
+		fail_waiting(fs, -ENOMEM);
 	reopen(fs, &failed);
 	return first;
 }
 
-/* The oldest one, if it needs no copying. */
+int qcow2_fills_publish(struct qcow2_image *img)
+{
+	struct qcow2_fills *fs = img->fills;
+	int err;
+
+	if (qcow2_failed(img)) {
+		fail_waiting(fs, -EIO);
+		return -EIO;
+	}
+	if (!smp_load_acquire(&img->commit->nr_fills)) /* pairs with set_count() */
+		return 0;
+	mutex_lock(&fs->publishing);
+	err = publish_all(fs);
+	mutex_unlock(&fs->publishing);
+	return err;
+}
+
+static bool is_whole(const struct qcow2_fills *fs, const struct qcow2_fill *f)
+{
+	return !f->nr_writes && bitmap_full(f->valid, sectors(fs->img));
+}
+
+/* One of the oldest, if it needs no copying. */
 static struct qcow2_fill *close_whole(struct qcow2_fills *fs)
 {
-	struct qcow2_fill *f;
+	struct qcow2_fill *f, *found = NULL;
+	unsigned int tries = PUBLISH_TRIES;
 
 	spin_lock_irq(&fs->lock);
-	f = list_first_entry_or_null(&fs->open, struct qcow2_fill, node);
-	if (f && !f->nr_writes && bitmap_full(f->valid, sectors(fs->img))) {
+	list_for_each_entry(f, &fs->open, node) {
+		if (!tries--)
+			break;
+		if (!is_whole(fs, f))
+			continue;
 		f->is_closed = true;
 		list_del_init(&f->node);
-	} else {
-		f = NULL;
+		found = f;
+		break;
 	}
 	spin_unlock_irq(&fs->lock);
-	return f;
+	return found;
 }
 
 /* A long write of whole clusters does not have to wait for commits. */
@@ -225,13 +296,19 @@ static void publish_ahead(struct qcow2_fills *fs)
 {
 	struct qcow2_fill *f;
 
+	/* A commit does it all. */
+	if (!mutex_trylock(&fs->publishing))
+		return;
 	for (int i = 0; i < PUBLISH_AHEAD; i++) {
 		f = close_whole(fs);
 		if (!f)
-			return;
-		set_entry(fs->img, f);
-		forget(fs, f);
+			break;
+		if (set_entry(fs->img, f))
+			forget(fs, f);
+		else
+			drop(fs, f);
 	}
+	mutex_unlock(&fs->publishing);
 }
 
 /* Writes */
@@ -267,11 +344,9 @@ static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_work *wor
 	return result;
 }
 
-static bool is_hole(const struct qcow2_image *img, const struct qcow2_mpage *p, u64 cluster)
+static bool is_old(const struct qcow2_image *img, const struct qcow2_fill *f)
 {
-	u64 entry = qcow2_mpage_entry(p, qcow2_slot(&img->geo, cluster));
-
-	return qcow2_entry_type(&img->geo, entry) == QCOW2_ENTRY_UNALLOCATED;
+	return qcow2_mpage_entry(f->page, qcow2_slot(&img->geo, f->cluster)) == f->old;
 }
 
 static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
@@ -280,7 +355,7 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 
 	spin_lock_irq(&fs->lock);
 	/* Whoever published one has changed the entry before. */
-	is_new = !find(fs, f->cluster) && is_hole(fs->img, f->page, f->cluster);
+	is_new = !find(fs, f->cluster) && is_old(fs->img, f);
 	if (is_new) {
 		hash_add(fs->by_cluster, &f->hash, f->cluster);
 		f->number = ++fs->newest;
@@ -292,14 +367,20 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 	return is_new;
 }
 
-static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 cluster)
+static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 cluster,
+				     u64 old)
 {
 	struct qcow2_fill *f;
 
 	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(sectors(img))), GFP_NOIO);
 	if (!f)
 		return NULL;
+	if (!qcow2_drops_alloc(&f->drops, img, old)) {
+		kfree(f);
+		return NULL;
+	}
 	f->cluster = cluster;
+	f->old = old;
 	INIT_LIST_HEAD(&f->waiting);
 	INIT_LIST_HEAD(&f->node);
 	refcount_inc(&p->refs);
@@ -307,29 +388,11 @@ static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage
 	return f;
 }
 
-static void free_fill(struct qcow2_fill *f)
-{
-	qcow2_mpage_put(f->page);
-	kfree(f);
-}
-
-/* Somebody else was faster: the cluster is as good as new. */
-static int give_back(struct qcow2_image *img, struct qcow2_fill *f)
-{
-	struct qcow2_extent *e = kmalloc(sizeof(*e), GFP_NOIO | __GFP_NOFAIL);
-
-	e->start = f->host_off >> img->geo.cluster_bits;
-	e->count = 1;
-	qcow2_space_add_ready(img, e);
-	free_fill(f);
-	return QCOW2_FILL_AGAIN;
-}
-
-static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster,
+static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster, u64 old,
 		     struct qcow2_fill **fill)
 {
 	struct qcow2_image *img = fs->img;
-	struct qcow2_fill *f = alloc_fill(img, p, cluster);
+	struct qcow2_fill *f = alloc_fill(img, p, cluster, old);
 	u64 start;
 
 	if (!f)
@@ -339,8 +402,12 @@ static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster,
 		return QCOW2_FILL_NO_CLUSTER;
 	}
 	f->host_off = start << img->geo.cluster_bits;
-	if (!add(fs, f))
-		return give_back(img, f);
+	if (!add(fs, f)) {
+		/* Somebody else was faster. */
+		qcow2_space_give_back(img, start);
+		free_fill(f);
+		return QCOW2_FILL_AGAIN;
+	}
 	qcow2_commit_age(img);
 	*fill = f;
 	return QCOW2_FILL_READY;
@@ -355,8 +422,26 @@ static int allocate_table(struct qcow2_image *img, struct qcow2_mpage *p)
 	return result == QCOW2_COW_NO_CLUSTER ? QCOW2_FILL_NO_CLUSTER : QCOW2_FILL_AGAIN;
 }
 
+/*
+ * Whether the rest of a compressed cluster can be had is known as soon as it is inflated, which it
+ * has to be anyhow: better the write fails than a flush.
+ */
+static int try_inflate(struct qcow2_image *img, u64 old)
+{
+	struct qcow2_inflated *cluster;
+
+	if (qcow2_entry_type(&img->geo, old) != QCOW2_ENTRY_COMPRESSED)
+		return 0;
+	cluster = qcow2_compressed_get(img, old);
+	if (IS_ERR(cluster))
+		return PTR_ERR(cluster);
+	qcow2_compressed_put(img, cluster);
+	return 0;
+}
+
 int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
-		     struct qcow2_work *work, struct qcow2_fill **fill, u64 *host_off)
+		     u32 bytes, u64 old, struct qcow2_work *work, struct qcow2_fill **fill,
+		     u64 *host_off)
 {
 	u64 cluster = guest_off >> img->geo.cluster_bits;
 	struct qcow2_fills *fs = img->fills;
@@ -367,7 +452,10 @@ int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_o
 	result = enter_old(fs, cluster, work, fill);
 	if (result == QCOW2_FILL_AGAIN) {
 		publish_ahead(fs);
-		result = begin_new(fs, p, cluster, fill);
+		result = bytes < qcow2_cluster_bytes(&img->geo) ? try_inflate(img, old) : 0;
+		if (result)
+			return result;
+		result = begin_new(fs, p, cluster, old, fill);
 	}
 	if (result == QCOW2_FILL_READY)
 		*host_off = (*fill)->host_off + qcow2_in_cluster(&img->geo, guest_off);
@@ -433,23 +521,19 @@ bool qcow2_fill_find(struct qcow2_image *img, u64 guest_off, u32 *bytes, u64 *ho
 void qcow2_fills_abandon(struct qcow2_image *img)
 {
 	struct qcow2_fills *fs = img->fills;
-	unsigned int lost = 0;
 	struct qcow2_fill *f;
 
-	if (!fs)
-		return;
 	while ((f = close_next(fs, U64_MAX))) {
-		drop(fs, f);
-		lost++;
+		lose(fs, f, -EIO);
+		/* Another table may be the one that is asked to flush. */
+		qcow2_fail(img, "copying clusters", -EIO);
 	}
-	if (lost)
-		DMERR("%s: writes to %u clusters are lost: what is below could not be read",
-		      qcow2_name(img), lost);
 }
 
 void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img)
 {
 	fs->img = img;
+	mutex_init(&fs->publishing);
 	spin_lock_init(&fs->lock);
 	hash_init(fs->by_cluster);
 	INIT_LIST_HEAD(&fs->open);

@@ -17,7 +17,6 @@
 struct dm_dev;
 struct dm_target;
 struct mapped_device;
-struct qcow2;
 struct qcow2_lease;
 struct qcow2_scan;
 struct qcow2_table;
@@ -77,6 +76,7 @@ static inline bool qcow2_file_has_blocks(const struct qcow2_file *f)
  * @table: the table
  * @dev: of the table, if the file is a block device
  * @is_active: between preresume and postsuspend; protected by the registry's mutex
+ * @has_failed: writes to it by its mapped device, when it was the top, have failed
  */
 struct qcow2_file_user {
 	struct list_head node;
@@ -84,6 +84,7 @@ struct qcow2_file_user {
 	struct dm_table *table;
 	struct dm_dev *dev;
 	bool is_active;
+	bool has_failed;
 };
 
 /**
@@ -191,7 +192,8 @@ bool qcow2_file_is_written(const struct qcow2_file *f);
  * @f: the file
  * @user: the table's
  *
- * Return: 0, or -EBUSY while another table writes to it.
+ * From here on @user->has_failed says what came before. Return: 0, or -EBUSY while another table
+ * writes to it.
  */
 int __must_check qcow2_file_activate_user(struct qcow2_file *f, struct qcow2_file_user *user);
 void qcow2_file_deactivate_user(struct qcow2_file_user *user);
@@ -270,6 +272,17 @@ void qcow2_file_io_exit(struct qcow2_file *f);
  */
 int __must_check qcow2_file_rw(const struct qcow2_file *f, enum req_op op,
 			       const struct qcow2_iovec *vec, unsigned int count);
+
+/**
+ * qcow2_file_read - read any sectors
+ * @f: the file
+ * @host_off: start, a multiple of a sector
+ * @buf: where it goes, by kmalloc; a multiple of a sector
+ * @bytes: length, a multiple of a sector
+ *
+ * As qcow2_file_rw(), but for the alignment. Return: 0 or a negative errno.
+ */
+int __must_check qcow2_file_read(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes);
 
 /**
  * qcow2_file_sync - make everything written so far durable

@@ -259,6 +259,51 @@ int qcow2_file_rw(const struct qcow2_file *f, enum req_op op,
 	return b.err;
 }
 
+#define BOUNCE_BYTES	(32U << 10)
+
+static u32 file_align(const struct qcow2_file *f)
+{
+	return max(f->io_align, f->mem_align);
+}
+
+static int read_aligned(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes)
+{
+	const struct qcow2_iovec vec = {
+		.host_off = host_off,
+		.buf = buf,
+		.bytes = bytes,
+	};
+
+	return qcow2_file_rw(f, REQ_OP_READ, &vec, 1);
+}
+
+/* A part of a block of a file, or memory that direct I/O does not take. */
+static int read_bounced(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes)
+{
+	u32 align = file_align(f), skip = host_off & (align - 1), part;
+	u32 room = min(round_up(skip + bytes, align), BOUNCE_BYTES);
+	void *bounce = kmalloc(room, GFP_NOIO);
+	int err = 0;
+
+	if (!bounce)
+		return -ENOMEM;
+	for (; bytes && !err; bytes -= part, buf += part, host_off += part, skip = 0) {
+		part = min(bytes, room - skip);
+		err = read_aligned(f, host_off - skip, bounce, round_up(skip + part, align));
+		if (!err)
+			memcpy(buf, bounce + skip, part);
+	}
+	kfree(bounce);
+	return err;
+}
+
+int qcow2_file_read(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes)
+{
+	if (IS_ALIGNED(host_off | bytes | (unsigned long)buf, file_align(f)))
+		return read_aligned(f, host_off, buf, bytes);
+	return read_bounced(f, host_off, buf, bytes);
+}
+
 u64 qcow2_file_bytes(const struct qcow2_file *f)
 {
 	return f->bdev ? bdev_nr_bytes(f->bdev) : i_size_read(file_inode(f->filp));

@@ -485,15 +485,33 @@ bool qcow2_file_is_written(const struct qcow2_file *f)
 	return result;
 }
 
+/* A table of the same mapped device has had it as its top, or has inherited that. */
+static void inherit_failure(const struct qcow2_file *f, struct qcow2_file_user *user)
+{
+	const struct qcow2_file_user *u;
+	const struct qcow2_file *other;
+
+	lockdep_assert_held(&registry_lock);
+	list_for_each_entry(other, &registry, node) {
+		if (file_inode_of(other->filp) != file_inode_of(f->filp))
+			continue;
+		user->has_failed |= other->md == user->md && other->has_failed;
+		list_for_each_entry(u, &other->users, node)
+			user->has_failed |= u->md == user->md && u->has_failed;
+	}
+}
+
 int qcow2_file_activate_user(struct qcow2_file *f, struct qcow2_file_user *user)
 {
 	int err = 0;
 
 	mutex_lock(&registry_lock);
-	if (is_written(f))
+	if (is_written(f)) {
 		err = -EBUSY;
-	else
+	} else {
 		user->is_active = true;
+		inherit_failure(f, user);
+	}
 	mutex_unlock(&registry_lock);
 	return err;
 }

@@ -159,10 +159,4 @@ qcow2_entry_type(const struct qcow2_geometry *g, u64 entry)
 	return entry & QCOW2_OFLAG_COPIED ? QCOW2_ENTRY_DATA : QCOW2_ENTRY_SHARED;
 }
 
-/* Without a backing file these clusters read as zero. */
-static inline bool qcow2_entry_reads_zero(enum qcow2_entry_type type)
-{
-	return type <= QCOW2_ENTRY_ZERO_ALLOCATED;
-}
-
 #endif /* DM_QCOW2_GEOMETRY_H */

@@ -141,6 +141,8 @@ void qcow2_deactivate(struct qcow2_image *img)
 		DMERR("%s: image is not clean: error %d", qcow2_name(img), err);
 	qcow2_cache_drop(img);
 	qcow2_compressed_drop(img);
+	qcow2_writeback_rest(&img->commit->wb);
+	qcow2_writeback_rest(&img->space->wb);
 	qcow2_file_invalidate(&img->file);
 	qcow2_scan_remember(img, !err && !qcow2_failed(img));
 

@@ -66,6 +66,7 @@ static int read_header(struct qcow2_base *base, const char **why)
 		return err;
 	forget_compressed(img);
 	qcow2_geometry_init(&img->geo, &h);
+	qcow2_cache_set_limit(img, CACHE_MB);
 	err = qcow2_compressed_init(img);
 	if (err)
 		return err;
@@ -80,18 +81,21 @@ static int read_header(struct qcow2_base *base, const char **why)
 /* Nobody reads from it: see what it is now, unless somebody is still writing to it. */
 static int look_at(struct qcow2_base *base, const char **why)
 {
+	struct qcow2_file *file = &base->img.file;
+	bool is_known;
 	int err;
 
 	lockdep_assert_held(&base->lock);
+	base->generation++;
+	base->map_generation++;
 	qcow2_chain_map_drop(&base->map);
 	if (!base->is_raw)
 		qcow2_cache_drop(&base->img);
+	/* Before it is read: what changes from here on is seen. */
+	is_known = !qcow2_file_is_written(file) && qcow2_file_stamp(file, &base->stamp);
 	*why = "page cache of a backing image cannot be written";
-	err = qcow2_file_invalidate(&base->img.file);
-	if (!err)
-		err = read_header(base, why);
-	base->is_known = !err && !qcow2_file_is_written(&base->img.file) &&
-			 qcow2_file_stamp(&base->img.file, &base->stamp);
+	err = qcow2_file_invalidate(file) ?: read_header(base, why);
+	base->is_known = is_known && !err;
 	return err;
 }
 
@@ -108,27 +112,10 @@ static bool has_changed(const struct qcow2_base *base)
 
 /* Opening */
 
-static int init_qcow2(struct qcow2_base *base)
-{
-	struct qcow2_image *img = &base->img;
-	int err;
-
-	mutex_init(&img->header_lock);
-	mutex_init(&img->sync_lock);
-	err = init_srcu_struct(&img->inflight);
-	if (err)
-		return err;
-	err = qcow2_cache_init(img, CACHE_MB);
-	if (err)
-		cleanup_srcu_struct(&img->inflight);
-	return err;
-}
-
 static void exit_qcow2(struct qcow2_base *base)
 {
 	forget_compressed(&base->img);
 	qcow2_cache_exit(&base->img);
-	cleanup_srcu_struct(&base->img.inflight);
 }
 
 static int set_chain(struct qcow2_base *base, struct qcow2_base *below)
@@ -188,7 +175,7 @@ static int init_base(struct qcow2_base *base, struct qcow2_base *below)
 	err = qcow2_chain_map_init(&base->map, base->img.name);
 	if (err)
 		return err;
-	err = base->is_raw ? 0 : init_qcow2(base);
+	err = base->is_raw ? 0 : qcow2_cache_init(&base->img, CACHE_MB);
 	if (err)
 		qcow2_chain_map_exit(&base->map);
 	return err;
@@ -260,17 +247,20 @@ static int share(struct qcow2_base *base, struct dm_target *ti)
 	return err;
 }
 
-/* The caller's reference to @below goes to what is returned, or stays the caller's. */
+/* The caller has a reference to @below, and keeps it. */
 static struct qcow2_base *get_base(struct dm_target *ti, const struct qcow2_table *table,
 				   const struct qcow2_table_layer *layer,
 				   struct qcow2_base *below)
 {
 	struct qcow2_base *base, *other;
+	unsigned int noio;
 	int err;
 
 	base = alloc_base(ti, layer);
 	if (IS_ERR(base))
 		return base;
+	/* A resume wants these locks, and writeback may wait for that. */
+	noio = memalloc_noio_save();
 	mutex_lock(&bases_lock);
 	other = find_base(base, below);
 	if (other) {
@@ -284,6 +274,7 @@ static struct qcow2_base *get_base(struct dm_target *ti, const struct qcow2_tabl
 		}
 	}
 	mutex_unlock(&bases_lock);
+	memalloc_noio_restore(noio);
 	if (err || other)
 		free_base(base);
 	return err ? ERR_PTR(err) : other ?: base;
@@ -324,6 +315,9 @@ static int open_user(struct qcow2_bases *b, struct dm_target *ti, const struct q
 		return err;
 	}
 	u->base = base;
+	mutex_lock(&base->lock);
+	u->generation = base->is_known ? base->generation : 0;
+	mutex_unlock(&base->lock);
 	b->count++;
 	return 0;
 }
@@ -362,16 +356,40 @@ void qcow2_bases_close(struct qcow2_bases *b, struct dm_target *ti)
 
 /* Activation */
 
-static int activate(struct qcow2_base *base, const char *name)
+/* What is below may have been looked at again; it is active already. */
+static void follow_below(struct qcow2_base *base)
+{
+	if (!base->below || base->below_generation == base->below->map_generation)
+		return;
+	qcow2_chain_map_drop(&base->map);
+	base->below_generation = base->below->map_generation;
+	base->map_generation++;
+}
+
+static int check_generation(struct qcow2_base_user *u, const char **why)
+{
+	int err;
+
+	if (has_changed(u->base))
+		return -ESTALE;
+	err = !u->base->is_known && !u->base->nr_active ? look_at(u->base, why) : 0;
+	if (err)
+		return err;
+	follow_below(u->base);
+	if (u->generation && u->generation != u->base->generation)
+		return -ESTALE;
+	u->generation = u->base->is_known ? u->base->generation : 0;
+	return 0;
+}
+
+static int activate(struct qcow2_base_user *u, const char *name)
 {
 	const char *why = "has changed, reload the table";
-	int err = 0;
+	struct qcow2_base *base = u->base;
+	int err;
 
 	mutex_lock(&base->lock);
-	if (has_changed(base))
-		err = -ESTALE;
-	else if (!base->is_known && !base->nr_active)
-		err = look_at(base, &why);
+	err = check_generation(u, &why);
 	if (!err && !base->nr_active++)
 		qcow2_lease_start(base->img.file.lease);
 	mutex_unlock(&base->lock);
@@ -396,7 +414,7 @@ static int activate_user(struct qcow2_base_user *u, const char *name)
 		DMERR("%s: backing image %s is being written to", name, u->base->img.name);
 		return err;
 	}
-	err = activate(u->base, name);
+	err = activate(u, name);
 	if (err)
 		qcow2_file_deactivate_user(&u->user);
 	return err;
@@ -430,4 +448,12 @@ void qcow2_bases_deactivate(struct qcow2_bases *b)
 {
 	for (unsigned int i = b->count; i; i--)
 		deactivate_user(&b->users[i - 1]);
+}
+
+bool qcow2_bases_have_failed(const struct qcow2_bases *b)
+{
+	for (unsigned int i = 0; i < b->count; i++)
+		if (b->users[i].user.has_failed)
+			return true;
+	return false;
 }

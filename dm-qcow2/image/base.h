@@ -33,6 +33,9 @@ struct dm_target;
  * @nr_active: users between preresume and postsuspend
  * @is_known: @stamp says when the image was last looked at
  * @stamp: of the file
+ * @generation: counts how often it was looked at anew
+ * @map_generation: counts how often @map was dropped for what this one or one below may be now
+ * @below_generation: that of @below which @map goes by
  */
 struct qcow2_base {
 	struct qcow2_image img;
@@ -48,15 +51,20 @@ struct qcow2_base {
 	unsigned int nr_active;
 	bool is_known;
 	struct qcow2_stamp stamp;
+	u64 generation;
+	u64 map_generation;
+	u64 below_generation;
 };
 
 /**
  * struct qcow2_base_user - one of the backing images of a table
  * @base: the image, with a reference
+ * @generation: of the image when the table was loaded, or last active; 0 when that says nothing
  * @user: of its file
  */
 struct qcow2_base_user {
 	struct qcow2_base *base;
+	u64 generation;
 	struct qcow2_file_user user;
 };
 
@@ -98,5 +106,13 @@ static inline struct qcow2_base *qcow2_bases_top(const struct qcow2_bases *b)
  */
 int __must_check qcow2_bases_activate(struct qcow2_bases *b, const char *name);
 void qcow2_bases_deactivate(struct qcow2_bases *b);
+
+/**
+ * qcow2_bases_have_failed - did writes to one of them fail when it was the top?
+ * @b: those of an active table
+ *
+ * By the same mapped device: what it was told is written is not.
+ */
+bool qcow2_bases_have_failed(const struct qcow2_bases *b);
 
 #endif /* DM_QCOW2_BASE_H */

@@ -61,6 +61,11 @@ static const struct extent *search(const struct segment *seg, u32 sector)
 	return &seg->extents[low];
 }
 
+static u64 left_in_cluster(const struct qcow2_image *img, u64 guest_off)
+{
+	return qcow2_cluster_bytes(&img->geo) - qcow2_in_cluster(&img->geo, guest_off);
+}
+
 enum qcow2_below_kind qcow2_below_find(struct qcow2_base *base, u64 guest_off, u32 bytes,
 				       struct qcow2_below *run)
 {
@@ -82,6 +87,9 @@ enum qcow2_below_kind qcow2_below_find(struct qcow2_base *base, u64 guest_off, u
 	run->img = &base->chain[e->image]->img;
 	run->bytes = min_t(u64, left, bytes);
 	run->where = e->where;
+	/* Neighbours that are the same stream make one extent; each is a cluster of its own. */
+	if (kind == QCOW2_BELOW_COMPRESSED)
+		run->bytes = min_t(u64, run->bytes, left_in_cluster(run->img, guest_off));
 	if (kind == QCOW2_BELOW_DATA || kind == QCOW2_BELOW_TAIL) {
 		/* An extent begins where the one before it ends. */
 		u32 start = e == seg->extents ? 0 : e[-1].end;
@@ -205,6 +213,7 @@ static int emit_entry(const struct walk *w, u64 entry, u64 from, u64 end)
 {
 	struct qcow2_image *img = &w->base->img;
 	u64 host_off = qcow2_entry_offset(entry);
+	u64 start = host_off + qcow2_in_cluster(&img->geo, from);
 
 	switch (qcow2_entry_type(&img->geo, entry)) {
 	case QCOW2_ENTRY_UNALLOCATED:
@@ -214,9 +223,8 @@ static int emit_entry(const struct walk *w, u64 entry, u64 from, u64 end)
 		return emit(w, end, QCOW2_BELOW_ZERO, 0);
 	case QCOW2_ENTRY_DATA:
 	case QCOW2_ENTRY_SHARED:
-		if (host_off <= img->host_bytes - qcow2_cluster_bytes(&img->geo))
-			return emit(w, end, QCOW2_BELOW_DATA,
-				    host_off + qcow2_in_cluster(&img->geo, from));
+		if (start + (end - from) <= img->host_bytes)
+			return emit(w, end, QCOW2_BELOW_DATA, start);
 		break;
 	case QCOW2_ENTRY_COMPRESSED:
 		return emit(w, end, QCOW2_BELOW_COMPRESSED, entry);
@@ -413,6 +421,22 @@ static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
 	return evict(s->private_data, sc->nr_to_scan) ?: SHRINK_STOP;
 }
 
+/* Counted before it can be evicted. */
+static int insert(struct qcow2_chain_map *m, u64 index, struct segment *seg)
+{
+	int err;
+
+	atomic_long_inc(&m->nr_segments);
+	atomic_long_add(segment_bytes(seg), &m->bytes);
+	err = xa_err(xa_store(&m->segments, index, seg, GFP_NOIO));
+	if (err) {
+		atomic_long_dec(&m->nr_segments);
+		atomic_long_sub(segment_bytes(seg), &m->bytes);
+		kvfree(seg);
+	}
+	return err;
+}
+
 static int load(struct qcow2_base *base, u64 index)
 {
 	struct qcow2_chain_map *m = &base->map;
@@ -428,15 +452,7 @@ static int load(struct qcow2_base *base, u64 index)
 		err = seg ? 0 : -ENOMEM;
 	}
 	kvfree(found.extents);
-	if (!err)
-		err = xa_err(xa_store(&m->segments, index, seg, GFP_NOIO));
-	if (err) {
-		kvfree(seg);
-		return err;
-	}
-	atomic_long_inc(&m->nr_segments);
-	atomic_long_add(segment_bytes(seg), &m->bytes);
-	return 0;
+	return err ?: insert(m, index, seg);
 }
 
 int qcow2_below_load(struct qcow2_base *base, u64 guest_off)

@@ -134,7 +134,7 @@ static int have_source(struct memory *mem, u32 bytes)
 	if (bytes <= mem->source_bytes)
 		return 0;
 	kvfree(mem->source);
-	mem->source_bytes = roundup_pow_of_two(bytes);
+	mem->source_bytes = round_up(bytes, PIECE_BYTES);
 	mem->source = kvmalloc(mem->source_bytes, GFP_NOIO);
 	if (mem->source)
 		return 0;
@@ -320,6 +320,17 @@ void qcow2_compressed_put(struct qcow2_image *img, struct qcow2_inflated *cluste
 	spin_unlock(&c->lock);
 	if (is_idle)
 		wake_up(&c->wait);
+}
+
+int qcow2_compressed_read(struct qcow2_image *img, u64 entry, u64 guest_off, void *buf, u32 bytes)
+{
+	struct qcow2_inflated *cluster = qcow2_compressed_get(img, entry);
+
+	if (IS_ERR(cluster))
+		return PTR_ERR(cluster);
+	memcpy(buf, qcow2_inflated_data(cluster) + qcow2_in_cluster(&img->geo, guest_off), bytes);
+	qcow2_compressed_put(img, cluster);
+	return 0;
 }
 
 /* The memory of a slot that nobody holds, the one that was idle for longest. */

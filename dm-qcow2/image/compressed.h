@@ -64,6 +64,19 @@ struct qcow2_inflated *__must_check qcow2_compressed_get(struct qcow2_image *img
  */
 void qcow2_compressed_put(struct qcow2_image *img, struct qcow2_inflated *cluster);
 
+/**
+ * qcow2_compressed_read - read a part of a compressed cluster
+ * @img: the image
+ * @entry: the L2 entry
+ * @guest_off: where the part begins
+ * @buf: where it goes
+ * @bytes: its length; in one cluster
+ *
+ * As qcow2_compressed_get(). Return: 0 or a negative errno.
+ */
+int __must_check qcow2_compressed_read(struct qcow2_image *img, u64 entry, u64 guest_off,
+				       void *buf, u32 bytes);
+
 static inline const void *qcow2_inflated_data(const struct qcow2_inflated *cluster)
 {
 	return cluster->data;

@@ -53,8 +53,8 @@ static bool needs_commit(const struct qcow2_dev *dev, const struct bio *bio,
 	return bio->bi_opf & REQ_FUA && (qcow2_is_file(dev->img) || !m->is_durable);
 }
 
-/* Data of a backing image, whose blocks may be larger than those of the top. */
-static bool fits_base(const struct qcow2_mapping *m, const struct bio *bio)
+/* What was found of it: of a backing image, or a part that is in a fill. */
+static bool run_fits(const struct qcow2_mapping *m, const struct bio *bio)
 {
 	struct bvec_iter iter = bio->bi_iter;
 
@@ -79,7 +79,7 @@ static __always_inline int map_rw(struct qcow2_dev *dev, struct bio *bio, struct
 	srcu_idx = qcow2_inflight_enter(dev->img);
 	result = qcow2_map(dev->img, guest_off, bio->bi_iter.bi_size, is_write, &m);
 	if (likely(result == QCOW2_MAP_DATA && fits && !needs_commit(dev, bio, &m)) &&
-	    likely(m.img == dev->img || fits_base(&m, bio))) {
+	    likely(run_fits(&m, bio))) {
 		run->srcu_idx = srcu_idx;
 		return map_data(dev, bio, run, &m);
 	}

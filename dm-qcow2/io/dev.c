@@ -46,22 +46,8 @@ struct qcow2_dev *qcow2_dev_alloc(struct dm_target *ti, const struct qcow2_table
 	dev->full.let_out = qcow2_space_release_waiters;
 	init_image(dev->img, ti);
 	qcow2_full_init(&dev->full, dev->img);
-	qcow2_copies_init(&dev->copies, dev->img);
 	qcow2_park_init(dev);
 	return dev;
-}
-
-/* Only who has something below has fills. */
-static int init_fills(struct qcow2_dev *dev)
-{
-	if (!dev->img->base)
-		return 0;
-	dev->fills = kzalloc(sizeof(*dev->fills), GFP_KERNEL);
-	if (!dev->fills)
-		return -ENOMEM;
-	qcow2_fills_init(dev->fills, dev->img);
-	dev->commit.prepare = qcow2_fills_publish;
-	return 0;
 }
 
 /* Everything that starts threads or holds memory, in the order it is used. */
@@ -84,12 +70,12 @@ int qcow2_dev_init(struct qcow2_dev *dev)
 	err = qcow2_commit_init(&dev->commit, dev->img);
 	if (err)
 		goto err_request;
-	err = init_fills(dev);
-	if (err)
-		goto err_commit;
+	qcow2_fills_init(&dev->fills, dev->img);
+	dev->commit.prepare = qcow2_fills_publish;
+	dev->commit.committed = qcow2_drop_committed;
 	err = qcow2_space_init(&dev->space, dev->img);
 	if (err)
-		goto err_fills;
+		goto err_commit;
 	err = qcow2_blocks_init(dev);
 	if (err)
 		goto err_space;
@@ -102,8 +88,6 @@ err_blocks:
 	qcow2_blocks_exit(dev);
 err_space:
 	qcow2_space_exit(&dev->space);
-err_fills:
-	kfree(dev->fills);
 err_commit:
 	qcow2_commit_exit(&dev->commit);
 err_request:
@@ -123,7 +107,6 @@ void qcow2_dev_exit(struct qcow2_dev *dev)
 	qcow2_slow_exit(dev);
 	qcow2_blocks_exit(dev);
 	qcow2_space_exit(&dev->space);
-	kfree(dev->fills);
 	qcow2_commit_exit(&dev->commit);
 	qcow2_request_exit(dev);
 	qcow2_compressed_exit(dev->img);
@@ -142,8 +125,6 @@ void qcow2_dev_drain(struct qcow2_dev *dev)
 	synchronize_srcu(&img->inflight);
 	/* Runs that found no space have become the pool's. */
 	qcow2_slow_drain(dev);
-	if (dev->fills) {
-		qcow2_commit_wait(img);
-		qcow2_fills_abandon(img);
-	}
+	qcow2_commit_wait(img);
+	qcow2_fills_abandon(img);
 }

@@ -47,8 +47,7 @@ struct qcow2_table;
  * @commit: of the image
  * @space: of the image
  * @full: of the image
- * @copies: of the image
- * @fills: of the image, or NULL
+ * @fills: of the image
  * @cache_mb: of the table line
  * @no_layouts: of the table line
  * @image: what @img points at
@@ -65,8 +64,7 @@ struct qcow2_dev {
 	struct qcow2_commit commit;
 	struct qcow2_space space;
 	struct qcow2_full full;
-	struct qcow2_copies copies;
-	struct qcow2_fills *fills;
+	struct qcow2_fills fills;
 	u32 cache_mb;
 	bool no_layouts;
 	struct qcow2_image image ____cacheline_aligned_in_smp;

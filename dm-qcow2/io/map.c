@@ -3,6 +3,7 @@
  * From a guest offset to host clusters: the hot path.
  */
 #include "cow/fill.h"
+#include "format/compressed-entry.h"
 #include "image/base.h"
 #include "meta/meta.h"
 #include "space/space.h"
@@ -46,11 +47,11 @@ static int judge(const struct qcow2_image *img, enum qcow2_entry_type type, bool
 	case QCOW2_ENTRY_ZERO:
 		return is_write ? QCOW2_MAP_ALLOCATE : QCOW2_MAP_ZERO;
 	case QCOW2_ENTRY_ZERO_ALLOCATED:
-		return is_write ? QCOW2_MAP_COPY : QCOW2_MAP_ZERO;
+		return is_write ? QCOW2_MAP_REPLACE : QCOW2_MAP_ZERO;
 	case QCOW2_ENTRY_SHARED:
-		return is_write ? QCOW2_MAP_COPY : QCOW2_MAP_DATA;
+		return is_write ? QCOW2_MAP_FILL : QCOW2_MAP_SHARED;
 	default:
-		return is_write ? QCOW2_MAP_COPY : QCOW2_MAP_INFLATE;
+		return is_write ? QCOW2_MAP_FILL : QCOW2_MAP_INFLATE;
 	}
 }
 
@@ -61,7 +62,7 @@ static int judge(const struct qcow2_image *img, enum qcow2_entry_type type, bool
 static u32 run_length(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u32 want,
 		      u64 first, int result, bool is_write)
 {
-	bool is_data = result == QCOW2_MAP_DATA;
+	bool is_data = result == QCOW2_MAP_DATA || result == QCOW2_MAP_SHARED;
 	u64 next;
 	u32 n;
 
@@ -77,7 +78,8 @@ static u32 run_length(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, 
 /* Each of these is a matter of one cluster. */
 static bool is_single(int result)
 {
-	return result == QCOW2_MAP_COPY || result == QCOW2_MAP_INFLATE;
+	return result == QCOW2_MAP_REPLACE || result == QCOW2_MAP_FILL ||
+	       result == QCOW2_MAP_INFLATE;
 }
 
 /* Clusters of this page that a request covers. */
@@ -96,6 +98,23 @@ static u32 run_bytes(const struct qcow2_image *img, u64 guest_off, u32 bytes, u3
 	u64 run = ((u64)clusters << img->geo.cluster_bits) - qcow2_in_cluster(&img->geo, guest_off);
 
 	return min_t(u64, run, bytes);
+}
+
+/* The clusters that a copy lets go of; a stream may end behind the end of the file. */
+static int check_compressed(struct qcow2_image *img, u64 entry)
+{
+	u64 first = qcow2_compressed_first_cluster(&img->geo, entry);
+	u32 count = qcow2_compressed_clusters(&img->geo, entry);
+
+	/* A device may end inside the last one. */
+	return check_inside(img, (first + count - 1) << img->geo.cluster_bits, SECTOR_SIZE);
+}
+
+/* What is written in place, or let go of for a copy, has to be where data can be. */
+static bool points_at_data(enum qcow2_entry_type type)
+{
+	return type == QCOW2_ENTRY_DATA || type == QCOW2_ENTRY_SHARED ||
+	       type == QCOW2_ENTRY_ZERO_ALLOCATED;
 }
 
 int qcow2_map_page(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
@@ -120,11 +139,13 @@ int qcow2_map_page(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off
 	m->is_fresh = false;
 	if (unlikely(is_write && test_bit(QCOW2_MPAGE_SHARED, &p->flags)))
 		return qcow2_bad_metadata(img, "L2 table is shared", p->host_off);
-	if (result == QCOW2_MAP_INFLATE)
-		m->host_off = entry;
-	if (result != QCOW2_MAP_DATA && (result != QCOW2_MAP_COPY ||
-					 type == QCOW2_ENTRY_COMPRESSED))
-		return result;
+	if (result != QCOW2_MAP_DATA) {
+		m->old = entry;
+		if (result == QCOW2_MAP_FILL && type == QCOW2_ENTRY_COMPRESSED)
+			return check_compressed(img, entry) ?: result;
+		if (result == QCOW2_MAP_ZERO || !points_at_data(type))
+			return result;
+	}
 	err = check_inside(img, m->host_off, m->bytes);
 	if (!err && is_write)
 		err = check_write(img, p, m->host_off, m->bytes);
@@ -205,6 +226,11 @@ static int map_write_below(struct qcow2_image *img, u64 guest_off, struct qcow2_
 			break;
 		m->bytes = min_t(u64, m->bytes, start + whole - guest_off);
 		return QCOW2_MAP_ALLOCATE;
+	case QCOW2_BELOW_BAD:
+		/* Better the write fails than the flush behind it. */
+		if (start != guest_off || m->bytes < cluster_bytes)
+			return -EIO;
+		break;
 	default:
 		break;
 	}
@@ -237,41 +263,70 @@ static int map_read_below(struct qcow2_image *img, u64 guest_off, struct qcow2_m
 	}
 }
 
-/* Look at the entries once more. Return: how many of @want are holes still. */
-static u32 count_holes(const struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot,
-		       u32 want)
+/* Look at the entries once more. Return: how many of @want are what they were. */
+static u32 count_same(const struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot,
+		      u32 want, u64 first)
 {
+	bool is_hole = qcow2_entry_type(&img->geo, first) == QCOW2_ENTRY_UNALLOCATED;
+	u64 next;
 	u32 n;
 
-	/* pairs with the lock of the fills: an entry is set before its fill goes */
+	/* pairs with set_count() of the fills: an entry is set before its fill goes */
 	smp_rmb();
-	for (n = 0; n < want; n++)
-		if (qcow2_entry_type(&img->geo, qcow2_mpage_entry(p, slot + n)) !=
-		    QCOW2_ENTRY_UNALLOCATED)
+	for (n = 0; n < want; n++) {
+		next = qcow2_mpage_entry(p, slot + n);
+		if (is_hole ? qcow2_entry_type(&img->geo, next) != QCOW2_ENTRY_UNALLOCATED :
+			      next != first + ((u64)n << img->geo.cluster_bits))
 			break;
+	}
 	return n;
 }
 
-int qcow2_map_below(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, bool is_write,
+/*
+ * The part of a run that is in a fill, or that is what its entries say. Return: QCOW2_MAP_DATA for
+ * the former, QCOW2_MAP_MISS for the latter; QCOW2_MAP_AGAIN when an entry has changed.
+ */
+static int map_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
 		    struct qcow2_mapping *m)
 {
 	bool is_known;
-	u32 holes;
+	u64 host_off;
+	u32 same;
+
+	if (qcow2_fill_find(img, guest_off, &m->bytes, &host_off, &is_known)) {
+		m->img = img;
+		m->host_off = host_off;
+		return QCOW2_MAP_DATA;
+	}
+	if (is_known)
+		return QCOW2_MAP_MISS;
+	same = count_same(img, p, qcow2_l2_slot(&img->geo, guest_off),
+			  clusters_in_page(img, guest_off, m->bytes), m->old);
+	if (!same)
+		return QCOW2_MAP_AGAIN;
+	m->bytes = run_bytes(img, guest_off, m->bytes, same);
+	return QCOW2_MAP_MISS;
+}
+
+int qcow2_map_unowned(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, bool is_write,
+		      int result, struct qcow2_mapping *m)
+{
+	int found;
 
 	if (is_write)
 		return map_write_below(img, guest_off, m);
-	if (qcow2_fill_find(img, guest_off, &m->bytes, &m->host_off, &is_known)) {
-		m->img = img;
+	found = map_fill(img, p, guest_off, m);
+	if (found != QCOW2_MAP_MISS)
+		return found;
+	switch (result) {
+	case QCOW2_MAP_BELOW:
+		return map_read_below(img, guest_off, m);
+	case QCOW2_MAP_SHARED:
 		return QCOW2_MAP_DATA;
+	default:
+		m->host_off = m->old;
+		return QCOW2_MAP_INFLATE;
 	}
-	if (!is_known) {
-		holes = count_holes(img, p, qcow2_l2_slot(&img->geo, guest_off),
-				    clusters_in_page(img, guest_off, m->bytes));
-		if (!holes)
-			return QCOW2_MAP_AGAIN;
-		m->bytes = run_bytes(img, guest_off, m->bytes, holes);
-	}
-	return map_read_below(img, guest_off, m);
 }
 
 int qcow2_map(struct qcow2_image *img, u64 guest_off, u32 bytes, bool is_write,
@@ -287,8 +342,8 @@ int qcow2_map(struct qcow2_image *img, u64 guest_off, u32 bytes, bool is_write,
 		return QCOW2_MAP_MISS;
 	}
 	result = qcow2_map_page(img, p, guest_off, bytes, is_write, m);
-	if (result == QCOW2_MAP_BELOW)
-		result = qcow2_map_below(img, p, guest_off, is_write, m);
+	if (unlikely(qcow2_is_unowned(result)))
+		result = qcow2_map_unowned(img, p, guest_off, is_write, result, m);
 	if (result != QCOW2_MAP_ALLOCATE || !READ_ONCE(p->host_off) ||
 	    !qcow2_mpage_tryget(p)) {
 		rcu_read_unlock();

@@ -246,7 +246,7 @@ static int read_compressed(struct qcow2_request *rq, const struct qcow2_mapping 
 	return PTR_ERR_OR_ZERO(cluster);
 }
 
-/* A write to a hole that has data below; takes over the read section. Return: as act(). */
+/* A write to a cluster that has to be copied; takes over the read section. Return: as act(). */
 static int do_fill(struct qcow2_request *rq, struct qcow2_mpage *p, struct qcow2_mapping *m,
 		   int srcu_idx)
 {
@@ -255,7 +255,8 @@ static int do_fill(struct qcow2_request *rq, struct qcow2_mpage *p, struct qcow2
 	struct qcow2_fill *fill;
 	int result;
 
-	result = qcow2_fill_begin(img, p, guest_off, &rq->work, &fill, &m->host_off);
+	result = qcow2_fill_begin(img, p, guest_off, m->bytes, m->old, &rq->work, &fill,
+				  &m->host_off);
 	if (result != QCOW2_FILL_READY) {
 		qcow2_inflight_leave(img, srcu_idx);
 		return result;
@@ -302,8 +303,8 @@ static int prepare(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_of
 		return map_result(qcow2_table_allocate(img, p));
 	case QCOW2_MAP_VERIFY:
 		return qcow2_verify_page(img, p) ?: QCOW2_MAP_AGAIN;
-	case QCOW2_MAP_COPY:
-		return map_result(qcow2_copy_cluster(img, p, guest_off));
+	case QCOW2_MAP_REPLACE:
+		return map_result(qcow2_replace_zero(img, p, guest_off));
 	case QCOW2_MAP_LOAD:
 		return qcow2_below_load(img->base, guest_off) ?: QCOW2_MAP_AGAIN;
 	default:
@@ -321,8 +322,8 @@ static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 
 	srcu_idx = qcow2_inflight_enter(img);
 	result = qcow2_map_page(img, p, guest_off, rq->iter.bi_size, is_write, &m);
-	if (result == QCOW2_MAP_BELOW)
-		result = qcow2_map_below(img, p, guest_off, is_write, &m);
+	if (qcow2_is_unowned(result))
+		result = qcow2_map_unowned(img, p, guest_off, is_write, result, &m);
 	if (result == QCOW2_MAP_ALLOCATE && READ_ONCE(p->host_off))
 		result = qcow2_allocate(img, p, guest_off, m.bytes, &m);
 	switch (result) {

@@ -385,6 +385,11 @@ static int alloc_arrays(struct qcow2_cache *c)
 	return -ENOMEM;
 }
 
+void qcow2_cache_set_limit(struct qcow2_image *img, u32 cache_mb)
+{
+	img->cache.limit = ((u64)cache_mb << 20) >> img->geo.page_bits;
+}
+
 int qcow2_cache_init(struct qcow2_image *img, u32 cache_mb)
 {
 	struct qcow2_cache *c = &img->cache;
@@ -404,7 +409,7 @@ int qcow2_cache_init(struct qcow2_image *img, u32 cache_mb)
 	spin_lock_init(&c->dirty_lock);
 	INIT_LIST_HEAD(&c->lru);
 	init_waitqueue_head(&c->wait);
-	c->limit = ((u64)cache_mb << 20) >> img->geo.page_bits;
+	qcow2_cache_set_limit(img, cache_mb);
 	err = alloc_arrays(c);
 	if (err)
 		return err;

@@ -172,6 +172,13 @@ struct qcow2_cache {
 int __must_check qcow2_cache_init(struct qcow2_image *img, u32 cache_mb);
 
 /**
+ * qcow2_cache_set_limit - limit a cache by its image's geometry
+ * @img: the image; its geometry is set
+ * @cache_mb: limit in MiB
+ */
+void qcow2_cache_set_limit(struct qcow2_image *img, u32 cache_mb);
+
+/**
  * qcow2_cache_exit - undo qcow2_cache_init(); the cache is dropped
  * @img: the image
  */

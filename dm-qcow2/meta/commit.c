@@ -26,11 +26,14 @@
 /* How long a change may stay in memory when nobody flushes. */
 #define MAX_AGE	(5 * HZ)
 
-static int prepare(struct qcow2_commit *c)
+/* Whatever it was: nothing that a guest could wait for or retry. */
+static int flush_error(struct qcow2_commit *c, bool has_bios, int err)
 {
-	if (!c->prepare)
-		return 0;
-	return qcow2_failed(c->img) ? -EIO : c->prepare(c->img);
+	bool owes_error = c->owes_error;
+
+	if (has_bios)
+		c->owes_error = false;
+	return err || owes_error ? -EIO : 0;
 }
 
 static int write_tables(struct qcow2_image *img)
@@ -65,21 +68,24 @@ static void commit(struct kthread_work *work)
 	unsigned int noio = qcow2_worker_enter();
 	struct bio_list bios = BIO_EMPTY_LIST;
 	unsigned long flags;
-	int err, prepare_err;
+	int err;
 
 	spin_lock_irqsave(&c->lock, flags);
 	WRITE_ONCE(c->started, c->started + 1);
 	bio_list_merge_init(&bios, &c->waiting);
 	spin_unlock_irqrestore(&c->lock, flags);
 
-	prepare_err = prepare(c);
+	if (c->prepare(img)) {
+		c->owes_error = true;
+		qcow2_commit_age(img);
+	}
 	err = write_tables(img);
 	if (!err)
 		WRITE_ONCE(c->durable, c->started);
 	WRITE_ONCE(c->done, c->started);
 	wake_up_all(&img->cache.wait);
-	/* Whatever it was: nothing that a guest could wait for or retry. */
-	complete_bios(&bios, err || prepare_err ? -EIO : 0);
+	c->committed(img);
+	complete_bios(&bios, flush_error(c, !bio_list_empty(&bios), err));
 	memalloc_noio_restore(noio);
 }
 

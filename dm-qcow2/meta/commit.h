@@ -25,7 +25,9 @@
  * @durable: number of the newest commit that has succeeded
  * @data_seq: numbers copies of data; see qcow2_mpage.data_seq
  * @nr_fills: changes that are not in the cache yet; written by their owner
- * @prepare: called with the image by a commit, to have them in the cache; or NULL
+ * @prepare: called with the image by a commit, to have them in the cache
+ * @committed: called with the image behind a commit
+ * @owes_error: a write was lost since the last flush: the next one says so; commits only
  * @wb: buffers of the write-back
  */
 struct qcow2_commit {
@@ -42,6 +44,8 @@ struct qcow2_commit {
 	atomic64_t data_seq;
 	unsigned int nr_fills;
 	int (*prepare)(struct qcow2_image *img);
+	void (*committed)(struct qcow2_image *img);
+	bool owes_error;
 	struct qcow2_writeback wb;
 };
 

@@ -97,6 +97,18 @@ void qcow2_full_leave(struct qcow2_image *img, unsigned int what)
 		dm_table_event(img->ti->table);
 }
 
+bool qcow2_full_wait(struct qcow2_image *img, int err, unsigned long since)
+{
+	if (!err)
+		qcow2_full_leave(img, QCOW2_FULL_METADATA);
+	if ((err != -ENOSPC && err != -EDQUOT) || qcow2_full_is_over(since))
+		return false;
+	qcow2_full_enter(img, QCOW2_FULL_METADATA);
+	img->full->let_out(img);
+	schedule_timeout_idle(QCOW2_FULL_DELAY);
+	return true;
+}
+
 void qcow2_full_set_policy(struct qcow2_image *img, bool is_error)
 {
 	spin_lock(&img->full->lock);

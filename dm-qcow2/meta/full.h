@@ -75,6 +75,19 @@ void qcow2_full_leave(struct qcow2_image *img, unsigned int what);
 bool qcow2_full_is_over(unsigned long since);
 
 /**
+ * qcow2_full_wait - wait for space that a commit needs, whatever writes do
+ * @img: the image
+ * @err: how the last attempt ended
+ * @since: when the first one was made, in jiffies
+ *
+ * Those who wait for the commit do not wait for that, too, if they are not to. Sleeps.
+ *
+ * Return: true when it is to be tried again; false when @err is something else, or it has lasted
+ * for as long as writes wait.
+ */
+bool qcow2_full_wait(struct qcow2_image *img, int err, unsigned long since);
+
+/**
  * qcow2_full_goes_back - whether dm takes back a write that finds no space
  * @img: the image
  *

@@ -30,7 +30,6 @@
 struct qcow2_base;
 struct qcow2_commit;
 struct qcow2_compressed;
-struct qcow2_copies;
 struct qcow2_fills;
 struct qcow2_full;
 struct qcow2_space;
@@ -63,8 +62,7 @@ enum {
  * @commit: makes changed entries durable; this and the next three are NULL for a backing image
  * @space: clusters to be allocated, and on their way to become free
  * @full: what writes do when the host has no space
- * @copies: of clusters, before a write
- * @fills: clusters that no entry points at yet; NULL without @base
+ * @fills: clusters that no entry points at yet
  * @compressed: compressed clusters that were read of late
  * @header_lock: serialises changes of the header
  * @sync_lock: serialises barriers, so that an error is seen by all behind it
@@ -87,7 +85,6 @@ struct qcow2_image {
 	struct qcow2_commit *commit;
 	struct qcow2_space *space;
 	struct qcow2_full *full;
-	struct qcow2_copies *copies;
 	struct qcow2_fills *fills;
 	struct qcow2_compressed *compressed;
 	struct mutex header_lock;

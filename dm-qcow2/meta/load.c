@@ -167,10 +167,11 @@ static void make_room(struct qcow2_image *img)
 		if (qcow2_commit_is_idle(img) || qcow2_failed(img))
 			return;
 		qcow2_commit_kick(img);
-		/* It waits for writes, and they may have to wait for a thread such as this one. */
+		/* Fills wait for writes, which may have to wait for a thread such as this one. */
+		wait_event(c->wait, READ_ONCE(img->commit->done) != done || qcow2_failed(img) ||
+				    READ_ONCE(img->commit->nr_fills));
 		if (READ_ONCE(img->commit->nr_fills))
 			return;
-		wait_event(c->wait, READ_ONCE(img->commit->done) != done || qcow2_failed(img));
 	}
 }
 

@@ -12,23 +12,44 @@
 int qcow2_writeback_init(struct qcow2_writeback *wb, const struct qcow2_geometry *g)
 {
 	INIT_LIST_HEAD(&wb->pages);
-	for (int i = 0; i < QCOW2_WRITEBACK_PAGES; i++) {
+	for (int i = 0; i < QCOW2_WRITEBACK_PAGES; i++)
 		wb->vec[i].bytes = qcow2_page_bytes(g);
-		wb->vec[i].buf = kzalloc(qcow2_page_bytes(g), GFP_KERNEL);
-		if (!wb->vec[i].buf) {
-			qcow2_writeback_exit(wb);
-			return -ENOMEM;
-		}
+	/* Metadata is written when there is no memory, too. */
+	wb->vec[0].buf = kmalloc(qcow2_page_bytes(g), GFP_KERNEL);
+	wb->nr_bufs = !!wb->vec[0].buf;
+	return wb->nr_bufs ? 0 : -ENOMEM;
+}
+
+static void free_bufs(struct qcow2_writeback *wb, unsigned int left)
+{
+	while (wb->nr_bufs > left) {
+		kfree(wb->vec[--wb->nr_bufs].buf);
+		wb->vec[wb->nr_bufs].buf = NULL;
 	}
-	return 0;
 }
 
 void qcow2_writeback_exit(struct qcow2_writeback *wb)
 {
-	for (int i = 0; i < QCOW2_WRITEBACK_PAGES; i++) {
-		kfree(wb->vec[i].buf);
-		wb->vec[i].buf = NULL;
+	free_bufs(wb, 0);
+}
+
+void qcow2_writeback_rest(struct qcow2_writeback *wb)
+{
+	free_bufs(wb, 1);
+}
+
+unsigned int qcow2_writeback_room(struct qcow2_writeback *wb)
+{
+	struct qcow2_iovec *vec;
+
+	while (wb->nr_bufs < QCOW2_WRITEBACK_PAGES) {
+		vec = &wb->vec[wb->nr_bufs];
+		vec->buf = kmalloc(vec->bytes, GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN);
+		if (!vec->buf)
+			break;
+		wb->nr_bufs++;
 	}
+	return wb->nr_bufs;
 }
 
 /*
@@ -102,38 +123,31 @@ static int flush_copied_data(struct qcow2_image *img, struct qcow2_writeback *wb
 	return err;
 }
 
-/*
- * The image fails with its metadata, so that waits for space whatever writes do. Those that wait
- * for us do not wait for that, too, if they are not to.
- */
+/* The image fails with its metadata, so that waits for space whatever writes do. */
 int qcow2_writeback_write(struct qcow2_image *img, struct qcow2_writeback *wb, unsigned int count)
 {
 	unsigned long since = jiffies;
 	int err;
 
-	for (;;) {
+	do {
 		err = qcow2_file_rw(&img->file, REQ_OP_WRITE, wb->vec, count);
-		if ((err != -ENOSPC && err != -EDQUOT) || qcow2_full_is_over(since))
-			break;
-		qcow2_full_enter(img, QCOW2_FULL_METADATA);
-		img->full->let_out(img);
-		schedule_timeout_idle(QCOW2_FULL_DELAY);
-	}
-	if (!err)
-		qcow2_full_leave(img, QCOW2_FULL_METADATA);
+	} while (qcow2_full_wait(img, err, since));
 	return err;
 }
 
-/* Write up to QCOW2_WRITEBACK_PAGES pages. Return: how many, or an error. */
+/* Write as many pages as there is room for. Return: how many, or an error. */
 static int write_some(struct qcow2_image *img, struct qcow2_writeback *wb,
 		      struct list_head *pages)
 {
-	unsigned int count = 0;
+	unsigned int count = 0, room;
 	struct qcow2_mpage *p;
 	u64 needed = 0;
 	int err;
 
-	while (count < QCOW2_WRITEBACK_PAGES) {
+	if (list_empty(pages))
+		return 0;
+	room = qcow2_writeback_room(wb);
+	while (count < room) {
 		p = pop_dirty(&img->cache, pages);
 		if (!p)
 			break;

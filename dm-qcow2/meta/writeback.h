@@ -16,6 +16,7 @@
 /**
  * struct qcow2_writeback - buffers and state of one writer of pages
  * @vec: one snapshot each
+ * @nr_bufs: how many of them have memory; one at least
  * @pages: pages written since qcow2_writeback_end(), with a reference
  * @data_durable: copied data up to this sequence number is durable
  *
@@ -23,6 +24,7 @@
  */
 struct qcow2_writeback {
 	struct qcow2_iovec vec[QCOW2_WRITEBACK_PAGES];
+	unsigned int nr_bufs;
 	struct list_head pages;
 	u64 data_durable;
 };
@@ -30,6 +32,20 @@ struct qcow2_writeback {
 int __must_check qcow2_writeback_init(struct qcow2_writeback *wb,
 				      const struct qcow2_geometry *g);
 void qcow2_writeback_exit(struct qcow2_writeback *wb);
+
+/**
+ * qcow2_writeback_room - have memory for as many snapshots as possible
+ * @wb: the caller's buffers
+ *
+ * Return: how many; an image that is not written to has one.
+ */
+unsigned int qcow2_writeback_room(struct qcow2_writeback *wb);
+
+/**
+ * qcow2_writeback_rest - give memory back: little is going to be written
+ * @wb: buffers that nobody uses
+ */
+void qcow2_writeback_rest(struct qcow2_writeback *wb);
 
 /**
  * qcow2_writeback_kind - write all dirty pages of one kind

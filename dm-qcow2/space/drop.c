@@ -20,6 +20,11 @@
 #include "refcount.h"
 #include "space.h"
 
+static unsigned int much(const struct qcow2_space *s)
+{
+	return max(s->step / 4, 1ULL);
+}
+
 void qcow2_drop(struct qcow2_image *img, struct qcow2_dropped *d, u64 host_off, u64 commit)
 {
 	struct qcow2_space *s = img->space;
@@ -28,11 +33,23 @@ void qcow2_drop(struct qcow2_image *img, struct qcow2_dropped *d, u64 host_off, 
 	d->cluster = host_off >> img->geo.cluster_bits;
 	d->commit = commit;
 	spin_lock(&s->lock);
-	list_add_tail(&d->node, &s->dropped);
-	is_much = ++s->nr_dropped >= s->step / 4;
+	/* In the order of their commits. */
+	if (commit)
+		list_add_tail(&d->node, &s->dropped);
+	else
+		list_add(&d->node, &s->dropped);
+	is_much = ++s->nr_dropped == much(s);
 	spin_unlock(&s->lock);
-	/* Until they are freed a crash leaks them, and the host has their space. */
 	if (is_much)
+		qcow2_commit_kick(img);
+}
+
+/* Until they are freed a crash leaks them, and the host has their space. */
+void qcow2_drop_committed(struct qcow2_image *img)
+{
+	struct qcow2_space *s = img->space;
+
+	if (READ_ONCE(s->nr_dropped) >= much(s))
 		kthread_queue_work(s->worker, &s->work);
 }
 
@@ -45,7 +62,7 @@ static void take_durable(struct qcow2_image *img)
 	spin_lock(&img->space->lock);
 	list_for_each_entry_safe(d, next, &img->space->dropped, node) {
 		if (d->commit > newest)
-			continue;
+			break;
 		list_move_tail(&d->node, &img->space->leaving);
 		img->space->nr_dropped--;
 	}

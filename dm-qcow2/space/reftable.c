@@ -132,14 +132,14 @@ static int write_pages(struct qcow2_image *img, unsigned int count)
 static int write_place(struct qcow2_image *img, const struct growth *gr)
 {
 	u64 nr_pages = (gr->nr_blocks + gr->nr_table) << qcow2_table_page_bits(&img->geo);
+	unsigned int room = qcow2_writeback_room(&img->space->wb), count = 0;
 	struct qcow2_iovec *vec = img->space->wb.vec;
-	unsigned int count = 0;
 	int err = 0;
 
 	for (u64 page = 0; page < nr_pages && !err; page++) {
 		err = fill_page(img, gr, page, vec[count].buf);
 		vec[count++].host_off = img->place_offset + (page << img->geo.page_bits);
-		if (!err && (count == QCOW2_WRITEBACK_PAGES || page == nr_pages - 1)) {
+		if (!err && (count == room || page == nr_pages - 1)) {
 			err = write_pages(img, count);
 			count = 0;
 		}

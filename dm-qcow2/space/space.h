@@ -142,6 +142,13 @@ void qcow2_space_activate(struct qcow2_image *img);
 u64 qcow2_space_take(struct qcow2_image *img, u64 want, u64 *start);
 
 /**
+ * qcow2_space_give_back - a cluster that was taken is not needed after all
+ * @img: the image
+ * @cluster: the cluster; nobody has written to it
+ */
+void qcow2_space_give_back(struct qcow2_image *img, u64 cluster);
+
+/**
  * qcow2_space_wait - queue work again when there is space
  * @img: the image
  * @work: what found none
@@ -183,6 +190,14 @@ int qcow2_space_return(struct qcow2_image *img);
  *	the change of the entry in the cache; 0 when it is durable already
  */
 void qcow2_drop(struct qcow2_image *img, struct qcow2_dropped *d, u64 host_off, u64 commit);
+
+/**
+ * qcow2_drop_committed - entries have become durable
+ * @img: the image
+ *
+ * Where many clusters wait for that the space thread frees them. The commit's thread.
+ */
+void qcow2_drop_committed(struct qcow2_image *img);
 
 /**
  * qcow2_drop_finish - free dropped clusters whose time has come

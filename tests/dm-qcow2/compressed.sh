@@ -44,8 +44,8 @@ put_entry()
 	put_be64 "$1" $((table + 8 * $2)) $((1 << 62 | ($4 - 1) << (62 - (bits - 8)) | $3))
 }
 
-# put_stream IMAGE CLUSTER [BYTES [SECTORS]]: append what standard input has, BYTES behind the start of a host cluster, and
-# say that it is so many SECTORS more than it needs. Refcounts are not kept.
+# put_stream IMAGE CLUSTER [BYTES [SECTORS]]: append what standard input has, BYTES behind the start of a host cluster,
+# and say that it is so many SECTORS more than it needs. Refcounts are not kept.
 put_stream()
 {
 	local size=$((1 << $(be32 "$1" 20))) at bytes
