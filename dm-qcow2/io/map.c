@@ -117,39 +117,77 @@ static bool points_at_data(enum qcow2_entry_type type)
 	       type == QCOW2_ENTRY_ZERO_ALLOCATED;
 }
 
+static int check_shared_table(struct qcow2_image *img, struct qcow2_mpage *p, bool is_write)
+{
+	if (unlikely(is_write && test_bit(QCOW2_MPAGE_SHARED, &p->flags)))
+		return qcow2_bad_metadata(img, "L2 table is shared", p->host_off);
+	return 0;
+}
+
+static void set_run(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off, u32 bytes,
+		    u64 entry, u32 clusters, struct qcow2_mapping *m)
+{
+	m->img = img;
+	m->bytes = run_bytes(img, guest_off, bytes, clusters);
+	m->host_off = qcow2_entry_offset(entry) + qcow2_in_cluster(&img->geo, guest_off);
+	m->is_durable = qcow2_mpage_is_durable(p);
+	m->is_fresh = false;
+}
+
+/* Data that is the top's own to be written in place: the most frequent of all, by far. */
+static __always_inline int map_own(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot,
+				   u64 guest_off, u32 bytes, bool is_write, u64 entry,
+				   struct qcow2_mapping *m)
+{
+	u32 clusters = clusters_in_page(img, guest_off, bytes);
+	int err;
+
+	if (clusters > 1)
+		clusters = run_length(img, p, slot, clusters, entry, QCOW2_MAP_DATA, is_write);
+	set_run(img, p, guest_off, bytes, entry, clusters, m);
+	err = check_shared_table(img, p, is_write) ?: check_inside(img, m->host_off, m->bytes);
+	if (!err && is_write)
+		err = check_write(img, p, m->host_off, m->bytes);
+	return err;
+}
+
+static int map_other(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u64 guest_off,
+		     u32 bytes, bool is_write, u64 entry, struct qcow2_mapping *m)
+{
+	enum qcow2_entry_type type = qcow2_entry_type(&img->geo, entry);
+	int result = judge(img, type, is_write), err;
+	u32 clusters;
+
+	clusters = is_single(result) ? 1 : clusters_in_page(img, guest_off, bytes);
+	if (clusters > 1)
+		clusters = run_length(img, p, slot, clusters, entry, result, is_write);
+	set_run(img, p, guest_off, bytes, entry, clusters, m);
+	m->old = entry;
+	err = check_shared_table(img, p, is_write);
+	if (err)
+		return err;
+	if (result == QCOW2_MAP_FILL && type == QCOW2_ENTRY_COMPRESSED)
+		return check_compressed(img, entry) ?: result;
+	if (result == QCOW2_MAP_ZERO || !points_at_data(type))
+		return result;
+	err = check_inside(img, m->host_off, m->bytes);
+	if (!err && is_write)
+		err = check_write(img, p, m->host_off, m->bytes);
+	return err ?: result;
+}
+
 int qcow2_map_page(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
 		   bool is_write, struct qcow2_mapping *m)
 {
 	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
 	u64 entry = qcow2_mpage_entry(p, slot);
 	enum qcow2_entry_type type = qcow2_entry_type(&img->geo, entry);
-	int result, err;
-	u32 clusters;
 
+	if (likely(type == QCOW2_ENTRY_DATA))
+		return map_own(img, p, slot, guest_off, bytes, is_write, entry, m);
 	if (unlikely(type == QCOW2_ENTRY_BAD))
 		return qcow2_corrupt(img, "L2 entry", qcow2_entry_offset(entry));
-	result = judge(img, type, is_write);
-	clusters = is_single(result) ? 1 : clusters_in_page(img, guest_off, bytes);
-	if (clusters > 1)
-		clusters = run_length(img, p, slot, clusters, entry, result, is_write);
-	m->img = img;
-	m->bytes = run_bytes(img, guest_off, bytes, clusters);
-	m->host_off = qcow2_entry_offset(entry) + qcow2_in_cluster(&img->geo, guest_off);
-	m->is_durable = qcow2_mpage_is_durable(p);
-	m->is_fresh = false;
-	if (unlikely(is_write && test_bit(QCOW2_MPAGE_SHARED, &p->flags)))
-		return qcow2_bad_metadata(img, "L2 table is shared", p->host_off);
-	if (result != QCOW2_MAP_DATA) {
-		m->old = entry;
-		if (result == QCOW2_MAP_FILL && type == QCOW2_ENTRY_COMPRESSED)
-			return check_compressed(img, entry) ?: result;
-		if (result == QCOW2_MAP_ZERO || !points_at_data(type))
-			return result;
-	}
-	err = check_inside(img, m->host_off, m->bytes);
-	if (!err && is_write)
-		err = check_write(img, p, m->host_off, m->bytes);
-	return err ?: result;
+	return map_other(img, p, slot, guest_off, bytes, is_write, entry, m);
 }
 
 /* Entries from @slot on that a write may simply fill in. */
@@ -342,7 +380,11 @@ int qcow2_map(struct qcow2_image *img, u64 guest_off, u32 bytes, bool is_write,
 		return QCOW2_MAP_MISS;
 	}
 	result = qcow2_map_page(img, p, guest_off, bytes, is_write, m);
-	if (unlikely(qcow2_is_unowned(result)))
+	if (likely(result == QCOW2_MAP_DATA)) {
+		rcu_read_unlock();
+		return result;
+	}
+	if (qcow2_is_unowned(result))
 		result = qcow2_map_unowned(img, p, guest_off, is_write, result, m);
 	if (result != QCOW2_MAP_ALLOCATE || !READ_ONCE(p->host_off) ||
 	    !qcow2_mpage_tryget(p)) {
