@@ -58,8 +58,9 @@ static int read_header(struct qcow2_base *base, const char **why)
 	int err;
 
 	if (base->is_raw) {
+		*why = "table has an image below one that has no backing file";
 		base->bytes = raw_bytes(base);
-		return 0;
+		return base->below ? -EINVAL : 0;
 	}
 	err = qcow2_read_header(img, &h, why) ?: check_chain(base, &h, why);
 	if (err)
