@@ -19,19 +19,29 @@ static int check_inside(struct qcow2_image *img, u64 host_off, u64 bytes)
 	return 0;
 }
 
-/* What was metadata already when the page was verified need not be looked for. */
-static int check_write(struct qcow2_image *img, struct qcow2_mpage *p, u64 host_off, u64 bytes)
+static noinline int check_cluster(struct qcow2_image *img, u64 cluster)
+{
+	if (unlikely(!qcow2_tables_are_known(img)))
+		return QCOW2_MAP_MISS;
+	if (likely(!qcow2_is_table(img, cluster)))
+		return 0;
+	return qcow2_corrupt(img, "data cluster overlaps metadata",
+			     cluster << img->geo.cluster_bits);
+}
+
+static int check_write(struct qcow2_image *img, u64 host_off, u64 bytes)
 {
 	u64 cluster = host_off >> img->geo.cluster_bits;
 	u64 last = (host_off + bytes - 1) >> img->geo.cluster_bits;
+	int err;
 
-	if (unlikely(!test_bit(QCOW2_MPAGE_VERIFIED, &p->flags)))
-		return QCOW2_MAP_VERIFY;
-	for (; cluster <= last; cluster++)
-		if (unlikely(qcow2_may_be_table(&img->cache, cluster)) &&
-		    qcow2_is_cached_table(img, cluster))
-			return qcow2_corrupt(img, "data cluster overlaps metadata",
-					     cluster << img->geo.cluster_bits);
+	for (; cluster <= last; cluster++) {
+		if (likely(!qcow2_may_be_table(&img->cache, cluster)))
+			continue;
+		err = check_cluster(img, cluster);
+		if (err)
+			return err;
+	}
 	return 0;
 }
 
@@ -147,7 +157,7 @@ static __always_inline int map_own(struct qcow2_image *img, struct qcow2_mpage *
 	set_run(img, p, guest_off, bytes, entry, clusters, m);
 	err = check_shared_table(img, p, is_write) ?: check_inside(img, m->host_off, m->bytes);
 	if (!err && is_write)
-		err = check_write(img, p, m->host_off, m->bytes);
+		err = check_write(img, m->host_off, m->bytes);
 	return err;
 }
 
@@ -172,7 +182,7 @@ static int map_other(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u
 		return result;
 	err = check_inside(img, m->host_off, m->bytes);
 	if (!err && is_write)
-		err = check_write(img, p, m->host_off, m->bytes);
+		err = check_write(img, m->host_off, m->bytes);
 	return err ?: result;
 }
 

@@ -16,8 +16,8 @@ struct qcow2_mpage;
  * @QCOW2_MAP_ZERO: a read of zeroes
  * @QCOW2_MAP_ALLOCATE: a write that needs clusters
  * @QCOW2_MAP_REPLACE: a write to a cluster of zeroes that has a host cluster
- * @QCOW2_MAP_VERIFY: a write in place, through an L2 page that is not verified yet
- * @QCOW2_MAP_MISS: the metadata page is not in the cache
+ * @QCOW2_MAP_MISS: the metadata page is not in the cache; or if it is, the index of tables has
+ *	not been made
  * @QCOW2_MAP_AGAIN: something was done about it, or has changed: look again
  * @QCOW2_MAP_NO_CLUSTER: none is ready to be allocated
  * @QCOW2_MAP_BELOW: a hole of a top that has something below; qcow2_map_unowned() says what
@@ -35,7 +35,6 @@ enum qcow2_map_result {
 	QCOW2_MAP_ZERO,
 	QCOW2_MAP_ALLOCATE,
 	QCOW2_MAP_REPLACE,
-	QCOW2_MAP_VERIFY,
 	QCOW2_MAP_MISS,
 	QCOW2_MAP_AGAIN,
 	QCOW2_MAP_NO_CLUSTER,

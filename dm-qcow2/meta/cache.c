@@ -2,12 +2,12 @@
 /*
  * The cache of metadata pages: finding, changing, evicting. metaload.c loads.
  */
-#include <linux/bitmap.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 
 #include "commit.h"
 #include "load.h"
+#include "tables.h"
 
 #define EVICT_BATCH	512UL
 
@@ -107,7 +107,7 @@ static bool has_sibling(struct qcow2_cache *c, const struct qcow2_mpage *p,
 		       first + (1UL << table_page_bits) - 1, XA_PRESENT);
 }
 
-/* A page is not in the cache: unless another one of its table is, the table is not known. */
+/* A page is not in the cache: unless another one of its table is, the cluster has no owner. */
 static void unclaim(struct qcow2_image *img, const struct qcow2_mpage *p)
 {
 	struct qcow2_cache *c = &img->cache;
@@ -116,7 +116,7 @@ static void unclaim(struct qcow2_image *img, const struct qcow2_mpage *p)
 	if (qcow2_meta_is_fixed(p->kind) || !p->host_off)
 		return;
 	if (!has_sibling(c, p, qcow2_table_page_bits(&img->geo)))
-		xa_erase(&c->tables, p->host_off >> img->geo.cluster_bits);
+		xa_erase(&c->owners, p->host_off >> img->geo.cluster_bits);
 }
 
 /* Take a page out of the cache; the cache's reference is the caller's then. */
@@ -245,11 +245,11 @@ int qcow2_cache_reserve(struct qcow2_image *img, enum qcow2_meta_kind kind, u64 
 {
 	if (qcow2_meta_is_fixed(kind) || !host_off)
 		return 0;
-	return xa_reserve(&img->cache.tables, host_off >> img->geo.cluster_bits, GFP_NOIO);
+	return xa_reserve(&img->cache.owners, host_off >> img->geo.cluster_bits, GFP_NOIO);
 }
 
 /**
- * qcow2_cache_claim - note that a cluster holds a table
+ * qcow2_cache_claim - note which table a cluster holds, as long as pages of it are here
  * @img: the image
  * @kind: kind of the table's pages
  * @table: index of the table
@@ -257,7 +257,7 @@ int qcow2_cache_reserve(struct qcow2_image *img, enum qcow2_meta_kind kind, u64 
  *
  * Context: the LRU lock is held, after qcow2_cache_reserve().
  *
- * Return: 0, or -EUCLEAN when the cluster is known as another table. -ENOMEM
+ * Return: 0, or -EUCLEAN when the cluster is another table's. -ENOMEM
  * when the last page of the table left the cache in between, and took the
  * reservation with it.
  */
@@ -272,34 +272,13 @@ int qcow2_cache_claim(struct qcow2_image *img, enum qcow2_meta_kind kind, u64 ta
 	lockdep_assert_held(&c->lru_lock);
 	if (qcow2_meta_is_fixed(kind) || !host_off)
 		return 0;
-	set_bit(cluster % QCOW2_TABLE_FILTER_BITS, c->table_filter);
 	/* Not xa_cmpxchg(): it takes a reserved entry for another value than NULL. */
-	old = xa_load(&c->tables, cluster);
+	old = xa_load(&c->owners, cluster);
 	if (!old)
-		return xa_err(xa_store(&c->tables, cluster, value, GFP_ATOMIC));
+		return xa_err(xa_store(&c->owners, cluster, value, GFP_ATOMIC));
 	if (old != value)
 		return qcow2_bad_metadata(img, "table used twice", host_off);
 	return 0;
-}
-
-void qcow2_cache_unverify(struct qcow2_image *img)
-{
-	struct qcow2_cache *c = &img->cache;
-	struct qcow2_mpage *p;
-	unsigned long index;
-
-	lockdep_assert_held(&c->walk_lock);
-	spin_lock(&c->lru_lock);
-	xa_for_each(&c->pages[QCOW2_META_L2], index, p) {
-		clear_bit(QCOW2_MPAGE_VERIFIED, &p->flags);
-		cond_resched_lock(&c->lru_lock);
-	}
-	spin_unlock(&c->lru_lock);
-}
-
-bool qcow2_is_cached_table(struct qcow2_image *img, u64 cluster)
-{
-	return xa_load(&img->cache.tables, cluster);
 }
 
 void qcow2_cache_drop(struct qcow2_image *img)
@@ -318,6 +297,7 @@ void qcow2_cache_drop(struct qcow2_image *img)
 
 	for (int kind = 0; kind < QCOW2_NR_META_KINDS; kind++)
 		qcow2_cache_forget(img, kind);
+	qcow2_tables_forget(img);
 }
 
 void qcow2_cache_forget(struct qcow2_image *img, enum qcow2_meta_kind kind)
@@ -370,16 +350,14 @@ static int init_shrinker(struct qcow2_image *img)
 static void free_arrays(struct qcow2_cache *c)
 {
 	free_percpu(c->hits);
-	bitmap_free(c->table_filter);
 	kvfree(c->recent);
 }
 
 static int alloc_arrays(struct qcow2_cache *c)
 {
 	c->recent = kvcalloc(QCOW2_RECENT_PAGES, sizeof(*c->recent), GFP_KERNEL);
-	c->table_filter = bitmap_zalloc(QCOW2_TABLE_FILTER_BITS, GFP_KERNEL);
 	c->hits = alloc_percpu(unsigned long);
-	if (c->recent && c->table_filter && c->hits)
+	if (c->recent && c->hits)
 		return 0;
 	free_arrays(c);
 	return -ENOMEM;
@@ -399,16 +377,16 @@ int qcow2_cache_init(struct qcow2_image *img, u32 cache_mb)
 		xa_init(&c->pages[kind]);
 		INIT_LIST_HEAD(&c->dirty[kind]);
 	}
-	xa_init(&c->tables);
+	xa_init(&c->owners);
 	for (int i = 0; i < QCOW2_TABLE_MUTEXES; i++) {
 		mutex_init(&c->table_mutex[0][i]);
 		mutex_init(&c->table_mutex[1][i]);
 	}
-	mutex_init(&c->walk_lock);
 	spin_lock_init(&c->lru_lock);
 	spin_lock_init(&c->dirty_lock);
 	INIT_LIST_HEAD(&c->lru);
 	init_waitqueue_head(&c->wait);
+	qcow2_tables_init(img);
 	qcow2_cache_set_limit(img, cache_mb);
 	err = alloc_arrays(c);
 	if (err)
@@ -427,6 +405,7 @@ void qcow2_cache_exit(struct qcow2_image *img)
 	qcow2_cache_drop(img);
 	for (int kind = 0; kind < QCOW2_NR_META_KINDS; kind++)
 		xa_destroy(&c->pages[kind]);
-	xa_destroy(&c->tables);
+	xa_destroy(&c->owners);
+	qcow2_tables_exit(img);
 	free_arrays(c);
 }

@@ -20,9 +20,9 @@
  * changes an entry holds a reference, so that the page is not evicted under it,
  * and the page's lock.
  *
- * Lock order: walk lock -> table mutex of an L2 or refcount-block page -> table mutex of an
- * L1 or refcount-table page -> page lock -> ready-space lock or dirty lock; the
- * LRU lock nests in a table mutex and in nothing else.
+ * Lock order: table mutex of an L2 or refcount-block page -> table mutex of an L1 or
+ * refcount-table page -> page lock -> ready-space lock or dirty lock; the LRU lock and the
+ * lock of the index of tables nest in a table mutex and in nothing else.
  */
 #ifndef DM_QCOW2_CACHE_H
 #define DM_QCOW2_CACHE_H
@@ -41,6 +41,7 @@
 #include "format/geometry.h"
 
 struct qcow2_image;
+struct qcow2_tables;
 struct shrinker;
 
 /**
@@ -71,7 +72,6 @@ enum {
 	QCOW2_MPAGE_DIRTY,	/* differs from the disk; changed under @lock */
 	QCOW2_MPAGE_WRITEBACK,	/* a snapshot is written but not yet durable */
 	QCOW2_MPAGE_SHARED,	/* L2 table without COPIED: must not be changed */
-	QCOW2_MPAGE_VERIFIED,	/* L2 page of which no entry points at metadata */
 };
 
 /**
@@ -114,26 +114,25 @@ struct qcow2_mpage {
 
 /* Powers of two. */
 #define QCOW2_RECENT_PAGES	1024
-#define QCOW2_TABLE_FILTER_BITS	32768
 
 /**
  * struct qcow2_cache - all metadata pages of an image
  * @recent: L2 pages by the low bits of their index, the latest of each: spares
  *	most look-ups the way through @pages. RCU for look-ups, @lru_lock for changes.
- * @table_filter: bit number N is set if a cluster N, modulo the size, was in @tables
- *	at any time: most clusters of data need no look-up there
+ * @tables: where all metadata is, see tables.h; RCU in a domain of its own,
+ *	qcow2_image.inflight, for look-ups, @tables_lock for changes
  * @hits: look-ups of the hot path that found their page, per CPU
  * @limit: number of pages that the cache may hold
  * @shrinker: gives clean pages back under memory pressure
  * @pages: the pages by kind and index; RCU for look-ups, @lru_lock for changes
- * @tables: host clusters that hold cached L2 tables or refcount blocks; the value
- *	tells which table. Changed under @lru_lock.
+ * @owners: host clusters of which pages are here, as an L2 table or refcount block; the
+ *	value tells which table. Under @lru_lock.
  * @table_mutex: serialise loading and allocating of tables, hashed by table; one
  *	set for L1 and refcount table, one for what they point at
  * @lru_lock: protects @lru, @nr_pages, and insertion and removal
  * @lru: all pages, oldest first
  * @nr_pages: number of pages
- * @walk_lock: held while all tables are walked, and while the refcount table moves
+ * @tables_lock: held while the index of tables is made or changed
  * @dirty_lock: protects @dirty and @nr_dirty
  * @dirty: dirty pages by kind
  * @nr_dirty: number of dirty L1 and L2 pages
@@ -143,18 +142,18 @@ struct qcow2_mpage {
 struct qcow2_cache {
 	/* Every request reads these on every CPU; none is written while there is I/O. */
 	struct qcow2_mpage __rcu **recent;
-	unsigned long *table_filter;
+	struct qcow2_tables __rcu *tables;
 	unsigned long __percpu *hits;
 	unsigned long limit;
 	struct shrinker *shrinker;
 
 	struct xarray pages[QCOW2_NR_META_KINDS] ____cacheline_aligned_in_smp;
-	struct xarray tables;
+	struct xarray owners;
 	struct mutex table_mutex[2][QCOW2_TABLE_MUTEXES];
 	spinlock_t lru_lock;
 	struct list_head lru;
 	unsigned long nr_pages;
-	struct mutex walk_lock;
+	struct mutex tables_lock;
 	spinlock_t dirty_lock;
 	struct list_head dirty[QCOW2_NR_META_KINDS];
 	unsigned long nr_dirty;
@@ -284,36 +283,6 @@ int __must_check qcow2_table_attach(struct qcow2_image *img, enum qcow2_meta_kin
  */
 struct mutex *qcow2_table_mutex(struct qcow2_image *img, enum qcow2_meta_kind kind,
 				u64 table);
-
-/**
- * qcow2_cache_unverify - let all L2 pages be verified again
- * @img: the image; metadata has been put where an entry could have pointed before
- *
- * Context: the walk lock is held.
- */
-void qcow2_cache_unverify(struct qcow2_image *img);
-
-/**
- * qcow2_may_be_table - may a host cluster hold a table that is in the cache?
- * @c: the cache
- * @cluster: the host cluster
- *
- * Lockless. Return: false when it does not; qcow2_is_cached_table() is sure.
- */
-static inline bool qcow2_may_be_table(const struct qcow2_cache *c, u64 cluster)
-{
-	return test_bit(cluster % QCOW2_TABLE_FILTER_BITS, c->table_filter);
-}
-
-/**
- * qcow2_is_cached_table - does a host cluster hold a table that is in the cache?
- * @img: the image
- * @cluster: the host cluster
- *
- * Lockless. What else is metadata, tables that were not loaded included, was
- * compared when the L2 page was verified: see qcow2_verify_page().
- */
-bool qcow2_is_cached_table(struct qcow2_image *img, u64 cluster);
 
 /* A page for all that is zero; never written. */
 static inline void *qcow2_zeroes(void)

@@ -66,8 +66,6 @@ enum {
  * @compressed: compressed clusters that were read of late
  * @header_lock: serialises changes of the header
  * @sync_lock: serialises barriers, so that an error is seen by all behind it
- * @place_offset: where the refcount table is going to be; under the walk lock
- * @place_bytes: size of that place, 0 when the table is not about to move
  */
 struct qcow2_image {
 	/* Down to the first fields of the cache: read by every request, hardly ever written. */
@@ -89,8 +87,6 @@ struct qcow2_image {
 	struct qcow2_compressed *compressed;
 	struct mutex header_lock;
 	struct mutex sync_lock;
-	u64 place_offset;
-	u64 place_bytes;
 };
 
 /* Cluster numbers and L2 page numbers are keys of xarrays. */

@@ -10,6 +10,7 @@
 
 #include "commit.h"
 #include "load.h"
+#include "tables.h"
 
 struct mutex *qcow2_table_mutex(struct qcow2_image *img, enum qcow2_meta_kind kind, u64 table)
 {
@@ -121,10 +122,7 @@ static struct qcow2_mpage *alloc_page_struct(struct qcow2_image *img,
 	return p;
 }
 
-/*
- * Whoever compares a cluster with all tables reads the whole L1 table, of which most
- * is zeroes where an image is large.
- */
+/* Where an image is large most of its L1 table is zeroes. */
 static void share_zeroes(struct qcow2_mpage *p)
 {
 	kfree(p->data);
@@ -194,12 +192,8 @@ static struct qcow2_mpage *load(struct qcow2_image *img, enum qcow2_meta_kind ki
 		};
 		err = qcow2_file_rw(&img->file, REQ_OP_READ, &vec, 1);
 	}
-	/* Entries that are filled in later point at prepared clusters. */
-	if (!memchr_inv(p->data, 0, qcow2_page_bytes(&img->geo))) {
-		set_bit(QCOW2_MPAGE_VERIFIED, &p->flags);
-		if (kind == QCOW2_META_L1)
-			share_zeroes(p);
-	}
+	if (kind == QCOW2_META_L1 && !memchr_inv(p->data, 0, qcow2_page_bytes(&img->geo)))
+		share_zeroes(p);
 	if (!err)
 		err = qcow2_cache_insert(img, p);
 	if (err) {
@@ -244,6 +238,7 @@ struct qcow2_mpage *qcow2_mpage_get(struct qcow2_image *img, enum qcow2_meta_kin
 int qcow2_table_attach(struct qcow2_image *img, enum qcow2_meta_kind kind, u64 table,
 		       u64 host_off)
 {
+	u64 cluster = host_off >> img->geo.cluster_bits;
 	unsigned int bits = qcow2_table_page_bits(&img->geo);
 	unsigned long first = table << bits;
 	struct qcow2_mpage *p;
@@ -251,7 +246,7 @@ int qcow2_table_attach(struct qcow2_image *img, enum qcow2_meta_kind kind, u64 t
 	int err;
 
 	lockdep_assert_held(qcow2_table_mutex(img, kind, table));
-	err = qcow2_cache_reserve(img, kind, host_off);
+	err = qcow2_cache_reserve(img, kind, host_off) ?: qcow2_tables_add(img, cluster, 1);
 	if (err)
 		return err;
 	spin_lock(&img->cache.lru_lock);
@@ -263,5 +258,7 @@ int qcow2_table_attach(struct qcow2_image *img, enum qcow2_meta_kind kind, u64 t
 			   host_off + ((u64)(index - first) << img->geo.page_bits));
 unlock:
 	spin_unlock(&img->cache.lru_lock);
+	if (err)
+		qcow2_tables_remove(img, cluster, 1);
 	return err;
 }

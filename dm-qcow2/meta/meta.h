@@ -11,7 +11,7 @@
 #include "full.h"
 #include "header-io.h"
 #include "image.h"
-#include "overlap.h"
+#include "tables.h"
 #include "writeback.h"
 
 #endif /* DM_QCOW2_META_H */

@@ -15,7 +15,6 @@
  */
 #include <linux/list_sort.h>
 #include <linux/slab.h>
-#include <linux/xarray.h>
 
 #include "refcount.h"
 #include "space.h"
@@ -110,28 +109,18 @@ static void release(struct qcow2_image *img, struct list_head *freed)
 	qcow2_file_discard(&img->file, start << bits, (end - start) << bits);
 }
 
-static bool is_dropped(u64 cluster, const void *arg)
-{
-	return xa_load((struct xarray *)arg, cluster);
-}
-
 /* A damaged image may have let an entry for data point at a table. */
 static int check_dropped(struct qcow2_image *img, struct list_head *dropped)
 {
 	struct qcow2_dropped *d;
-	struct xarray clusters;
-	int err = 0;
+	int err;
 
-	xa_init(&clusters);
 	list_for_each_entry(d, dropped, node) {
-		err = xa_err(xa_store(&clusters, d->cluster, d, GFP_NOIO));
+		err = qcow2_tables_check(img, d->cluster, 1);
 		if (err)
-			break;
+			return err;
 	}
-	if (!err && !list_empty(dropped))
-		err = qcow2_check_tables(img, is_dropped, &clusters);
-	xa_destroy(&clusters);
-	return err;
+	return 0;
 }
 
 static void free_dropped(struct list_head *dropped)

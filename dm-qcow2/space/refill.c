@@ -19,7 +19,6 @@
  * changed goes on to the end without the runs that could not be. Only a write or a
  * barrier that fails is final.
  */
-#include <linux/bsearch.h>
 #include <linux/slab.h>
 
 #include "format/refcount-entry.h"
@@ -109,22 +108,18 @@ static void plan_page(struct qcow2_image *img, struct qcow2_mpage *p, struct pla
 	}
 }
 
-static int compare_run(const void *key, const void *elt)
+/* A damaged image may call its own tables free. */
+static int check_plan(struct qcow2_image *img, const struct plan *plan)
 {
-	const u64 *cluster = key;
-	const struct run *run = elt;
+	const struct run *run;
+	int err;
 
-	if (*cluster < run->start)
-		return -1;
-	return *cluster >= run->start + run->count;
-}
-
-static bool is_planned(u64 cluster, const void *arg)
-{
-	const struct plan *plan = arg;
-
-	return bsearch(&cluster, plan->runs, plan->nr_runs, sizeof(*plan->runs),
-		       compare_run);
+	for (run = plan->runs; run < plan->runs + plan->nr_runs; run++) {
+		err = qcow2_tables_check(img, run->start, run->count);
+		if (err)
+			return err;
+	}
+	return 0;
 }
 
 /* Whether to look at the cursor of a plan for free clusters. */
@@ -183,8 +178,7 @@ static int make_plan(struct qcow2_image *img, struct plan *plan, u64 want)
 	err = find_free(img, plan, want);
 	if (!err && !plan->nr_runs && qcow2_scan_is_ahead(img, plan->cursor))
 		err = find_free_in_tail(img, plan, want);
-	/* A damaged image may call its own tables free. */
-	return err ?: qcow2_check_tables(img, is_planned, plan);
+	return err ?: check_plan(img, plan);
 }
 
 /* Neighbouring runs are zeroed together. */

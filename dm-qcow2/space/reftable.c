@@ -56,19 +56,26 @@ static int plan_growth(struct qcow2_image *img, struct growth *gr)
 	return 0;
 }
 
-static bool is_in_place(u64 cluster, const void *arg)
+static u64 place_clusters(const struct growth *gr)
 {
-	const struct growth *gr = arg;
+	return gr->nr_blocks + gr->nr_table;
+}
 
-	return cluster - gr->first < gr->nr_blocks + gr->nr_table;
+static u64 place_offset(const struct qcow2_image *img, const struct growth *gr)
+{
+	return gr->first << img->geo.cluster_bits;
+}
+
+static u64 place_bytes(const struct qcow2_image *img, const struct growth *gr)
+{
+	return place_clusters(gr) << img->geo.cluster_bits;
 }
 
 /* What a byte of the place holds, one metadata page at a time. */
 static void fill_block_page(struct qcow2_image *img, const struct growth *gr, u64 page, void *buf)
 {
 	u64 first = page << img->geo.refpage_bits;
-	u64 used = gr->nr_blocks + gr->nr_table;
-	u64 end = min(first + BIT_ULL(img->geo.refpage_bits), used);
+	u64 end = min(first + BIT_ULL(img->geo.refpage_bits), place_clusters(gr));
 
 	memset(buf, 0, qcow2_page_bytes(&img->geo));
 	for (u64 i = first; i < end; i++)
@@ -109,9 +116,9 @@ static int fill_page(struct qcow2_image *img, const struct growth *gr, u64 page,
 	return 0;
 }
 
-static int zero_place(struct qcow2_image *img)
+static int zero_place(struct qcow2_image *img, const struct growth *gr)
 {
-	int err = qcow2_file_zero(&img->file, img->place_offset, img->place_bytes);
+	int err = qcow2_file_zero(&img->file, place_offset(img, gr), place_bytes(img, gr));
 
 	if (err == -EFBIG || err == -EDQUOT || err == -ENOSPC)
 		return -ENOSPC;
@@ -131,14 +138,14 @@ static int write_pages(struct qcow2_image *img, unsigned int count)
 
 static int write_place(struct qcow2_image *img, const struct growth *gr)
 {
-	u64 nr_pages = (gr->nr_blocks + gr->nr_table) << qcow2_table_page_bits(&img->geo);
+	u64 nr_pages = place_clusters(gr) << qcow2_table_page_bits(&img->geo);
 	unsigned int room = qcow2_writeback_room(&img->space->wb), count = 0;
 	struct qcow2_iovec *vec = img->space->wb.vec;
 	int err = 0;
 
 	for (u64 page = 0; page < nr_pages && !err; page++) {
 		err = fill_page(img, gr, page, vec[count].buf);
-		vec[count++].host_off = img->place_offset + (page << img->geo.page_bits);
+		vec[count++].host_off = place_offset(img, gr) + (page << img->geo.page_bits);
 		if (!err && (count == room || page == nr_pages - 1)) {
 			err = write_pages(img, count);
 			count = 0;
@@ -155,25 +162,16 @@ static void set_reftable(struct qcow2_disk_header *d, const void *arg)
 	d->refcount_table_clusters = cpu_to_be32(img->reftable_clusters);
 }
 
-/*
- * From here on the place is metadata for who verifies pages, and nobody writes to it
- * on the word of a page that was verified before.
- */
-static void reserve_place(struct qcow2_image *img, const struct growth *gr)
+/* From here on the place is metadata, and nobody writes data of a damaged image to it. */
+static int reserve_place(struct qcow2_image *img, const struct growth *gr)
 {
-	mutex_lock(&img->cache.walk_lock);
-	img->place_offset = gr->first << img->geo.cluster_bits;
-	img->place_bytes = (gr->nr_blocks + gr->nr_table) << img->geo.cluster_bits;
-	qcow2_cache_unverify(img);
-	mutex_unlock(&img->cache.walk_lock);
-	synchronize_srcu(&img->inflight);
-}
+	int err;
 
-static void release_place(struct qcow2_image *img)
-{
-	mutex_lock(&img->cache.walk_lock);
-	img->place_bytes = 0;
-	mutex_unlock(&img->cache.walk_lock);
+	err = qcow2_tables_check(img, gr->first, place_clusters(gr)) ?:
+	      qcow2_tables_add(img, gr->first, place_clusters(gr));
+	if (!err)
+		synchronize_srcu(&img->inflight);
+	return err;
 }
 
 /* Let the image and its cache use the new table. */
@@ -181,14 +179,13 @@ static int switch_table(struct qcow2_image *img, const struct growth *gr)
 {
 	int err;
 
-	WRITE_ONCE(img->host_bytes, max(img->host_bytes, img->place_offset + img->place_bytes));
-	mutex_lock(&img->cache.walk_lock);
+	WRITE_ONCE(img->host_bytes,
+		   max(img->host_bytes, place_offset(img, gr) + place_bytes(img, gr)));
 	qcow2_cache_forget(img, QCOW2_META_REFTABLE);
 	qcow2_cache_forget(img, QCOW2_META_REFBLOCK);
 	WRITE_ONCE(img->reftable_offset, (gr->first + gr->nr_blocks) << img->geo.cluster_bits);
 	/* pairs with smp_load_acquire() in in_reftable() */
 	smp_store_release(&img->reftable_clusters, gr->nr_table);
-	mutex_unlock(&img->cache.walk_lock);
 	err = qcow2_write_header(img, set_reftable, img);
 	/* The cache goes by the new table already. */
 	if (err)
@@ -200,6 +197,7 @@ static void drop_old_table(struct qcow2_image *img, u64 host_off, u32 clusters)
 {
 	struct qcow2_dropped *d;
 
+	qcow2_tables_remove(img, host_off >> img->geo.cluster_bits, clusters);
 	for (u32 i = 0; i < clusters; i++) {
 		/* The header has the new table: there is no way back. */
 		d = kmalloc(sizeof(*d), GFP_NOIO | __GFP_NOFAIL);
@@ -221,13 +219,13 @@ int qcow2_reftable_grow(struct qcow2_image *img)
 	if (!qcow2_is_file(img) && (gr.first + gr.nr_blocks + gr.nr_table) << bits >
 	    qcow2_file_bytes(&img->file))
 		return -ENOSPC;
-	err = qcow2_check_tables(img, is_in_place, &gr);
+	err = reserve_place(img, &gr);
 	if (err)
 		return err;
-	reserve_place(img, &gr);
-	err = zero_place(img) ?: write_place(img, &gr) ?: switch_table(img, &gr);
-	release_place(img);
-	if (!err)
+	err = zero_place(img, &gr) ?: write_place(img, &gr) ?: switch_table(img, &gr);
+	if (err)
+		qcow2_tables_remove(img, gr.first, place_clusters(&gr));
+	else
 		drop_old_table(img, old_offset, old_clusters);
 	return err;
 }
