@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * attach-cost SECTORS IMAGE [OFFSET]: nanoseconds of CPU time to attach a qcow2 image: create the mapped device, load
- * its table, resume. With OFFSET: not that, but to write 4 KiB right after it, there and in each round 64 KiB
- * further. A line for each round but the first. For a machine with one CPU and nothing else to do, like
- * io-cost; the same system calls as dmsetup's, without the start of a program.
+ * attach-cost SECTORS IMAGES [OFFSET]: nanoseconds of CPU time to attach a qcow2 image, or a chain of them as a table
+ * has it: create the mapped device, load its table, resume. With OFFSET: not that, but to write 4 KiB right after
+ * it, there and in each round 64 KiB further. A line for each round but the first. For a machine with one CPU and
+ * nothing else to do, like io-cost; the same system calls as dmsetup's, without the start of a program.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -104,7 +104,7 @@ int main(int argc, char **argv)
 	unsigned int round;
 
 	if (argc != 3 && argc != 4)
-		errx(2, "usage: attach-cost SECTORS IMAGE [OFFSET]");
+		errx(2, "usage: attach-cost SECTORS IMAGES [OFFSET]");
 	if (control < 0)
 		err(1, "/dev/mapper/control");
 	sectors = strtoull(argv[1], NULL, 0);

@@ -4,6 +4,8 @@
 
 ROWS=(
 	ram linear raw-xfs raw-ext4 loop-xfs loop-ext4 qcow2-bdev qcow2-xfs qcow2-ext4 nbd-xfs
+	qcow2-xfs-chain1 qcow2-xfs-chain8 qcow2-xfs-chain64 nbd-xfs-chain1 nbd-xfs-chain64 qcow2-xfs-overlays
+	qcow2-xfs-zlib nbd-xfs-zlib
 	qcow2-bdev-1g qcow2-bdev-16t qcow2-ext4-full-1g qcow2-ext4-full-1t
 	vhost-ram vhost-qcow2-bdev vhost-qcow2-xfs vhost-ram-4q vhost-qcow2-bdev-4q vhost-qcow2-xfs-4q
 	guest-virtio-ram guest-virtio-ram-poll guest-vhost-ram guest-vhost-ram-batch
@@ -11,12 +13,16 @@ ROWS=(
 )
 
 # has_cell ROW WORKLOAD: a device without an image has nothing to allocate; variants are there for what is mapped,
-# those of size to be attached, and full ones to be written to first; a nested guest is slow, and has what there is a target for.
+# those of size to be attached, and full ones to be written to first; chains are read, and the shortest one written to and
+# attached; a nested guest is slow, and has what there is a target for.
 has_cell()
 {
 	case $1/$2 in
 	*-full-*/first-write) ;;
 	*-full-*|*/first-write) return 1 ;;
+	*-chain*/randread-*|*-chain1/allocate-seq-*|*-chain1/allocate-flush32-*|qcow2-xfs-chain1/attach) ;;
+	*-zlib/seqread-*|*-overlays/attach) ;;
+	*-chain*|*-zlib/*|*-overlays/*|*/seqread-*|*/allocate-seq-*|*/allocate-flush32-*) return 1 ;;
 	*-1g/attach|*-16t/attach|guest-*/randread-qd32|guest-*/overwrite-qd32) ;;
 	guest-*) return 1 ;;
 	*/attach|virtio/allocate-*|ram/allocate-*|linear/allocate-*|vhost-ram/allocate-*|*-[0-9]*/allocate-*) return 1 ;;

@@ -1,29 +1,38 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# What is counted and not timed, in a round of its own: bytes written below the image for each byte that the
-# guest writes, and fsync calls on the image for each flush of the guest. Sourced after tests/bench/rows.sh.
+# What is counted and not timed, in a round of its own: bytes written below the image, and read there, for each byte that
+# the guest writes, and fsync calls on the image for each flush of the guest. Sourced after tests/bench/rows.sh.
 
 TRACING=/sys/kernel/tracing
 
 # counts_of ROW WORKLOAD: print lines "NAME VALUE".
 counts_of()
 {
-	local written fsyncs blocks
+	local written read fsyncs blocks
 
 	count_begin
 	row_make "$1" fresh
 	count_fsyncs_begin
 	written=$(sectors_written)
+	read=$(sectors_read)
 	workload_run "$1" "$2" --to-the-end >"$TMP/ns" || fail "$1: $2"
 	fsyncs=$(count_fsyncs_end)
 	detach_left
 	written=$(($(sectors_written) - written))
+	read=$(($(sectors_read) - read))
 	row_remove
 	count_end
-	blocks=$(blocks_of "$1")
+	blocks=$(blocks_of "$1" "$2")
 	awk -v written="$written" -v blocks="$blocks" 'BEGIN { printf "bytes %.3f\n", written / 8 / blocks }'
+	[[ $1 != *-chain* ]] || awk -v read="$read" -v blocks="$blocks" 'BEGIN { printf "read %.3f\n", read / 8 / blocks }'
 	! has_fsyncs "$1" "$2" || awk -v fsyncs="$fsyncs" -v flushes=$((blocks / 16)) \
 		'BEGIN { printf "fsyncs %.3f\n", fsyncs / flushes }'
+}
+
+# has_counts WORKLOAD: a target speaks of what is counted.
+has_counts()
+{
+	[[ $1 == *-qd32 || $1 == *-seq-* ]]
 }
 
 # has_fsyncs ROW WORKLOAD: the guest flushes an image in a file, which is not flushed by the guest itself.
@@ -33,14 +42,6 @@ has_fsyncs()
 	qcow2-xfs/*-flush-*|qcow2-ext4/*-flush-*|nbd-xfs/*-flush-*|vhost-qcow2-xfs/*-flush-*) ;;
 	*) return 1 ;;
 	esac
-}
-
-blocks_of()
-{
-	local options
-
-	options=$(row_options "$1")
-	[[ $options =~ --count=([0-9]+) ]] && echo "${BASH_REMATCH[1]}" || echo 4096
 }
 
 # The RAM disk keeps no statistics, a mapped device on it does.
@@ -58,7 +59,18 @@ count_end()
 
 sectors_written()
 {
-	awk '{ print $7 }' "/sys/dev/block/$(dmsetup info -c --noheadings -o major,minor --separator : lower)/stat"
+	lower_statistic 7
+}
+
+sectors_read()
+{
+	lower_statistic 3
+}
+
+lower_statistic()
+{
+	awk -v field="$1" '{ print $field }' \
+		"/sys/dev/block/$(dmsetup info -c --noheadings -o major,minor --separator : lower)/stat"
 }
 
 # XFS makes as much durable when it is told of first writes.
@@ -97,6 +109,18 @@ memory_of()
 	# Pages go after a grace period.
 	sleep 2
 	echo $((attached - $(kernel_memory)))
+}
+
+# memory_of_others: attach overlays beside the first on its base, and print the KiB that each takes.
+memory_of_others()
+{
+	local before
+
+	before=$(kernel_memory)
+	others_attach
+	# Pages of what has ended go after a grace period.
+	sleep 2
+	echo $((($(kernel_memory) - before) / OTHERS))
 }
 
 # kernel_memory: in KiB, what the kernel has allocated for itself and not for the contents of files or RAM disks.

@@ -25,25 +25,27 @@ void profile_mark(void);
 static const char help[] =
 "usage: io-cost [OPTION]... FILE\n"
 "\n"
-"Reads or writes blocks of 4 KiB at random, none twice in a round, and prints for\n"
-"each round but the first the nanoseconds of CPU time per I/O.\n"
+"Reads or writes blocks at random, none twice in a round, and prints for each round\n"
+"but the first the nanoseconds of CPU time per I/O.\n"
 "\n"
 "  --write           write (read)\n"
+"  --block=BYTES     in one I/O (4096)\n"
+"  --in-order        one block after the other, not at random\n"
 "  --depth=N         I/Os in flight (1)\n"
 "  --count=N         I/Os in a round (4096)\n"
 "  --rounds=N        how many, the first one not counted (4)\n"
-"  --spacing=BYTES   one block in each so many bytes (4096)\n"
+"  --spacing=BYTES   one block in each so many bytes (a block)\n"
 "  --last=BYTES      use only the end of the file\n"
 "  --flush-every=N   wait for N writes, then flush (never)\n"
 "  --to-the-end      one round, which is counted; it ends when all is flushed ...\n"
 "  --detach=HOW      ... and detached: dm:NAME or nbd:PID\n"
 "  --mark            call profile_mark() before and after the last round\n";
 
-enum { BLOCK = 4096 };
-
 static struct {
 	const char *file;
 	bool is_write;
+	bool is_in_order;
+	unsigned int block;
 	unsigned int depth;
 	unsigned int count;
 	unsigned int rounds;
@@ -53,7 +55,7 @@ static struct {
 	bool is_to_the_end;
 	const char *detach;
 	bool has_marks;
-} options = { .depth = 1, .count = 4096, .rounds = 4, .spacing = BLOCK };
+} options = { .block = 4096, .depth = 1, .count = 4096, .rounds = 4 };
 
 static uint64_t random_below(uint64_t limit)
 {
@@ -79,7 +81,21 @@ static uint64_t size_of(int fd)
 	return bytes;
 }
 
-/* One block in each place, the places in random order; their number in *nr. */
+/* The places in random order, and anywhere in each. */
+static void shuffle(uint64_t *offsets, uint64_t nr, uint64_t first)
+{
+	uint64_t i;
+
+	for (i = 0; i < nr; i++) {
+		uint64_t other = random_below(i + 1);
+
+		offsets[i] = offsets[other];
+		offsets[other] = first + i * options.spacing +
+				 random_below(options.spacing / options.block) * options.block;
+	}
+}
+
+/* One block in each place; their number in *nr. */
 static uint64_t *choose_offsets(int fd, uint64_t *nr)
 {
 	uint64_t i, *offsets, size = size_of(fd), first = 0;
@@ -92,12 +108,10 @@ static uint64_t *choose_offsets(int fd, uint64_t *nr)
 	offsets = calloc(*nr, sizeof(*offsets));
 	if (!offsets)
 		errx(1, "out of memory");
-	for (i = 0; i < *nr; i++) {
-		uint64_t other = random_below(i + 1);
-
-		offsets[i] = offsets[other];
-		offsets[other] = first + i * options.spacing + random_below(options.spacing / BLOCK) * BLOCK;
-	}
+	for (i = 0; i < *nr; i++)
+		offsets[i] = first + i * options.spacing;
+	if (!options.is_in_order)
+		shuffle(offsets, *nr, first);
 	return offsets;
 }
 
@@ -182,7 +196,7 @@ static void measure(void)
 	if (fd < 0)
 		err(1, "%s", options.file);
 	offsets = choose_offsets(fd, &nr);
-	ring = ring_new(fd, options.depth, BLOCK);
+	ring = ring_new(fd, options.depth, options.block);
 	for (round = 0; round < options.rounds; round++) {
 		measure_round(fd, ring, offsets + next, round);
 		next = next + 2 * options.count <= nr ? next + options.count : 0;
@@ -199,10 +213,12 @@ static uint64_t number(const char *text)
 	return value;
 }
 
-enum { WRITE = 256, DEPTH, COUNT, ROUNDS, SPACING, LAST, FLUSH_EVERY, TO_THE_END, DETACH, MARK, HELP };
+enum { WRITE = 256, BLOCK, IN_ORDER, DEPTH, COUNT, ROUNDS, SPACING, LAST, FLUSH_EVERY, TO_THE_END, DETACH, MARK, HELP };
 
 static const struct option long_options[] = {
 	{ "write", no_argument, NULL, WRITE },
+	{ "block", required_argument, NULL, BLOCK },
+	{ "in-order", no_argument, NULL, IN_ORDER },
 	{ "depth", required_argument, NULL, DEPTH },
 	{ "count", required_argument, NULL, COUNT },
 	{ "rounds", required_argument, NULL, ROUNDS },
@@ -221,6 +237,12 @@ static void set_option(int option)
 	switch (option) {
 	case WRITE:
 		options.is_write = true;
+		return;
+	case BLOCK:
+		options.block = number(optarg);
+		return;
+	case IN_ORDER:
+		options.is_in_order = true;
 		return;
 	case DEPTH:
 		options.depth = number(optarg);
@@ -270,6 +292,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	options.file = argv[optind];
+	if (!options.spacing)
+		options.spacing = options.block;
 	measure();
 	return 0;
 }

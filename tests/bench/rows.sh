@@ -9,6 +9,9 @@
 #     VARIANT  1g, 16t   the image is that large; only the end of it, $BENCH_MIB, is used
 #              full-1g, full-1t   all of it is mapped, and it was grown by $GROWN_MIB then
 #              4q        four queues, each with a worker, instead of one
+#              chain1, chain8, chain64   an overlay without data over so many images: all data is in the lowest
+#              overlays  chain1, on whose base $OTHERS more overlays are attached
+#              zlib      all of it is compressed
 #
 # Sourced after tests/lib/test.sh. row_make sets DEV, the path to do I/O on, and DETACH, what io-cost needs to end
 # its use; row_remove takes away what is left. There is no udev: it would run when it pleases. Whoever wants several
@@ -17,11 +20,15 @@
 BENCH_MIB=256
 GROWN_MIB=1024
 RAM_MIB=448
+ZLIB_MIB=64
+OTHERS=99
 IMAGE_MNT=$TMP/mnt
 LOWER=/dev/ram0
 DM_NAME=bench
 DEV=
 DETACH=
+BELOW=()
+others_attached=0
 SIZE_MIB=$BENCH_MIB
 
 # rows_prepare: begin, make the RAM disk and fill it, so that its memory is there.
@@ -75,6 +82,7 @@ size_of()
 	*-full-1t) echo $(((1 << 20) + GROWN_MIB)) ;;
 	*-1g) echo 1024 ;;
 	*-16t) echo $((16 << 20)) ;;
+	*-zlib) echo $ZLIB_MIB ;;
 	*) echo $BENCH_MIB ;;
 	esac
 }
@@ -122,6 +130,92 @@ full_image_make()
 	run sync -f "$IMAGE"
 }
 
+# depth_of ROW: how many images are below the top.
+depth_of()
+{
+	case $1 in
+	*-chain*) echo "${1##*-chain}" ;;
+	*-overlays) echo 1 ;;
+	*) echo 0 ;;
+	esac
+}
+
+# chain_make DEPTH: a base on which everything has been written, and overlays; BELOW has all but the top.
+chain_make()
+{
+	local i
+
+	IMAGE=$IMAGE_MNT/base
+	image_make qcow2
+	attach qcow2
+	fill qcow2
+	detach_left
+	for ((i = 1; i <= $1; i++)); do
+		BELOW+=("$IMAGE")
+		overlay_make "$IMAGE" "$IMAGE_MNT/overlay$i"
+		IMAGE=$IMAGE_MNT/overlay$i
+	done
+	run sync -f "$IMAGE"
+}
+
+# overlay_make BELOW IMAGE
+overlay_make()
+{
+	run qemu-img create -q -u -f qcow2 -F qcow2 -b "$1" "$2" "${SIZE_MIB}M"
+}
+
+# others_attach: more overlays on the base of the row.
+others_attach()
+{
+	while [ $others_attached -lt $OTHERS ]; do
+		overlay_make "${BELOW[0]}" "$IMAGE_MNT/other$others_attached"
+		run dmsetup create "other$others_attached" \
+			--table "0 $((SIZE_MIB * 2048)) qcow2 ${BELOW[0]} $IMAGE_MNT/other$others_attached"
+		((++others_attached))
+	done
+}
+
+others_remove()
+{
+	while [ $others_attached != 0 ]; do
+		((--others_attached))
+		run dmsetup remove --retry "other$others_attached"
+	done
+}
+
+# zlib_image_make: made once, as it takes long.
+zlib_image_make()
+{
+	if [ ! -e "$TMP/zlib" ]; then
+		compressible_data >"$TMP/data"
+		run qemu-img convert -q -c -f raw -O qcow2 "$TMP/data" "$TMP/zlib"
+		rm "$TMP/data"
+	fi
+	run cp "$TMP/zlib" "$IMAGE"
+	run sync -f "$IMAGE"
+}
+
+# compressible_data: the same each time: a MiB of words, frequent ones and rare ones, again and again: compression looks
+# back less far than that.
+compressible_data()
+{
+	local i
+
+	awk 'BEGIN {
+		srand(1)
+		for (i = 0; i < 4096; i++)
+			word[i] = sprintf("%x", int(rand() * 16777216))
+		while (bytes < 1048576) {
+			text = word[int(4096 * rand() * rand())] (rand() < 0.1 ? "\n" : " ")
+			bytes += length(text)
+			printf "%s", text
+		}
+	}' | head -c 1M >"$TMP/words"
+	for ((i = 0; i < ZLIB_MIB; i++)); do
+		cat "$TMP/words"
+	done
+}
+
 # attach KIND
 attach()
 {
@@ -130,7 +224,7 @@ attach()
 	ram|raw) DEV=$IMAGE ;;
 	virtio) DEV=/dev/disk/by-id/virtio-scratch1 ;;
 	linear) attach_dm linear "$IMAGE" 0 ;;
-	qcow2) attach_dm qcow2 "$IMAGE" ;;
+	qcow2) attach_dm qcow2 "${BELOW[@]}" "$IMAGE" ;;
 	loop) DEV=$(losetup --find --show --direct-io=on "$IMAGE") || fail 'no loop device' ;;
 	nbd) attach_nbd ;;
 	esac
@@ -180,7 +274,7 @@ fill()
 	attach "$1"
 }
 
-# row_make ROW mapped|fresh
+# row_make ROW mapped|fresh: the top of a chain is fresh always.
 row_make()
 {
 	local kind place
@@ -188,14 +282,23 @@ row_make()
 	kind=$(kind_of "$1")
 	place=$(place_of "$1")
 	SIZE_MIB=$(size_of "$1")
+	BELOW=()
 	place_make "$place"
-	image_make "$kind"
+	case $1 in
+	*-chain*|*-overlays) chain_make "$(depth_of "$1")" ;;
+	*-zlib) zlib_image_make ;;
+	*) image_make "$kind" ;;
+	esac
 	attach "$kind"
-	[ "$2" = fresh ] || fill "$kind"
+	case $1/$2 in
+	*/fresh|*-chain*|*-overlays/*|*-zlib/*) ;;
+	*) fill "$kind" ;;
+	esac
 }
 
 row_remove()
 {
 	detach_left
+	others_remove
 	! mountpoint -q "$IMAGE_MNT" || run umount "$IMAGE_MNT"
 }

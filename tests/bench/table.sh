@@ -62,8 +62,9 @@ print_counts()
 	NR == 1 { print "\ncounted" }
 	BEGIN {
 		what["bytes"] = "bytes written below per byte"
+		what["read"] = "bytes read below per byte"
 		what["fsyncs"] = "fsyncs of the image per flush"
-		what["memory"] = "KiB that the attached image takes"
+		what["memory"] = "KiB that an attached image takes"
 		what["exits"] = "VM exits"
 		what["kicks"] = "of them kicks of the queue"
 		what["disturbed"] = "of them for interrupts to come in"

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# The workloads: 4 KiB I/Os in random places, at a depth. A write that allocates goes to a cluster of its own.
+# The workloads: 4 KiB I/Os in random places, at a depth. A write that allocates goes to a cluster of its own. "seq" is
+# one after the other, and "1m" a MiB.
 # One is no I/O: to attach the image; one is a single write, right after that.
 
 WORKLOADS=(
-	attach first-write randread-qd1 randread-qd32 overwrite-qd1 overwrite-qd32
+	attach first-write randread-qd1 randread-qd32 seqread-qd1 seqread-1m-qd1 overwrite-qd1 overwrite-qd32
 	allocate-qd1 allocate-qd32 allocate-flush-qd1 allocate-flush-qd32
+	allocate-seq-qd1 allocate-flush32-qd1 allocate-flush32-qd32
 )
 CLUSTER_BYTES=65536
 
@@ -15,10 +17,14 @@ workload_options()
 	echo "--depth=${1##*-qd}"
 	case $1 in
 	overwrite-*) echo --write ;;
+	seqread-1m-*) echo --in-order --block=1048576 ;;
+	seqread-*) echo --in-order ;;
+	allocate-seq-*) echo --write --in-order ;;
 	allocate-*) echo "--write --spacing=$CLUSTER_BYTES" ;;
 	esac
 	case $1 in
 	*-flush-*) echo --flush-every=16 ;;
+	*-flush32-*) echo --flush-every=32 ;;
 	esac
 }
 
@@ -29,24 +35,36 @@ workload_run()
 	shift 2
 
 	if [ "$workload" = attach ]; then
-		attach-cost "$((SIZE_MIB * 2048))" "$IMAGE"
+		attach-cost "$((SIZE_MIB * 2048))" "${BELOW[*]:+${BELOW[*]} }$IMAGE"
 	elif [ "$workload" = first-write ]; then
 		attach-cost "$((SIZE_MIB * 2048))" "$IMAGE" $(((SIZE_MIB - GROWN_MIB) << 20))
 	elif [[ $row == vhost-* ]]; then
 		vhost_run "$(queues_of "$row")" "$workload" "$@"
 	else
 		# shellcheck disable=SC2046 # a list of words
-		io-cost $(workload_options "$workload") $(row_options "$row") "$@" "$DEV"
+		io-cost $(workload_options "$workload") $(row_options "$row" "$workload") "$@" "$DEV"
 	fi
 }
 
-# row_options ROW: a peer that is so slow does less; of a large image the end is used.
+# row_options ROW WORKLOAD: a peer that is so slow does less, and so does what takes space beside a full base, or is
+# large; as much as ours where a detach is counted with few clusters. Of a large image the end is used.
 row_options()
 {
-	case $1 in
-	nbd-*) echo --count=1024 ;;
-	*-1g|*-16t) echo --last=$((BENCH_MIB << 20)) ;;
+	case $1/$2 in
+	*/seqread-1m-*) echo --count=16 ;;
+	*/allocate-seq-*) ;;
+	nbd-*|*-chain*/allocate-flush32-*) echo --count=1024 ;;
+	*-1g/*|*-16t/*) echo --last=$((BENCH_MIB << 20)) ;;
 	esac
+}
+
+# blocks_of ROW WORKLOAD: I/Os in a round.
+blocks_of()
+{
+	local options
+
+	options=$(row_options "$1" "$2")
+	[[ $options =~ --count=([0-9]+) ]] && echo "${BASH_REMATCH[1]}" || echo 4096
 }
 
 # vhost_run QUEUES WORKLOAD [OPTION...]: the same by the virtio-blk driver in user space, through /dev/vhost-blk. To the
