@@ -525,9 +525,11 @@ void qcow2_fills_abandon(struct qcow2_image *img)
 
 	while ((f = close_next(fs, U64_MAX))) {
 		lose(fs, f, -EIO);
-		/* Another table may be the one that is asked to flush. */
-		qcow2_fail(img, "copying clusters", -EIO);
+		img->commit->owes_error = true;
 	}
+	/* Another table may be the one that is asked to flush. */
+	if (img->commit->owes_error)
+		qcow2_fail(img, "copying clusters", -EIO);
 }
 
 void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img)

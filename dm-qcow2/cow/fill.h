@@ -91,7 +91,8 @@ void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img);
  * qcow2_fills_abandon - forget fills that could not be published
  * @img: the image; nothing is under way, a commit has come and gone
  *
- * What was written to them is lost: the image fails.
+ * What was written to them is lost: the image fails. So it does if an earlier loss has been told to
+ * nobody.
  */
 void qcow2_fills_abandon(struct qcow2_image *img);
 
