@@ -3,15 +3,17 @@
 # Many sandboxes on one base: all are attached at once, each reads the base and writes of its own. Sourced after
 # tests/dm-qcow2/lib.sh.
 
-# sandboxes_made COUNT: overlays on one base, whose content QEMU has written to $TMP/content.
+# sandboxes_made COUNT MIB: overlays on one base, whose first 8 MiB are $NOISE. Space that is prepared for allocation
+# counts: an eighth of the size for each that is written to, up to 64 MiB.
 sandboxes_made()
 {
 	local k
 
+	sandbox_bytes=$(($2 << 20))
 	base=$SCRATCH_MNT/base.qcow2
 	make_noise 8
 	run qemu-img convert -f raw -O qcow2 "$NOISE" "$base"
-	run qemu-img resize -q -f qcow2 "$base" 1G
+	run qemu-img resize -q -f qcow2 "$base" "$sandbox_bytes"
 	mkdir "$SCRATCH_MNT/sandboxes"
 	run qemu-img create -q -f qcow2 -b "$base" -F qcow2 "$SCRATCH_MNT/empty"
 	for ((k = 1; k <= $1; k++)); do
@@ -32,7 +34,7 @@ sandboxes_attached()
 
 	began=$(date +%s%N)
 	for ((k = $1; k <= $2; k++)); do
-		dmsetup create "$NAME-sandbox$k" --table "0 2097152 qcow2 $base $SCRATCH_MNT/sandboxes/$k" ||
+		dmsetup create "$NAME-sandbox$k" --table "0 $((sandbox_bytes / 512)) qcow2 $base $SCRATCH_MNT/sandboxes/$k" ||
 			fail "sandbox $k is not attached"
 		cleanup remove_left "$NAME-sandbox$k"
 	done
@@ -45,6 +47,12 @@ free_kib()
 	udevadm settle
 	echo 3 >/proc/sys/vm/drop_caches
 	awk '/^MemFree:/ { print $2 }' /proc/meminfo
+}
+
+free_host_kib()
+{
+	sync -f "$SCRATCH_MNT"
+	df --output=avail -k "$SCRATCH_MNT" | tail -n 1
 }
 
 # own_place K, own_byte K: where that sandbox writes 4 KiB, and of what.
@@ -85,7 +93,7 @@ sandbox_is_right()
 	own=$(own_place "$1")
 	check_image "$image"
 	run cp "$NOISE" "$TMP/want"
-	run truncate -s 1G "$TMP/want"
+	run truncate -s "$sandbox_bytes" "$TMP/want"
 	run qemu-io -f raw -c "write -q -P $(own_byte "$1") $own 4096" "$TMP/want"
 	same_as_mirror "$TMP/want" "$image"
 }
@@ -94,8 +102,9 @@ sandbox_is_right()
 # read from all; QEMU looks at each EACHth.
 sandboxes_used()
 {
-	local count=$1 limit=$2 each=$3 k before kib
+	local count=$1 limit=$2 each=$3 k before kib before_kib
 
+	before_kib=$(free_host_kib)
 	sandboxes_attached 1 1
 	echo "the first: attached in $ATTACH_MS ms"
 	before=$(free_kib)
@@ -106,6 +115,7 @@ sandboxes_used()
 	for ((k = 1; k <= count; k++)); do
 		sandbox_writes $k
 	done
+	echo "written to: $(((before_kib - $(free_host_kib)) / count)) KiB of the host's space each"
 	for ((k = 1; k <= count; k++)); do
 		sandbox_reads $k
 	done

@@ -74,7 +74,7 @@ end_use()
 use()
 {
 	begin_use "$@"
-	write_at_random 25
+	write_at_random 15
 	end_use "$2"
 }
 
