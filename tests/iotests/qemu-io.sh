@@ -4,7 +4,8 @@
 #
 # If FILE is a qcow2 image by a plain name, and all commands make sense on a disk, the image is attached, qemu-io runs them
 # on the device, as raw, and the image is detached. Else qemu-io gets what was given here. $IOTESTS_JOURNAL gets a line for
-# each run: "device", or "qemu: WHY". Needs $IOTESTS_QEMU_IO, the program; $IOTESTS_ALONE: nothing goes through a device.
+# each run: "device", or "qemu: WHY". Needs $IOTESTS_QEMU_IO, the program. $IOTESTS_ALONE: nothing goes through a device;
+# $IOTESTS_SPOIL: a program that spoils the device given to it, before the image is detached.
 set -u
 
 given=("$@")
@@ -210,5 +211,6 @@ check_device
 say device
 run_commands
 status=$?
+[ -z "${IOTESTS_SPOIL:-}" ] || "$IOTESTS_SPOIL" "/dev/mapper/$name"
 detach
 exit $status
