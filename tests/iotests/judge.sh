@@ -21,6 +21,7 @@ iotests_prepare()
 	export IOTESTS_QEMU_IO IOTESTS_JOURNAL=$TMP/journal
 	cleanup detach_left
 	iotests_environment
+	find_offers
 	read_expected
 	faults=0
 }
@@ -46,6 +47,20 @@ iotests_environment()
 	ACCEL=qtest
 	[ "$("$QEMU_PROG" -accel help | grep -c -w $ACCEL)" != 0 ] || ACCEL=tcg
 	QEMU_OPTIONS="-nodefaults -display none -accel $ACCEL"
+}
+
+# find_offers: what a device can do besides reading and writing: see qemu-io.sh.
+find_offers()
+{
+	local image=$SCRATCH_MNT/any.qcow2 queue
+
+	export IOTESTS_OFFERS=
+	run qemu-img create -q -f qcow2 "$image" 1M
+	run vblk-attach --no-vhost "$image" vblk-iotests
+	queue=/sys/class/block/$(basename "$(readlink -f /dev/mapper/vblk-iotests)")/queue
+	[ "$(<"$queue/discard_max_bytes")" = 0 ] || IOTESTS_OFFERS+=discard,
+	[ "$(<"$queue/write_zeroes_max_bytes")" = 0 ] || IOTESTS_OFFERS+=write-zeroes
+	run vblk-detach vblk-iotests
 }
 
 # A qemu-io that was killed has not detached.
@@ -135,7 +150,7 @@ execute_test()
 		status=$?
 	NOT_RUN=$(cat "$TEST_DIR/${1##*/}.notrun" 2>/dev/null)
 	# QEMU's runner does not mind white space at the end of a line either.
-	diff -U 2 <(sed 's/[[:space:]]*$//' "$(reference "$1")") <(sed 's/[[:space:]]*$//' "$said") >"$DIFFERENCE"
+	diff -a -U 2 <(sed 's/[[:space:]]*$//' "$(reference "$1")") <(sed 's/[[:space:]]*$//' "$said") >"$DIFFERENCE"
 	[ $status = 0 ] || echo "exit status $status" >>"$DIFFERENCE"
 	detach_left
 	rm -rf "$TEST_DIR"

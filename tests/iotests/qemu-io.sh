@@ -4,8 +4,9 @@
 #
 # If FILE is a qcow2 image by a plain name, and all commands make sense on a disk, the image is attached, qemu-io runs them
 # on the device, as raw, and the image is detached. Else qemu-io gets what was given here. $IOTESTS_JOURNAL gets a line for
-# each run: "device", or "qemu: WHY". Needs $IOTESTS_QEMU_IO, the program. $IOTESTS_ALONE: nothing goes through a device;
-# $IOTESTS_SPOIL: a program that spoils the device given to it, before the image is detached.
+# each run: "device", or "qemu: WHY". Needs $IOTESTS_QEMU_IO, the program, and $IOTESTS_OFFERS, what
+# the device can do: "discard", "write-zeroes". $IOTESTS_ALONE: nothing goes through a device; $IOTESTS_SPOIL: a program that
+# spoils the device given to it, before the image is detached.
 set -u
 
 given=("$@")
@@ -118,7 +119,8 @@ read_commands()
 	from_stdin=yes
 }
 
-# check_command WORD...: does it make sense on a disk?
+# check_command WORD...: does it make sense on a disk? What the device does not offer, the block layer would make up for with
+# writes of zeros: to the image that is another thing.
 check_command()
 {
 	local word flags=
@@ -134,10 +136,10 @@ check_command()
 	write|writev|aio_write)
 		[[ $flags != *b* ]] || as_given "$1 -b"
 		[[ $flags != *c* ]] || as_given "$1 -c"
-		[[ $flags != *z* ]] || needs="write_zeroes_max_bytes $1 -z"
+		[[ $flags != *z* ]] || [[ $IOTESTS_OFFERS == *write-zeroes* ]] || as_given "$1 -z: not offered by the device"
 		;;
 	discard)
-		needs="discard_max_bytes discard"
+		[[ $IOTESTS_OFFERS == *discard* ]] || as_given 'discard: not offered by the device'
 		;;
 	*)
 		as_given "command $1"
@@ -149,7 +151,6 @@ check_commands()
 {
 	local line words
 
-	needs=
 	for line in "${commands[@]}"; do
 		read -r -a words <<<"$line"
 		check_command "${words[@]}"
@@ -164,20 +165,6 @@ attach()
 	# "vblk-attach: IMAGE: WHY", and hints.
 	said=${said%%$'\n'*}
 	as_given "refused: ${said#vblk-attach: "$image": }"
-}
-
-# What the device does not offer, the kernel would make up for with writes: to the image that is another thing.
-check_device()
-{
-	local device limit
-
-	[ -n "$needs" ] || return 0
-	device=$(readlink -f "/dev/mapper/$name")
-	read -r limit <"/sys/class/block/${device##*/}/queue/${needs%% *}"
-	if [ "$limit" = 0 ]; then
-		detach
-		as_given "${needs#* }: not offered by the device"
-	fi
 }
 
 detach()
@@ -207,7 +194,6 @@ take_open
 check_image
 check_commands
 attach
-check_device
 say device
 run_commands
 status=$?
