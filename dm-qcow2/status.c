@@ -5,52 +5,54 @@
 #include <linux/ctype.h>
 #include <linux/slab.h>
 
-#include "layout.h"
-#include "qcow2.h"
+#include "io/dev.h"
+#include "lease/lease.h"
+
 #include "status.h"
 
-static unsigned long count_hits(const struct qcow2 *q)
+static unsigned long count_hits(const struct qcow2_dev *dev)
 {
 	unsigned long hits = 0;
 	unsigned int cpu;
 
 	for_each_possible_cpu(cpu)
-		hits += *per_cpu_ptr(q->cache.hits, cpu);
+		hits += *per_cpu_ptr(dev->img->cache.hits, cpu);
 	return hits;
 }
 
-static const char *mode(const struct qcow2 *q)
+static const char *mode(const struct qcow2_dev *dev)
 {
-	if (qcow2_failed(q))
+	if (qcow2_failed(dev->img))
 		return "fail";
-	return q->layer.is_writable ? "rw" : "ro";
+	return dev->img->file.is_writable ? "rw" : "ro";
 }
 
 /*
  * Clusters of the image up to its end, without those prepared for allocation. On
  * a block device the end is as far as the allocator has taken any.
  */
-static u64 used_clusters(const struct qcow2 *q)
+static u64 used_clusters(const struct qcow2_image *img)
 {
-	u64 end = qcow2_is_file(q) ? READ_ONCE(q->host_bytes) >> q->geo.cluster_bits :
-				     max(READ_ONCE(q->space.cursor), READ_ONCE(q->space.tail));
+	const struct qcow2_space *space = img->space;
+	u64 end = qcow2_is_file(img) ? READ_ONCE(img->host_bytes) >> img->geo.cluster_bits :
+				       max(READ_ONCE(space->cursor), READ_ONCE(space->tail));
 
-	return end - min(end, READ_ONCE(q->space.nr_ready));
+	return end - min(end, READ_ONCE(space->nr_ready));
 }
 
-static unsigned int info(struct qcow2 *q, char *result, unsigned int maxlen)
+static unsigned int info(struct qcow2_dev *dev, char *result, unsigned int maxlen)
 {
-	int extents = qcow2_layout_extents(q->layer.layout);
+	int extents = qcow2_lease_extents(dev->img->file.lease);
 	unsigned int sz = 0;
 
 	DMEMIT("%llu/%llu %lu/%lu %lu/%lu %u %llu %s %s",
-	       used_clusters(q),
-	       DIV_ROUND_UP_ULL(q->geo.size, qcow2_cluster_bytes(&q->geo)),
-	       READ_ONCE(q->cache.nr_pages), q->cache.limit,
-	       count_hits(q), atomic_long_read(&q->cache.misses),
-	       READ_ONCE(q->space.nr_waiting) + READ_ONCE(q->park.nr_in_place),
-	       READ_ONCE(q->commit.durable), mode(q),
-	       test_bit(QCOW2_NEEDS_CHECK, &q->state) ? "needs_check" : "-");
+	       used_clusters(dev->img),
+	       DIV_ROUND_UP_ULL(dev->img->geo.size, qcow2_cluster_bytes(&dev->img->geo)),
+	       READ_ONCE(dev->img->cache.nr_pages), dev->img->cache.limit,
+	       count_hits(dev), atomic_long_read(&dev->img->cache.misses),
+	       READ_ONCE(dev->space.nr_waiting) + READ_ONCE(dev->park.nr_in_place),
+	       READ_ONCE(dev->commit.durable), mode(dev),
+	       test_bit(QCOW2_NEEDS_CHECK, &dev->img->state) ? "needs_check" : "-");
 	if (extents < 0)
 		DMEMIT(" -");
 	else
@@ -68,15 +70,32 @@ static unsigned int emit_path(const char *path, char *result, unsigned int maxle
 	return sz;
 }
 
-static unsigned int table(struct qcow2 *q, char *result, unsigned int maxlen)
+static unsigned int emit_layer(const struct qcow2_file *f, bool is_raw, char *buf, char *result,
+			       unsigned int maxlen)
+{
+	char *path = buf ? file_path(f->filp, buf, PATH_MAX) : ERR_PTR(-ENOMEM);
+	unsigned int sz = 0;
+
+	if (is_raw)
+		DMEMIT("format:raw ");
+	sz += emit_path(IS_ERR(path) ? "?" : path, result + sz, maxlen - sz);
+	DMEMIT(" ");
+	return sz;
+}
+
+static unsigned int table(struct qcow2_dev *dev, char *result, unsigned int maxlen)
 {
 	char *buf = kmalloc(PATH_MAX, GFP_KERNEL);
-	char *path = buf ? file_path(q->layer.file, buf, PATH_MAX) : ERR_PTR(-ENOMEM);
-	unsigned int sz;
+	const struct qcow2_base *base;
+	unsigned int sz = 0;
 
-	sz = emit_path(IS_ERR(path) ? "?" : path, result, maxlen);
-	DMEMIT(" features 3 cache_mb=%u no_space=%s layouts=%s", q->cache_mb,
-	       q->no_space_error ? "error" : "queue", q->no_layouts ? "off" : "on");
+	for (unsigned int i = 0; i < dev->bases.count; i++) {
+		base = dev->bases.users[i].base;
+		sz += emit_layer(&base->img.file, base->is_raw, buf, result + sz, maxlen - sz);
+	}
+	sz += emit_layer(&dev->img->file, false, buf, result + sz, maxlen - sz);
+	DMEMIT("features 3 cache_mb=%u no_space=%s layouts=%s", dev->cache_mb,
+	       dev->full.is_error ? "error" : "queue", dev->no_layouts ? "off" : "on");
 	kfree(buf);
 	return sz;
 }
@@ -84,19 +103,19 @@ static unsigned int table(struct qcow2 *q, char *result, unsigned int maxlen)
 void qcow2_status(struct dm_target *ti, status_type_t type, unsigned int flags,
 		  char *result, unsigned int maxlen)
 {
-	struct qcow2 *q = ti->private;
+	struct qcow2_dev *dev = ti->private;
 	unsigned int sz = 0;
 
 	switch (type) {
 	case STATUSTYPE_INFO:
-		info(q, result, maxlen);
+		info(dev, result, maxlen);
 		break;
 	case STATUSTYPE_TABLE:
-		table(q, result, maxlen);
+		table(dev, result, maxlen);
 		break;
 	case STATUSTYPE_IMA:
 		DMEMIT_TARGET_NAME_VERSION(ti->type);
-		DMEMIT(",mode=%s;", mode(q));
+		DMEMIT(",mode=%s;", mode(dev));
 		break;
 	}
 }
@@ -105,14 +124,14 @@ void qcow2_status(struct dm_target *ti, status_type_t type, unsigned int flags,
 int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
 		  unsigned int maxlen)
 {
-	struct qcow2 *q = ti->private;
+	struct qcow2_dev *dev = ti->private;
 
 	if (argc != 2 || strcasecmp(argv[0], "no_space"))
 		return -EINVAL;
 	if (strcasecmp(argv[1], "error") && strcasecmp(argv[1], "queue"))
 		return -EINVAL;
-	qcow2_full_set_policy(q, !strcasecmp(argv[1], "error"));
-	qcow2_space_release_waiters(q);
-	qcow2_park_release(q);
+	qcow2_full_set_policy(dev->img, !strcasecmp(argv[1], "error"));
+	qcow2_space_release_waiters(dev->img);
+	qcow2_park_release(dev);
 	return 0;
 }

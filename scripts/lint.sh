@@ -41,7 +41,7 @@ lint_shell_scripts()
 
 lint_spelling()
 {
-	sources '*.[ch]' '*.sh' '*.md' '*.rst' '*.scd' | cat - <(shell_sources) | sort -u | xargs codespell -L inflight
+	sources '*.[ch]' '*.sh' '*.md' '*.rst' '*.scd' | cat - <(shell_sources) | sort -u | xargs codespell -L inflight,filp
 }
 
 lint_kernel_doc()
@@ -93,7 +93,7 @@ lint_semantic_patches()
 	command -v spatch >/dev/null || { echo 'spatch: not here; hint: apt-get install coccinelle'; return 1; }
 	for patch in "$out"/linux/scripts/coccinelle/{api,free,iterators,locks,null}/*.cocci; do
 		grep -q 'virtual report' "$patch" || continue
-		spatch --very-quiet -D report --no-includes --cocci-file "$patch" dm-qcow2/*.c vhost-blk/*.c tools/*.c
+		spatch --very-quiet -D report --no-includes --cocci-file "$patch" dm-qcow2/*.c dm-qcow2/*/*.c vhost-blk/*.c tools/*/*.c
 	done 2>/dev/null
 }
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include "server.h"
+#include "server/server.h"
 
 static const char help[] =
 "usage: vhost-serve [OPTION]... DEVICE SOCKET\n"

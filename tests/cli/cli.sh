@@ -73,3 +73,44 @@ poke()
 {
 	printf '%b' "$(echo "$3" | sed 's/../\\x&/g')" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
+
+# on_host: for tests that run there: in $TMP, whose files have direct I/O, and where other users get to what they may
+# read. Anybody may come and go on this host meanwhile, so traces are files there and children of the test.
+on_host()
+{
+	[ "$(id -u)" = 0 ] || skip 'the right to be another user'
+	run chmod 711 "$TMP"
+	cd "$TMP" || exit 1
+	cleanup cd /
+	dd if=/dev/zero of="$TMP/direct" bs=4096 count=1 oflag=direct status=none 2>/dev/null || skip "direct I/O in $TMP"
+	rm "$TMP/direct"
+	# shellcheck disable=SC2317 # it is called by refused
+	traces()
+	{
+		echo /run/vblk/*
+		find "$TMP" -mindepth 1 ! -path "$TMP/out" ! -path "$TMP/err" | sort
+		pgrep -P $$ vblk
+	}
+}
+
+# overlay NAME BACKING [FORMAT [SIZE]]: an image that names BACKING, whatever that is; FORMAT - leaves out which it is.
+overlay()
+{
+	local format=${3:-qcow2}
+
+	run qemu-img create -q -f qcow2 -u -b "$2" -F "${format/#-/raw}" "$1" "${4:-1M}"
+	# An extension of a type that nobody knows.
+	[ "$format" != - ] || poke "$1" 112 00000001
+}
+
+# plan ARG...: what an attach would do, as JSON in $TMP/plan.
+plan()
+{
+	run vblk-attach --dry-run --json "$@" >"$TMP/plan"
+}
+
+# planned: the images of $TMP/plan, the top first.
+planned()
+{
+	jq -r '.chain[].image' "$TMP/plan"
+}

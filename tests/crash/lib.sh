@@ -141,6 +141,24 @@ crash_on_device()
 	attach "$LOGGED"
 }
 
+# crash_on_overlay SIZE OPTIONS BASE-BYTES BASE-FORMAT: the same for an overlay on a base that has a stamp in each of its
+# sectors; what a shorter base does not cover reads as zeros. Sets STAMPED, what crash_replay is to be told. Needs
+# tests/dm-qcow2/chain.sh.
+crash_on_overlay()
+{
+	local base=$TMP/base.$4
+
+	STAMPED=$(($3 / 512))
+	crash_old_contents
+	crash_leak_limit "$1" "$2"
+	run crash-replay stamp "$TMP/base.raw" $STAMPED
+	[ "$4" = raw ] || run qemu-img convert -f raw -O "$4" -o cluster_size=8192 "$TMP/base.raw" "$base"
+	overlay_image "$DATA" "$base" "$4" "$1" "$2"
+	fingerprint "$base"
+	crash_record
+	attach_chain "format:$4" "$base" "$LOGGED"
+}
+
 # crash_on_fs TYPE SIZE OPTIONS: the same for an image in a file; the log has the file system's own writes, too.
 crash_on_fs()
 {
@@ -213,6 +231,8 @@ record_growing_tables_unflushed()
 record_reused_clusters()
 {
 	crash_on_device 16M cluster_size=16384 'write -q -P 0xee 0 16M' 'discard -q 0 8M' 'write -q -z 8M 8M'
+	# Each that a zero cluster keeps may be on its way to become free, for as long as a grace period takes.
+	LEAK_LIMIT=$((LEAK_LIMIT + 512))
 	crash_write --ops 600 --max-bytes 65536 "$@"
 	crash_end
 }
@@ -246,6 +266,39 @@ record_unflushed_image()
 	attach "$LOGGED"
 	crash_mark attached
 	crash_write --ops 100 --flush-percent 0 --fua-percent 100 --max-bytes 32768 "$@"
+	crash_end
+}
+
+# Fresh clusters over a base that is full: writes of parts of clusters, neighbours in the same cluster at the same time,
+# and flushes while the rest of a cluster has yet to come from below.
+record_overlay_in_part()
+{
+	crash_on_overlay 16M cluster_size=65536 $((16 << 20)) raw
+	crash_write --ops 600 --max-bytes 24576 "$@"
+	crash_end
+}
+
+# Writes of whole clusters, and of several, for which nothing is copied.
+record_overlay_in_whole()
+{
+	crash_on_overlay 24M cluster_size=16384 $((24 << 20)) raw
+	crash_write --ops 500 --align 16384 --max-bytes 131072 "$@"
+	crash_end
+}
+
+# Large clusters, which take longest to be copied; the base has other clusters, and ends in the middle of one.
+record_overlay_on_shorter_base()
+{
+	crash_on_overlay 16M cluster_size=262144 $(((12 << 20) - 40 * 512)) qcow2
+	crash_write --ops 500 --max-bytes 65536 --fua-percent 15 "$@"
+	crash_end
+}
+
+# Nothing is flushed: what a FUA write says is durable has to be so with the rest of its cluster.
+record_overlay_by_fua()
+{
+	crash_on_overlay 16M cluster_size=65536 $((16 << 20)) raw
+	crash_write --ops 500 --max-bytes 16384 --flush-percent 0 --fua-percent 20 "$@"
 	crash_end
 }
 

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "options.h"
 #include "oracle.h"
+#include "stamp.h"
 #include "state.h"
 #include "verify.h"
 #include "view.h"
@@ -31,6 +32,7 @@ static struct {
 	uint64_t seed;
 	uint64_t at_sector;
 	uint64_t old; /* byte that the guest's disk was full of */
+	uint64_t stamped; /* sectors that had stamps instead, of "stamp" below */
 	uint64_t max_leak; /* clusters */
 	uint64_t subsets;
 	uint64_t unit; /* sectors that no power cut parts */
@@ -56,6 +58,7 @@ static const struct option_slot options[] = {
 	{ .name = "seed", .number = &opt.seed },
 	{ .name = "at-sector", .number = &opt.at_sector },
 	{ .name = "old", .number = &opt.old },
+	{ .name = "stamped", .number = &opt.stamped },
 	{ .name = "max-leak", .number = &opt.max_leak },
 	{ .name = NULL },
 };
@@ -118,7 +121,7 @@ static void judge_state(struct worker *w, size_t cut, unsigned int variant)
 		say_failed(w, cut, variant, "qemu-img map fails", w->map.text);
 		return;
 	}
-	wrong = verify(&w->promise, w->image, w->map.text);
+	wrong = verify(&w->promise, w->map.text);
 	if (wrong) {
 		fprintf(stderr, "  %u sectors are wrong\n", wrong);
 		say_failed(w, cut, variant, "acknowledged data is not there", "");
@@ -180,6 +183,7 @@ static void open_worker(struct worker *w, const char *log, const char *journal, 
 	log_open(&w->log, log);
 	journal_load(&w->journal, journal);
 	w->promise = (struct promise){ .journal = &w->journal, .at_sector = opt.at_sector, .old = opt.old };
+	w->promise.stamped = opt.stamped;
 	w->promise.floor = calloc(w->journal.nr_sectors, sizeof(*w->promise.floor));
 	if (!w->promise.floor)
 		err(1, "memory");
@@ -256,12 +260,31 @@ static int cmd_apply(char **argv)
 	return 0;
 }
 
+/* A raw image with a stamp of version 0 in each sector. */
+static int cmd_stamp(char **argv)
+{
+	uint64_t sector, nr = strtoull(argv[1], NULL, 0);
+	FILE *file = fopen(argv[0], "w");
+	uint64_t buf[SECTOR_BYTES / sizeof(uint64_t)];
+
+	for (sector = 0; file && sector < nr; sector++) {
+		stamp_make(buf, sector, 0);
+		if (fwrite(buf, sizeof(buf), 1, file) != 1)
+			err(1, "%s", argv[0]);
+	}
+	if (!file || fclose(file))
+		err(1, "%s", argv[0]);
+	return 0;
+}
+
 static _Noreturn void usage(void)
 {
 	fputs("usage: crash-replay list LOG\n"
 	      "       crash-replay apply LOG TARGET NR-OF-ENTRIES\n"
+	      "       crash-replay stamp FILE SECTORS\n"
 	      "       crash-replay [--fs TYPE --image NAME] [--cuts N] [--subsets N] [--seed N] [--start MARK]\n"
 	      "                    [--unit SECTORS] [--at-sector N] [--max-leak CLUSTERS] [--warm LIBRARY]\n"
+	      "                    [--old BYTE] [--stamped SECTORS]\n"
 	      "                    verify LOG JOURNAL TARGET[,COW]...\n",
 	      stderr);
 	exit(2);
@@ -278,6 +301,8 @@ int main(int argc, char **argv)
 		return cmd_list(argv + i + 1);
 	if (!strcmp(argv[i], "apply") && left == 3)
 		return cmd_apply(argv + i + 1);
+	if (!strcmp(argv[i], "stamp") && left == 2)
+		return cmd_stamp(argv + i + 1);
 	if (!strcmp(argv[i], "verify") && left >= 3)
 		return cmd_verify(left, argv + i + 1);
 	usage();

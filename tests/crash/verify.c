@@ -18,6 +18,13 @@ struct extent {
 	uint64_t guest_off;
 	uint64_t bytes;
 	uint64_t host_off;
+	char file[512]; /* an image of the chain */
+};
+
+/* The file that was read last. */
+struct source {
+	int fd;
+	char path[512];
 };
 
 static void complain(unsigned int *wrong, uint64_t sector, uint32_t floor, const char *what, const struct stamp *who)
@@ -35,12 +42,12 @@ static void verify_sector(const struct promise *p, uint64_t sector, const uint8_
 	uint32_t floor = p->floor[sector];
 	struct stamp who;
 
-	if (sector_is_filled(data, p->old)) {
+	if (sector >= p->stamped && sector_is_filled(data, p->old)) {
 		if (floor)
 			complain(wrong, sector, floor, "reads as if never written", NULL);
 	} else if (!stamp_read(data, &who)) {
 		complain(wrong, sector, floor, "holds what was never written through the device", NULL);
-	} else if (!journal_covers(p->journal, who.version, who.sector)) {
+	} else if (who.version ? !journal_covers(p->journal, who.version, who.sector) : who.sector >= p->stamped) {
 		complain(wrong, sector, floor, "holds a write that is not in the journal", &who);
 	} else if (who.sector != sector) {
 		complain(wrong, sector, floor, "shows another sector's data", &who);
@@ -53,7 +60,7 @@ static void verify_sector(const struct promise *p, uint64_t sector, const uint8_
 static void verify_hole(const struct promise *p, uint64_t from, uint64_t to, unsigned int *wrong)
 {
 	for (; from < to; from++)
-		if (p->floor[from] || p->old)
+		if (p->floor[from] || p->old || from < p->stamped)
 			complain(wrong, from, p->floor[from], "reads as a hole", NULL);
 }
 
@@ -64,6 +71,18 @@ static void clip(const struct promise *p, uint64_t *from, uint64_t *to)
 
 	*to = (*to < end ? *to : end) - p->at_sector;
 	*from = *from > p->at_sector ? *from - p->at_sector : 0;
+}
+
+static void open_source(struct source *s, const char *path)
+{
+	if (s->fd >= 0 && !strcmp(s->path, path))
+		return;
+	if (s->fd >= 0)
+		close(s->fd);
+	snprintf(s->path, sizeof(s->path), "%s", path);
+	s->fd = open(path, O_RDONLY);
+	if (s->fd < 0)
+		err(1, "%s", path);
 }
 
 static void verify_extent(const struct promise *p, int fd, const struct extent *e, uint64_t from, uint64_t to,
@@ -90,21 +109,20 @@ static bool next_extent(const char **map, struct extent *e)
 		const char *line = *map;
 
 		*map = eol + 1;
-		if (sscanf(line, "%" SCNx64 " %" SCNx64 " %" SCNx64, &e->guest_off, &e->bytes, &e->host_off) == 3)
+		if (sscanf(line, "%" SCNx64 " %" SCNx64 " %" SCNx64 " %511[^\n]", &e->guest_off, &e->bytes, &e->host_off,
+			   e->file) == 4)
 			return true;
 	}
 	return false;
 }
 
-unsigned int verify(const struct promise *p, const char *image, const char *map)
+unsigned int verify(const struct promise *p, const char *map)
 {
-	int fd = open(image, O_RDONLY);
+	struct source source = { .fd = -1 };
 	unsigned int wrong = 0;
 	uint64_t seen = 0; /* journal sectors checked so far */
 	struct extent e;
 
-	if (fd < 0)
-		err(1, "%s", image);
 	while (next_extent(&map, &e)) {
 		uint64_t from = e.guest_off / SECTOR_BYTES;
 		uint64_t to = (e.guest_off + e.bytes) / SECTOR_BYTES;
@@ -113,10 +131,12 @@ unsigned int verify(const struct promise *p, const char *image, const char *map)
 		if (to <= from || to > p->journal->nr_sectors)
 			continue;
 		verify_hole(p, seen, from, &wrong);
-		verify_extent(p, fd, &e, from, to, &wrong);
+		open_source(&source, e.file);
+		verify_extent(p, source.fd, &e, from, to, &wrong);
 		seen = to;
 	}
 	verify_hole(p, seen, p->journal->nr_sectors, &wrong);
-	close(fd);
+	if (source.fd >= 0)
+		close(source.fd);
 	return wrong;
 }

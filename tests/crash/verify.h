@@ -12,12 +12,13 @@ struct promise {
 	uint32_t *floor;   /* by sector: oldest version allowed (journal_floor()) */
 	uint64_t at_sector; /* where the journal's sector 0 is in the image */
 	uint8_t old;        /* what every byte was before the first write */
+	uint64_t stamped;   /* but for the first so many sectors: they had stamps of version 0 */
 };
 
 /*
- * Check @image through @map, the text that `qemu-img map` printed for it. Returns the number of sectors that are wrong and
- * describes the first few on standard error.
+ * Check an image through @map, the text that `qemu-img map` printed for it, which names the file that each extent is in.
+ * Returns the number of sectors that are wrong and describes the first few on standard error.
  */
-unsigned int verify(const struct promise *p, const char *image, const char *map);
+unsigned int verify(const struct promise *p, const char *map);
 
 #endif

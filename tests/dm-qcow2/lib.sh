@@ -85,6 +85,16 @@ qcow2_table()
 	echo "0 $(image_sectors "$image") qcow2 $image${*:+ features $# $*}"
 }
 
+# attach_chain WORD... TOP: map a chain; the words are those of the table line, from the bottom up. Sets DEV.
+attach_chain()
+{
+	local name=$NAME-q$((++qcow2_devices)) top=${*: -1}
+
+	run dmsetup create "$name" --table "0 $(image_sectors "$top") qcow2 $*"
+	cleanup remove_left "$name"
+	DEV=/dev/mapper/$name
+}
+
 # attach IMAGE [--readonly] [FEATURE...]: map the image; sets DEV.
 attach()
 {

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dm-qcow2/geometry.h"
-#include "dm-qcow2/header-ext.h"
+#include "dm-qcow2/format/geometry.h"
+#include "dm-qcow2/format/header-ext.h"
 
 #define MAX_INPUT	4096
 #define FILE_BYTES	(1ULL << 40)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Feeds tools/vhost-user-msg.c with front-end messages.
+ * Feeds tools/vhost-user/messages.c with front-end messages.
  *
  * With libFuzzer, LLVMFuzzerTestOneInput is all there is. Without it, main() makes messages: one of each
  * request as the vhost-user specification lays it out, changed at random from a seed that it prints.
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vhost-user-msg.h"
+#include "vhost-user/messages.h"
 
 #define MAX_INPUT	(1 + 2 * VHOST_USER_MAX_BYTES)
 

@@ -292,3 +292,29 @@ guest_end()
 	guest_examine "$1"
 	! guest_alive "$1" || guest_kill "$1"
 }
+
+# guest_bios_says SOCKET TEXT: a guest without a kernel of its own boots from the disk, and what boots there says TEXT on
+# its serial port. It is killed then.
+guest_bios_says()
+{
+	local bios
+
+	guest_needs
+	rm -f "$TMP/bios.serial"
+	# shellcheck disable=SC2046 # a list of words
+	qemu-system-x86_64 -machine "$guest_machine,memory-backend=mem" -accel kvm -accel tcg,tb-size=32 -m 64 \
+		-object memory-backend-memfd,id=mem,size=64M,share=on -nodefaults -display none \
+		-serial "file:$TMP/bios.serial" $(guest_disk "$1" 1) </dev/null &
+	bios=$!
+	cleanup sh -c "kill -KILL $bios 2>/dev/null; :"
+	wait_until $guest_boot_limit guest_bios_has_said $bios "$2"
+	kill -KILL $bios
+	wait $bios
+	return 0
+}
+
+guest_bios_has_said()
+{
+	kill -0 "$1" 2>/dev/null || fail "QEMU is gone"
+	grep -q -s -a -F "$2" "$TMP/bios.serial"
+}

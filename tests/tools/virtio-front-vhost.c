@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "virtio-front.h"
-#include "vhost-compat.h"
+#include "vhost-user/compat.h"
 
 /* A predecessor's requests may take long; its claim goes with the last one. */
 #define CLAIM_ATTEMPTS	600

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "unit.h"
-#include "dm-qcow2/geometry.h"
+#include "dm-qcow2/format/geometry.h"
 
 static struct qcow2_geometry geometry(u32 cluster_bits, u32 refcount_order, u32 version)
 {
@@ -148,18 +148,6 @@ static void reserved_bits_are_not_part_of_the_offset(void **state)
 	assert_true(qcow2_entry_offset(UINT64_MAX) < QCOW2_MAX_HOST_OFFSET);
 }
 
-static void holes_and_zero_clusters_read_as_zero(void **state)
-{
-	(void)state;
-	assert_true(qcow2_entry_reads_zero(QCOW2_ENTRY_UNALLOCATED));
-	assert_true(qcow2_entry_reads_zero(QCOW2_ENTRY_ZERO));
-	assert_true(qcow2_entry_reads_zero(QCOW2_ENTRY_ZERO_ALLOCATED));
-	assert_false(qcow2_entry_reads_zero(QCOW2_ENTRY_DATA));
-	assert_false(qcow2_entry_reads_zero(QCOW2_ENTRY_SHARED));
-	assert_false(qcow2_entry_reads_zero(QCOW2_ENTRY_COMPRESSED));
-	assert_false(qcow2_entry_reads_zero(QCOW2_ENTRY_BAD));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -173,7 +161,6 @@ int main(void)
 		cmocka_unit_test(bit_62_is_a_compressed_cluster_whatever_else_is_set),
 		cmocka_unit_test(a_host_offset_inside_a_cluster_is_damage),
 		cmocka_unit_test(reserved_bits_are_not_part_of_the_offset),
-		cmocka_unit_test(holes_and_zero_clusters_read_as_zero),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

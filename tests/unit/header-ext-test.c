@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "unit.h"
-#include "dm-qcow2/header-ext.h"
+#include "dm-qcow2/format/header-ext.h"
 
 #define AREA_BYTES	512
 

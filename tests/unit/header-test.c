@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "unit.h"
-#include "dm-qcow2/header.h"
+#include "dm-qcow2/format/header.h"
 
 #define KIB 1024ULL
 #define MIB (KIB * KIB)
@@ -555,15 +555,6 @@ static void a_corrupt_or_dirty_image_may_be_read_only(void **state)
 	expect_unsupported(&d, true, -EUCLEAN, "image is marked dirty");
 }
 
-static void a_backing_file_is_refused(void **state)
-{
-	struct qcow2_disk_header d = right_header(3);
-
-	(void)state;
-	d.backing_file_offset = cpu_to_be64(512);
-	expect_unsupported(&d, false, -EOPNOTSUPP, "backing file is not supported");
-}
-
 static void encryption_is_refused(void **state)
 {
 	struct qcow2_disk_header d = right_header(3);
@@ -687,7 +678,6 @@ int main(void)
 		cmocka_unit_test(another_compression_does_not_hinder),
 		cmocka_unit_test(every_unknown_incompatible_bit_is_refused),
 		cmocka_unit_test(a_corrupt_or_dirty_image_may_be_read_only),
-		cmocka_unit_test(a_backing_file_is_refused),
 		cmocka_unit_test(encryption_is_refused),
 		cmocka_unit_test(snapshots_and_bitmaps_do_not_hinder_a_reader),
 		cmocka_unit_test(a_disk_is_of_whole_sectors),

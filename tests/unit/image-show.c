@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * image-show header|map|refcounts IMAGE: what the parsers of dm-qcow2 make of an
+ * image-show header|map|compressed|refcounts IMAGE: what the parsers of dm-qcow2 make of an
  * image, for tests to compare with what QEMU says of it.
  *
  *	header		the fields of the header, as key=value
  *	map		each guest cluster that has a host cluster: guest offset, host
  *			offset, "data" or "shared"
+ *	compressed	each compressed guest cluster: guest offset, host offset, bytes, and
+ *			the host offset of each cluster that it touches
  *	refcounts	each host cluster with a refcount: host offset, refcount
  *
  * image-show judge IMAGE...: a line for each, "read-write", "read-only" or
@@ -17,9 +19,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dm-qcow2/geometry.h"
-#include "dm-qcow2/header-ext.h"
-#include "dm-qcow2/refcount-entry.h"
+#include "dm-qcow2/format/compressed-entry.h"
+#include "dm-qcow2/format/header-ext.h"
+#include "dm-qcow2/format/refcount-entry.h"
 
 struct image {
 	int fd;
@@ -92,20 +94,24 @@ static u64 table_entry(const struct image *img, u64 table, u64 index)
 	return value;
 }
 
-static void show_mapping(const struct image *img, u64 guest_off)
+/* The L2 entry of a guest cluster, or 0 where there is no table. */
+static u64 l2_entry(const struct image *img, u64 guest_off)
 {
 	const struct qcow2_geometry *g = &img->g;
 	u64 page = qcow2_l2_page(g, guest_off);
 	u64 in_table = page & ((1ULL << qcow2_table_page_bits(g)) - 1);
 	u64 l2 = qcow2_entry_offset(table_entry(img, g->l1_offset,
 						page >> qcow2_table_page_bits(g)));
-	enum qcow2_entry_type type;
-	u64 entry;
 
-	if (!l2)
-		return;
-	entry = table_entry(img, l2 + (in_table << g->page_bits), qcow2_l2_slot(g, guest_off));
-	type = qcow2_entry_type(g, entry);
+	return l2 ? table_entry(img, l2 + (in_table << g->page_bits), qcow2_l2_slot(g, guest_off)) :
+		    0;
+}
+
+static void show_mapping(const struct image *img, u64 guest_off)
+{
+	u64 entry = l2_entry(img, guest_off);
+	enum qcow2_entry_type type = qcow2_entry_type(&img->g, entry);
+
 	if (type == QCOW2_ENTRY_DATA || type == QCOW2_ENTRY_SHARED)
 		printf("%" PRIu64 " %" PRIu64 " %s\n", guest_off, qcow2_entry_offset(entry),
 		       type == QCOW2_ENTRY_DATA ? "data" : "shared");
@@ -113,10 +119,26 @@ static void show_mapping(const struct image *img, u64 guest_off)
 		die("bad or compressed L2 entry");
 }
 
-static void show_map(const struct image *img)
+static void show_compressed(const struct image *img, u64 guest_off)
+{
+	const struct qcow2_geometry *g = &img->g;
+	u64 entry = l2_entry(img, guest_off);
+	u64 first = qcow2_compressed_first_cluster(g, entry);
+
+	if (qcow2_entry_type(g, entry) != QCOW2_ENTRY_COMPRESSED)
+		return;
+	printf("%" PRIu64 " %" PRIu64 " %" PRIu32, guest_off, qcow2_compressed_offset(g, entry),
+	       qcow2_compressed_bytes(g, entry));
+	for (u32 i = 0; i < qcow2_compressed_clusters(g, entry); i++)
+		printf(" %" PRIu64, (first + i) << g->cluster_bits);
+	printf("\n");
+}
+
+static void show_clusters(const struct image *img,
+			  void (*show)(const struct image *img, u64 guest_off))
 {
 	for (u64 off = 0; off < img->g.size; off += qcow2_cluster_bytes(&img->g))
-		show_mapping(img, off);
+		show(img, off);
 }
 
 static void show_block(const struct image *img, u64 first_cluster, u64 block)
@@ -206,7 +228,9 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "header"))
 		show_header(&img);
 	else if (!strcmp(argv[1], "map"))
-		show_map(&img);
+		show_clusters(&img, show_mapping);
+	else if (!strcmp(argv[1], "compressed"))
+		show_clusters(&img, show_compressed);
 	else if (!strcmp(argv[1], "refcounts"))
 		show_refcounts(&img);
 	else

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "unit.h"
-#include "dm-qcow2/refcount-entry.h"
+#include "dm-qcow2/format/refcount-entry.h"
 
 #define BLOCK_BYTES 512
 

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "unit.h"
-#include "dm-qcow2/table.h"
+#include "dm-qcow2/format/table.h"
 
-#define MAX_WORDS 16
+#define MAX_WORDS 600
+
+static struct qcow2_table_layer layers[MAX_WORDS];
 
 /* Parse a line as dm splits it, at single spaces. @line must outlive @t. */
 static int parse(char *line, struct qcow2_table *t, const char **why)
@@ -22,14 +24,14 @@ static int parse(char *line, struct qcow2_table *t, const char **why)
 		argv[argc++] = word;
 	}
 	*why = NULL;
-	return qcow2_table_parse(argc, argv, t, why);
+	return qcow2_table_parse(argc, argv, layers, t, why);
 }
 
 static void expect_refused(const char *text, int err, const char *sentence)
 {
 	struct qcow2_table t;
 	const char *why;
-	char line[256];
+	char line[4096];
 
 	strcpy(line, text);
 	assert_int_equal(parse(line, &t, &why), err);
@@ -38,7 +40,7 @@ static void expect_refused(const char *text, int err, const char *sentence)
 
 static struct qcow2_table accepted(const char *text)
 {
-	static char line[256];
+	static char line[4096];
 	struct qcow2_table t;
 	const char *why;
 
@@ -52,8 +54,8 @@ static void a_descriptor_alone_gets_the_defaults(void **state)
 	struct qcow2_table t = accepted("7");
 
 	(void)state;
-	assert_int_equal(t.fd, 7);
-	assert_null(t.path);
+	assert_int_equal(t.layers[0].fd, 7);
+	assert_null(t.layers[0].path);
 	assert_int_equal(t.cache_mb, QCOW2_DEFAULT_CACHE_MB);
 	assert_false(t.no_space_error);
 	assert_false(t.no_layouts);
@@ -64,22 +66,22 @@ static void a_path_is_a_layer(void **state)
 	struct qcow2_table t = accepted("/images/disk.qcow2");
 
 	(void)state;
-	assert_string_equal(t.path, "/images/disk.qcow2");
-	assert_int_equal(t.fd, -1);
+	assert_string_equal(t.layers[0].path, "/images/disk.qcow2");
+	assert_int_equal(t.layers[0].fd, -1);
 }
 
 static void a_path_may_look_like_anything_else(void **state)
 {
 	(void)state;
-	assert_string_equal(accepted("/features").path, "/features");
-	assert_string_equal(accepted("/raw:1").path, "/raw:1");
+	assert_string_equal(accepted("/features").layers[0].path, "/features");
+	assert_string_equal(accepted("/raw:1").layers[0].path, "/raw:1");
 }
 
 static void descriptors_go_up_to_int_max(void **state)
 {
 	(void)state;
-	assert_int_equal(accepted("0").fd, 0);
-	assert_int_equal(accepted("2147483647").fd, INT_MAX);
+	assert_int_equal(accepted("0").layers[0].fd, 0);
+	assert_int_equal(accepted("2147483647").layers[0].fd, INT_MAX);
 	expect_refused("2147483648", -EINVAL, "layer is neither a descriptor nor an absolute path");
 	expect_refused("99999999999999999999999999", -EINVAL,
 		       "layer is neither a descriptor nor an absolute path");
@@ -102,7 +104,45 @@ static void an_empty_word_is_no_layer(void **state)
 	const char *why;
 
 	(void)state;
-	assert_int_equal(qcow2_table_parse(1, argv, &t, &why), -EINVAL);
+	assert_int_equal(qcow2_table_parse(1, argv, layers, &t, &why), -EINVAL);
+}
+
+static void a_chain_is_listed_from_its_bottom(void **state)
+{
+	struct qcow2_table t = accepted("format:raw /base 4 format:qcow2 5 features 1 cache_mb=9");
+
+	(void)state;
+	assert_int_equal(t.nr_layers, 3);
+	assert_string_equal(t.layers[0].path, "/base");
+	assert_true(t.layers[0].is_raw);
+	assert_int_equal(t.layers[1].fd, 4);
+	assert_false(t.layers[1].is_raw);
+	assert_int_equal(qcow2_table_top(&t)->fd, 5);
+	assert_null(qcow2_table_top(&t)->path);
+	assert_int_equal(t.cache_mb, 9);
+}
+
+static void attributes_are_of_the_layer_behind_them(void **state)
+{
+	(void)state;
+	expect_refused("format:raw", -EINVAL, "no layer follows an attribute");
+	expect_refused("3 format:raw", -EINVAL, "no layer follows an attribute");
+	expect_refused("format:raw features 0", -EINVAL, "no layer follows an attribute");
+	expect_refused("format:vmdk 3 4", -EINVAL, "format of a layer is neither qcow2 nor raw");
+	expect_refused("3 format:raw 4", -EINVAL, "top of the chain is not a qcow2 image");
+	assert_false(accepted("format:raw format:qcow2 3").layers[0].is_raw);
+}
+
+static void a_chain_has_256_layers_at_most(void **state)
+{
+	char line[4096] = "";
+
+	(void)state;
+	for (int i = 0; i < QCOW2_MAX_LAYERS; i++)
+		sprintf(line + strlen(line), "%d ", i);
+	assert_int_equal(accepted(line).nr_layers, QCOW2_MAX_LAYERS);
+	strcat(line, "256");
+	expect_refused(line, -EINVAL, "chain has too many layers");
 }
 
 static void a_line_without_a_layer_is_refused(void **state)
@@ -115,8 +155,7 @@ static void a_line_without_a_layer_is_refused(void **state)
 static void what_is_not_there_yet_is_refused_by_name(void **state)
 {
 	(void)state;
-	expect_refused("3 4", -EOPNOTSUPP, "more than one layer is not supported");
-	expect_refused("format:raw 3", -EOPNOTSUPP, "layer attribute is not supported");
+	expect_refused("key:3 4", -EOPNOTSUPP, "layer attribute is not supported");
 }
 
 static void features_are_taken_in_any_order(void **state)
@@ -139,7 +178,7 @@ static void the_last_of_two_equal_features_counts(void **state)
 static void no_features_may_be_said_in_words(void **state)
 {
 	(void)state;
-	assert_int_equal(accepted("3 features 0").fd, 3);
+	assert_int_equal(accepted("3 features 0").layers[0].fd, 3);
 }
 
 static void the_number_of_features_must_match(void **state)
@@ -189,6 +228,9 @@ int main(void)
 		cmocka_unit_test(descriptors_go_up_to_int_max),
 		cmocka_unit_test(what_is_no_layer_is_refused),
 		cmocka_unit_test(an_empty_word_is_no_layer),
+		cmocka_unit_test(a_chain_is_listed_from_its_bottom),
+		cmocka_unit_test(attributes_are_of_the_layer_behind_them),
+		cmocka_unit_test(a_chain_has_256_layers_at_most),
 		cmocka_unit_test(a_line_without_a_layer_is_refused),
 		cmocka_unit_test(what_is_not_there_yet_is_refused_by_name),
 		cmocka_unit_test(features_are_taken_in_any_order),

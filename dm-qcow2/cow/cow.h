@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Copy-on-write: what has to be there before a write can go to its cluster.
+ */
+#ifndef DM_QCOW2_COW_H
+#define DM_QCOW2_COW_H
+
+#include "space/space.h"
+
+/**
+ * enum qcow2_cow_result - how it went, when there was no error
+ * @QCOW2_COW_DONE: by us or by somebody else: look again
+ * @QCOW2_COW_NO_CLUSTER: none is ready to be allocated
+ */
+enum qcow2_cow_result {
+	QCOW2_COW_DONE,
+	QCOW2_COW_NO_CLUSTER,
+};
+
+/**
+ * qcow2_table_allocate - allocate the L2 table of a page
+ * @img: the image
+ * @p: an L2 page without a table, with a reference
+ *
+ * Slow pool. Return: enum qcow2_cow_result or a negative errno.
+ */
+int __must_check qcow2_table_allocate(struct qcow2_image *img, struct qcow2_mpage *p);
+
+/**
+ * qcow2_replace_zero - replace a cluster that is kept for a guest cluster of zeroes
+ * @img: the image
+ * @p: the L2 page, with a reference
+ * @guest_off: in the guest cluster
+ *
+ * Behind it the entry points at a fresh cluster, which reads as zero.
+ *
+ * Slow pool. Return: enum qcow2_cow_result or a negative errno.
+ */
+int __must_check qcow2_replace_zero(struct qcow2_image *img, struct qcow2_mpage *p,
+				    u64 guest_off);
+
+#endif /* DM_QCOW2_COW_H */

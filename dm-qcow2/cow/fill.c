@@ -1,0 +1,544 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Deferred fill: which writes to clusters that have to be copied are where.
+ */
+#include <linux/bitmap.h>
+#include <linux/slab.h>
+
+#include "image/compressed.h"
+
+#include "cow.h"
+#include "fill.h"
+
+/* Bytes of clusters that may be fills, and how many clusters that is at least and at most. */
+#define MAX_BYTES	(16ULL << 20)
+#define MIN_FILLS	8
+#define MAX_FILLS	256
+
+/* How many whole ones the maker of a new one publishes, and among how many it looks for them. */
+#define PUBLISH_AHEAD	2
+#define PUBLISH_TRIES	8
+
+/**
+ * struct qcow2_fill - a cluster that no entry points at yet
+ * @cluster: the guest cluster
+ * @host_off: the host cluster; taken by qcow2_space_take()
+ * @old: the entry
+ * @drops: to let go of what it points at
+ * @page: the L2 page of its entry, with a reference
+ * @number: counts up
+ * @hash: in qcow2_fills.by_cluster
+ * @node: in qcow2_fills.open, or with whoever closed it
+ * @is_closed: no write begins any more
+ * @nr_writes: writes under way
+ * @waiting: struct qcow2_work that wait for it to be published
+ * @valid: a bit a sector
+ */
+struct qcow2_fill {
+	u64 cluster;
+	u64 host_off;
+	u64 old;
+	struct qcow2_drops drops;
+	struct qcow2_mpage *page;
+	u64 number;
+	struct hlist_node hash;
+	struct list_head node;
+	bool is_closed;
+	unsigned int nr_writes;
+	struct list_head waiting;
+	unsigned long valid[];
+};
+
+static unsigned int sectors(const struct qcow2_image *img)
+{
+	return qcow2_cluster_bytes(&img->geo) >> SECTOR_SHIFT;
+}
+
+static struct qcow2_fill *find(struct qcow2_fills *fs, u64 cluster)
+{
+	struct qcow2_fill *f;
+
+	lockdep_assert_held(&fs->lock);
+	hash_for_each_possible(fs->by_cluster, f, hash, cluster)
+		if (f->cluster == cluster)
+			return f;
+	return NULL;
+}
+
+static void requeue_all(struct qcow2_image *img, struct list_head *works)
+{
+	struct qcow2_work *work, *next;
+
+	list_for_each_entry_safe(work, next, works, node)
+		img->space->requeue(img, work);
+}
+
+static void set_count(struct qcow2_fills *fs, unsigned int count)
+{
+	lockdep_assert_held(&fs->lock);
+	fs->count = count;
+	/* Who reads that there are none sees the entries: fills_publish(), count_same() in map.c */
+	smp_store_release(&fs->img->commit->nr_fills, count);
+	if (count == 1)
+		wake_up_all(&fs->img->cache.wait); /* make_room() */
+}
+
+/* Publishing */
+
+/* The entry, before the fill is forgotten: see qcow2_fill_find(). */
+static bool set_entry(struct qcow2_image *img, struct qcow2_fill *f)
+{
+	u32 slot = qcow2_slot(&img->geo, f->cluster);
+	struct qcow2_mpage *p = f->page;
+
+	spin_lock(&p->lock);
+	/* Of an image that is damaged, what is below may look otherwise the next time. */
+	if (unlikely(qcow2_mpage_entry(p, slot) != f->old)) {
+		spin_unlock(&p->lock);
+		return false;
+	}
+	p->data_seq = atomic64_inc_return(&img->commit->data_seq);
+	qcow2_mpage_mark_dirty(img, p);
+	WRITE_ONCE(qcow2_mpage_entries(p)[slot], cpu_to_be64(f->host_off | QCOW2_OFLAG_COPIED));
+	spin_unlock(&p->lock);
+	qcow2_drops_use(&f->drops, img, f->old);
+	return true;
+}
+
+static void free_fill(struct qcow2_fill *f)
+{
+	qcow2_drops_free(&f->drops);
+	qcow2_mpage_put(f->page);
+	kfree(f);
+}
+
+static void forget(struct qcow2_fills *fs, struct qcow2_fill *f)
+{
+	LIST_HEAD(works);
+
+	spin_lock_irq(&fs->lock);
+	hash_del(&f->hash);
+	set_count(fs, fs->count - 1);
+	list_splice_init(&f->waiting, &works);
+	list_splice_tail_init(&fs->waiting, &works);
+	spin_unlock_irq(&fs->lock);
+	requeue_all(fs->img, &works);
+	free_fill(f);
+}
+
+/* A cluster that nobody has written to successfully, or that is given up. */
+static void drop(struct qcow2_fills *fs, struct qcow2_fill *f)
+{
+	struct qcow2_dropped *d = kmalloc(sizeof(*d), GFP_NOIO | __GFP_NOFAIL);
+
+	qcow2_drop(fs->img, d, f->host_off, 0);
+	forget(fs, f);
+}
+
+/* The flush that wanted it fails. */
+static void lose(struct qcow2_fills *fs, struct qcow2_fill *f, int err)
+{
+	DMERR_LIMIT("%s: write at guest offset %#llx is lost, as its cluster cannot be copied: error %d",
+		    qcow2_name(fs->img), f->cluster << fs->img->geo.cluster_bits, err);
+	drop(fs, f);
+}
+
+static void reopen(struct qcow2_fills *fs, struct list_head *fills)
+{
+	struct qcow2_fill *f;
+	LIST_HEAD(works);
+
+	spin_lock_irq(&fs->lock);
+	list_for_each_entry(f, fills, node) {
+		f->is_closed = false;
+		list_splice_tail_init(&f->waiting, &works);
+	}
+	list_splice_init(fills, &fs->open);
+	spin_unlock_irq(&fs->lock);
+	requeue_all(fs->img, &works);
+}
+
+/* The oldest one that is not newer than @newest. */
+static struct qcow2_fill *close_next(struct qcow2_fills *fs, u64 newest)
+{
+	struct qcow2_fill *f;
+
+	spin_lock_irq(&fs->lock);
+	f = list_first_entry_or_null(&fs->open, struct qcow2_fill, node);
+	if (f && f->number <= newest) {
+		f->is_closed = true;
+		list_del_init(&f->node);
+	} else {
+		f = NULL;
+	}
+	spin_unlock_irq(&fs->lock);
+	return f;
+}
+
+static bool has_writes(struct qcow2_fills *fs, const struct qcow2_fill *f)
+{
+	bool result;
+
+	spin_lock_irq(&fs->lock);
+	result = f->nr_writes;
+	spin_unlock_irq(&fs->lock);
+	return result;
+}
+
+/* Return: 0 when it is gone, or a negative errno. */
+static int publish(struct qcow2_fills *fs, struct qcow2_fill *f)
+{
+	struct qcow2_image *img = fs->img;
+	int err = 0;
+
+	wait_event(fs->wait, !has_writes(fs, f));
+	if (bitmap_empty(f->valid, sectors(img))) {
+		drop(fs, f);
+		return 0;
+	}
+	if (!bitmap_full(f->valid, sectors(img)))
+		err = qcow2_fill_copy(img, f->old, f->cluster << img->geo.cluster_bits,
+				      f->host_off, f->valid);
+	if (err)
+		return err;
+	if (!set_entry(img, f))
+		return -EUCLEAN;
+	forget(fs, f);
+	return 0;
+}
+
+/* Those who wait for another fill to go have waited in vain. */
+static void fail_waiting(struct qcow2_fills *fs, int err)
+{
+	struct qcow2_work *work;
+	LIST_HEAD(works);
+
+	spin_lock_irq(&fs->lock);
+	list_splice_init(&fs->waiting, &works);
+	spin_unlock_irq(&fs->lock);
+	list_for_each_entry(work, &works, node)
+		work->err = err;
+	requeue_all(fs->img, &works);
+}
+
+static int publish_all(struct qcow2_fills *fs)
+{
+	struct qcow2_fill *f;
+	LIST_HEAD(failed);
+	int err, first = 0;
+	u64 newest;
+
+	lockdep_assert_held(&fs->publishing);
+	spin_lock_irq(&fs->lock);
+	newest = fs->newest;
+	spin_unlock_irq(&fs->lock);
+	while ((f = close_next(fs, newest))) {
+		err = publish(fs, f);
+		if (!err)
+			continue;
+		first = first ?: err;
+		if (err == -ENOMEM)
+			list_add_tail(&f->node, &failed);
+		else
+			lose(fs, f, err);
+	}
+	if (!list_empty(&failed))
+		fail_waiting(fs, -ENOMEM);
+	reopen(fs, &failed);
+	return first;
+}
+
+int qcow2_fills_publish(struct qcow2_image *img)
+{
+	struct qcow2_fills *fs = img->fills;
+	int err;
+
+	if (qcow2_failed(img)) {
+		fail_waiting(fs, -EIO);
+		return -EIO;
+	}
+	if (!smp_load_acquire(&img->commit->nr_fills)) /* pairs with set_count() */
+		return 0;
+	mutex_lock(&fs->publishing);
+	err = publish_all(fs);
+	mutex_unlock(&fs->publishing);
+	return err;
+}
+
+static bool is_whole(const struct qcow2_fills *fs, const struct qcow2_fill *f)
+{
+	return !f->nr_writes && bitmap_full(f->valid, sectors(fs->img));
+}
+
+/* One of the oldest, if it needs no copying. */
+static struct qcow2_fill *close_whole(struct qcow2_fills *fs)
+{
+	struct qcow2_fill *f, *found = NULL;
+	unsigned int tries = PUBLISH_TRIES;
+
+	spin_lock_irq(&fs->lock);
+	list_for_each_entry(f, &fs->open, node) {
+		if (!tries--)
+			break;
+		if (!is_whole(fs, f))
+			continue;
+		f->is_closed = true;
+		list_del_init(&f->node);
+		found = f;
+		break;
+	}
+	spin_unlock_irq(&fs->lock);
+	return found;
+}
+
+/* A long write of whole clusters does not have to wait for commits. */
+static void publish_ahead(struct qcow2_fills *fs)
+{
+	struct qcow2_fill *f;
+
+	/* A commit does it all. */
+	if (!mutex_trylock(&fs->publishing))
+		return;
+	for (int i = 0; i < PUBLISH_AHEAD; i++) {
+		f = close_whole(fs);
+		if (!f)
+			break;
+		if (set_entry(fs->img, f))
+			forget(fs, f);
+		else
+			drop(fs, f);
+	}
+	mutex_unlock(&fs->publishing);
+}
+
+/* Writes */
+
+static int enter(struct qcow2_fills *fs, struct qcow2_fill *f, struct qcow2_work *work)
+{
+	lockdep_assert_held(&fs->lock);
+	if (f->is_closed) {
+		list_add_tail(&work->node, &f->waiting);
+		return QCOW2_FILL_PARKED;
+	}
+	f->nr_writes++;
+	return QCOW2_FILL_READY;
+}
+
+/* One that is there already, or a place for a new one. Return: QCOW2_FILL_AGAIN for the latter. */
+static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_work *work,
+		     struct qcow2_fill **fill)
+{
+	int result = QCOW2_FILL_AGAIN;
+
+	spin_lock_irq(&fs->lock);
+	*fill = find(fs, cluster);
+	if (*fill) {
+		result = enter(fs, *fill, work);
+	} else if (fs->count >= fs->limit) {
+		list_add_tail(&work->node, &fs->waiting);
+		result = QCOW2_FILL_PARKED;
+	}
+	spin_unlock_irq(&fs->lock);
+	if (result == QCOW2_FILL_PARKED && !*fill)
+		qcow2_commit_kick(fs->img);
+	return result;
+}
+
+static bool is_old(const struct qcow2_image *img, const struct qcow2_fill *f)
+{
+	return qcow2_mpage_entry(f->page, qcow2_slot(&img->geo, f->cluster)) == f->old;
+}
+
+static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
+{
+	bool is_new;
+
+	spin_lock_irq(&fs->lock);
+	/* Whoever published one has changed the entry before. */
+	is_new = !find(fs, f->cluster) && is_old(fs->img, f);
+	if (is_new) {
+		hash_add(fs->by_cluster, &f->hash, f->cluster);
+		f->number = ++fs->newest;
+		f->nr_writes = 1;
+		list_add_tail(&f->node, &fs->open);
+		set_count(fs, fs->count + 1);
+	}
+	spin_unlock_irq(&fs->lock);
+	return is_new;
+}
+
+static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 cluster,
+				     u64 old)
+{
+	struct qcow2_fill *f;
+
+	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(sectors(img))), GFP_NOIO);
+	if (!f)
+		return NULL;
+	if (!qcow2_drops_alloc(&f->drops, img, old)) {
+		kfree(f);
+		return NULL;
+	}
+	f->cluster = cluster;
+	f->old = old;
+	INIT_LIST_HEAD(&f->waiting);
+	INIT_LIST_HEAD(&f->node);
+	refcount_inc(&p->refs);
+	f->page = p;
+	return f;
+}
+
+static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster, u64 old,
+		     struct qcow2_fill **fill)
+{
+	struct qcow2_image *img = fs->img;
+	struct qcow2_fill *f = alloc_fill(img, p, cluster, old);
+	u64 start;
+
+	if (!f)
+		return -ENOMEM;
+	if (!qcow2_space_take(img, 1, &start)) {
+		free_fill(f);
+		return QCOW2_FILL_NO_CLUSTER;
+	}
+	f->host_off = start << img->geo.cluster_bits;
+	if (!add(fs, f)) {
+		/* Somebody else was faster. */
+		qcow2_space_give_back(img, start);
+		free_fill(f);
+		return QCOW2_FILL_AGAIN;
+	}
+	qcow2_commit_age(img);
+	*fill = f;
+	return QCOW2_FILL_READY;
+}
+
+static int allocate_table(struct qcow2_image *img, struct qcow2_mpage *p)
+{
+	int result = qcow2_table_allocate(img, p);
+
+	if (result < 0)
+		return result;
+	return result == QCOW2_COW_NO_CLUSTER ? QCOW2_FILL_NO_CLUSTER : QCOW2_FILL_AGAIN;
+}
+
+/*
+ * Whether the rest of a compressed cluster can be had is known as soon as it is inflated, which it
+ * has to be anyhow: better the write fails than a flush.
+ */
+static int try_inflate(struct qcow2_image *img, u64 old)
+{
+	struct qcow2_inflated *cluster;
+
+	if (qcow2_entry_type(&img->geo, old) != QCOW2_ENTRY_COMPRESSED)
+		return 0;
+	cluster = qcow2_compressed_get(img, old);
+	if (IS_ERR(cluster))
+		return PTR_ERR(cluster);
+	qcow2_compressed_put(img, cluster);
+	return 0;
+}
+
+int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
+		     u32 bytes, u64 old, struct qcow2_work *work, struct qcow2_fill **fill,
+		     u64 *host_off)
+{
+	u64 cluster = guest_off >> img->geo.cluster_bits;
+	struct qcow2_fills *fs = img->fills;
+	int result;
+
+	if (!READ_ONCE(p->host_off))
+		return allocate_table(img, p);
+	result = enter_old(fs, cluster, work, fill);
+	if (result == QCOW2_FILL_AGAIN) {
+		publish_ahead(fs);
+		result = bytes < qcow2_cluster_bytes(&img->geo) ? try_inflate(img, old) : 0;
+		if (result)
+			return result;
+		result = begin_new(fs, p, cluster, old, fill);
+	}
+	if (result == QCOW2_FILL_READY)
+		*host_off = (*fill)->host_off + qcow2_in_cluster(&img->geo, guest_off);
+	return result;
+}
+
+void qcow2_fill_end(struct qcow2_image *img, struct qcow2_fill *fill, u64 guest_off, u32 bytes,
+		    bool is_valid)
+{
+	u32 first = qcow2_in_cluster(&img->geo, guest_off) >> SECTOR_SHIFT;
+	struct qcow2_fills *fs = img->fills;
+	unsigned long flags;
+
+	spin_lock_irqsave(&fs->lock, flags);
+	if (is_valid)
+		bitmap_set(fill->valid, first, bytes >> SECTOR_SHIFT);
+	/* Under the lock: who waits for this frees the fill. */
+	if (!--fill->nr_writes && fill->is_closed)
+		wake_up(&fs->wait);
+	spin_unlock_irqrestore(&fs->lock, flags);
+}
+
+/* Reads */
+
+/* How many sectors from @first on are as the first one. */
+static u32 alike(const struct qcow2_fill *f, u32 first, u32 end, bool *is_valid)
+{
+	*is_valid = test_bit(first, f->valid);
+	return (*is_valid ? find_next_zero_bit(f->valid, end, first) :
+			    find_next_bit(f->valid, end, first)) - first;
+}
+
+bool qcow2_fill_find(struct qcow2_image *img, u64 guest_off, u32 *bytes, u64 *host_off,
+		     bool *is_known)
+{
+	u64 in_cluster = qcow2_in_cluster(&img->geo, guest_off);
+	struct qcow2_fills *fs = img->fills;
+	bool is_valid = false;
+	struct qcow2_fill *f;
+	unsigned long flags;
+	u32 left, count;
+
+	*is_known = false;
+	if (!READ_ONCE(img->commit->nr_fills))
+		return false;
+	left = min_t(u64, *bytes, qcow2_cluster_bytes(&img->geo) - in_cluster);
+	*bytes = left;
+	spin_lock_irqsave(&fs->lock, flags);
+	f = find(fs, guest_off >> img->geo.cluster_bits);
+	if (f) {
+		*is_known = true;
+		count = alike(f, in_cluster >> SECTOR_SHIFT,
+			      (in_cluster + left) >> SECTOR_SHIFT, &is_valid);
+		*bytes = count << SECTOR_SHIFT;
+		*host_off = f->host_off + in_cluster;
+	}
+	spin_unlock_irqrestore(&fs->lock, flags);
+	return is_valid;
+}
+
+/* Life */
+
+void qcow2_fills_abandon(struct qcow2_image *img)
+{
+	struct qcow2_fills *fs = img->fills;
+	struct qcow2_fill *f;
+
+	while ((f = close_next(fs, U64_MAX))) {
+		lose(fs, f, -EIO);
+		/* Another table may be the one that is asked to flush. */
+		qcow2_fail(img, "copying clusters", -EIO);
+	}
+}
+
+void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img)
+{
+	fs->img = img;
+	mutex_init(&fs->publishing);
+	spin_lock_init(&fs->lock);
+	hash_init(fs->by_cluster);
+	INIT_LIST_HEAD(&fs->open);
+	INIT_LIST_HEAD(&fs->waiting);
+	init_waitqueue_head(&fs->wait);
+	fs->limit = clamp_t(u64, MAX_BYTES >> img->geo.cluster_bits, MIN_FILLS, MAX_FILLS);
+	img->fills = fs;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Deferred fill: copy-on-write of clusters that must not be written in place. Those are holes of
+ * the top with data below, compressed clusters, and clusters that others share.
+ *
+ * A write that covers a part of such a cluster must not cost the copy of the rest before it
+ * completes. It goes to a fresh cluster at once; a fill says which of its sectors are valid,
+ * and reads take the others from where they were. No entry points at the cluster until it is
+ * whole: what is missing is copied by the commit that publishes the entry, and most often
+ * the guest has written all of it by then.
+ *
+ *	        write, cluster taken
+ *	             |
+ *	             v          all valid: room is needed, or a commit
+ *	   +--> OPEN -----------------------------------------+
+ *	   |     |  commit                                    |
+ *	   |     v                                            v
+ *	   |   CLOSED: writes of it wait; those under way end, what is missing is copied
+ *	   |     |                                            |
+ *	   +-----+ error                                      v
+ *	                         entry changed, then the fill is forgotten
+ *
+ * (A <= B: A is durable before B is written.)
+ *
+ *   the guest's bytes and the copied rest <= the entry that hides what was there
+ *
+ * That is the barrier COMMIT_DATA, by qcow2_mpage.data_seq. A crash before the entry is durable
+ * leaves a leaked cluster, and the guest sees what was there: no flush has been answered
+ * since its write.
+ *
+ * A reader of such a cluster looks for a fill, and if there is none, at the entry once more: it
+ * was changed before the fill was forgotten.
+ */
+#ifndef DM_QCOW2_FILL_H
+#define DM_QCOW2_FILL_H
+
+#include <linux/hashtable.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+#include "drops.h"
+
+#define QCOW2_FILL_HASH_BITS	7
+
+struct qcow2_fill;
+
+/**
+ * struct qcow2_fills - the fills of an image
+ * @img: the image
+ * @publishing: held by who publishes: a commit has to see all entries of what is closed
+ * @lock: protects the rest, and all fills; taken in interrupts, with no other lock in it
+ * @by_cluster: all fills, by guest cluster
+ * @open: those that are OPEN, the oldest first
+ * @count: number of fills
+ * @limit: how many there may be
+ * @newest: number of the newest
+ * @waiting: struct qcow2_work that wait for another one to go
+ * @wait: woken when a fill that is CLOSED has no write under way
+ */
+struct qcow2_fills {
+	struct qcow2_image *img;
+	struct mutex publishing;
+	spinlock_t lock;
+	DECLARE_HASHTABLE(by_cluster, QCOW2_FILL_HASH_BITS);
+	struct list_head open;
+	unsigned int count;
+	unsigned int limit;
+	u64 newest;
+	struct list_head waiting;
+	wait_queue_head_t wait;
+};
+
+/**
+ * enum qcow2_fill_result - what became of a write that wants a fill
+ * @QCOW2_FILL_READY: it may be written
+ * @QCOW2_FILL_AGAIN: something has changed: look the cluster up again
+ * @QCOW2_FILL_PARKED: the work is queued again later
+ * @QCOW2_FILL_NO_CLUSTER: none is ready to be allocated
+ */
+enum qcow2_fill_result {
+	QCOW2_FILL_READY,
+	QCOW2_FILL_AGAIN,
+	QCOW2_FILL_PARKED,
+	QCOW2_FILL_NO_CLUSTER,
+};
+
+void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img);
+
+/**
+ * qcow2_fills_abandon - forget fills that could not be published
+ * @img: the image; nothing is under way, a commit has come and gone
+ *
+ * What was written to them is lost: the image fails.
+ */
+void qcow2_fills_abandon(struct qcow2_image *img);
+
+/**
+ * qcow2_fill_begin - a write to a cluster that has to be copied
+ * @img: the image
+ * @p: the L2 page, with a reference
+ * @guest_off: where it begins
+ * @bytes: its length, to the end of the cluster at most
+ * @old: the entry of its cluster
+ * @work: of its request, if that has to wait
+ * @fill: set for QCOW2_FILL_READY; qcow2_fill_end() is to follow
+ * @host_off: set likewise: where the write goes to
+ *
+ * Slow pool. Return: enum qcow2_fill_result or a negative errno.
+ */
+int __must_check qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
+				  u32 bytes, u64 old, struct qcow2_work *work, struct qcow2_fill **fill,
+				  u64 *host_off);
+
+/**
+ * qcow2_fill_end - the write is done
+ * @img: the image
+ * @fill: from qcow2_fill_begin()
+ * @guest_off: where it began
+ * @bytes: its length; in one cluster
+ * @is_valid: the cluster has what was written
+ *
+ * Any context.
+ */
+void qcow2_fill_end(struct qcow2_image *img, struct qcow2_fill *fill, u64 guest_off, u32 bytes,
+		    bool is_valid);
+
+/**
+ * qcow2_fill_find - look whether a cluster that has to be copied has a fill
+ * @img: the image
+ * @guest_off: in the cluster
+ * @bytes: length of a read; cut to what is alike, if there are any fills
+ * @host_off: set when the bytes are in the fill's cluster
+ * @is_known: set to whether there is a fill; if not, the entry has to be looked at again
+ *
+ * Any context, in a read section of qcow2_image.inflight. Return: true when the bytes are in
+ * the fill's cluster; false when they are where they were.
+ */
+bool qcow2_fill_find(struct qcow2_image *img, u64 guest_off, u32 *bytes, u64 *host_off,
+		     bool *is_known);
+
+/**
+ * qcow2_fills_publish - copy what is missing, and let entries point at the clusters
+ * @img: the image
+ *
+ * All fills that have been begun by now. The commit's thread.
+ *
+ * Return: 0 or the first error. Without memory a fill stays one. Where something could not be read or
+ * written, what the guest wrote to the cluster is lost, and the log says so: a disk all of
+ * whose flushes fail would be of no use to anybody.
+ */
+int qcow2_fills_publish(struct qcow2_image *img);
+
+/* fill-data.c */
+
+/**
+ * qcow2_fill_copy - copy what a cluster lacks
+ * @img: the image
+ * @old: the entry of the guest cluster
+ * @guest_off: start of the guest cluster
+ * @host_off: the cluster
+ * @valid: its sectors that are there
+ *
+ * Nobody writes to the cluster. Sleeps for I/O. Return: 0 or a negative errno.
+ */
+int __must_check qcow2_fill_copy(struct qcow2_image *img, u64 old, u64 guest_off, u64 host_off,
+				 const unsigned long *valid);
+
+#endif /* DM_QCOW2_FILL_H */

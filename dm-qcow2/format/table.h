@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The words of a qcow2 table line, parsed. Builds in user space, too.
+ *
+ *	[format:<qcow2|raw>] <layer>... [features <#features> <feature>...]
+ *
+ * Layers are listed from the bottom of the chain to its top. The grammar is documented in
+ * Documentation/dm-qcow2.rst.
+ */
+#ifndef DM_QCOW2_TABLE_H
+#define DM_QCOW2_TABLE_H
+
+#include "userspace.h"
+
+#define QCOW2_DEFAULT_CACHE_MB	32
+#define QCOW2_MAX_CACHE_MB	65536
+
+/* As many images as a chain may have. */
+#define QCOW2_MAX_LAYERS	256
+
+/**
+ * struct qcow2_table_layer - an image of the chain
+ * @path: its absolute path, or NULL; points into the parsed words
+ * @fd: its file descriptor in the caller, or -1
+ * @is_raw: the image is its guest's data, and nothing else
+ */
+struct qcow2_table_layer {
+	const char *path;
+	int fd;
+	bool is_raw;
+};
+
+/**
+ * struct qcow2_table - a parsed table line
+ * @layers: the images from the bottom to the top
+ * @nr_layers: how many; at least 1
+ * @cache_mb: limit of the metadata cache in MiB
+ * @no_space_error: fail writes when the host has no space, instead of queueing
+ * @no_layouts: all I/O on a file goes through its file system
+ */
+struct qcow2_table {
+	struct qcow2_table_layer *layers;
+	unsigned int nr_layers;
+	u32 cache_mb;
+	bool no_space_error;
+	bool no_layouts;
+};
+
+static inline const struct qcow2_table_layer *qcow2_table_top(const struct qcow2_table *t)
+{
+	return &t->layers[t->nr_layers - 1];
+}
+
+/**
+ * qcow2_table_parse - parse the words behind the target's name
+ * @argc: number of words
+ * @argv: the words; must outlive @t
+ * @layers: room for @argc of them; must outlive @t
+ * @t: filled in on success
+ * @why: set to a sentence on failure; a static string
+ *
+ * Return: 0, -EINVAL, or -EOPNOTSUPP for what the grammar knows and this
+ * version does not.
+ */
+int __must_check qcow2_table_parse(unsigned int argc, char **argv,
+				   struct qcow2_table_layer *layers,
+				   struct qcow2_table *t, const char **why);
+
+#endif /* DM_QCOW2_TABLE_H */

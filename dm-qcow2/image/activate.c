@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Becoming ready for I/O, and leaving a clean image behind.
+ *
+ * The constructor has read the header only. All that writes to the image is
+ * between qcow2_activate(), from preresume, and qcow2_deactivate(), from
+ * postsuspend: in between no other table of the mapped device is active on it,
+ * and behind it qemu-img may work on the file.
+ */
+#include <linux/sched/mm.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "lease/lease.h"
+#include "space/space.h"
+
+#include "activate.h"
+#include "compressed.h"
+
+/* A failed image is only read from then on, even if it is marked corrupt. */
+static bool may_write(const struct qcow2_image *img)
+{
+	return img->file.is_writable && !qcow2_failed(img);
+}
+
+static void clear_autoclear(struct qcow2_disk_header *d, const void *arg)
+{
+	const u64 *bits = arg;
+
+	d->autoclear_features &= ~cpu_to_be64(*bits);
+}
+
+/* What somebody did to the image while we were suspended must fit the table. */
+static int check_unchanged(struct qcow2_image *img, const struct qcow2_header *h)
+{
+	struct qcow2_geometry now;
+
+	qcow2_geometry_init(&now, h);
+	if (memcmp(&now, &img->geo, sizeof(now)) || !h->backing_offset != !img->base) {
+		DMERR("%s: image has changed, reload the table", qcow2_name(img));
+		return -ESTALE;
+	}
+	return 0;
+}
+
+static int prepare_write(struct qcow2_image *img, const struct qcow2_header *h)
+{
+	u64 autoclear = qcow2_header_autoclear(h);
+	int err;
+
+	/*
+	 * A FUA write in place relies on tables that whoever made the image may have
+	 * left in the page cache, or in that of the disk: qemu-img convert does.
+	 */
+	err = qcow2_barrier(img, QCOW2_BARRIER_ACTIVATE);
+	/* The last cluster is whole: nothing is ever written behind the end of a file. */
+	if (!err)
+		err = qcow2_file_extend(&img->file,
+					round_up(qcow2_file_bytes(&img->file),
+						 qcow2_cluster_bytes(&img->geo)));
+	if (!err && autoclear)
+		err = qcow2_write_header(img, clear_autoclear, &autoclear);
+	return err;
+}
+
+static int start(struct qcow2_image *img)
+{
+	struct qcow2_header h;
+	const char *why;
+	int err;
+
+	qcow2_scan_recall(img);
+	why = "page cache of the layer cannot be written";
+	err = qcow2_file_invalidate(&img->file);
+	if (!err)
+		err = qcow2_read_header(img, &h, &why);
+	if (err) {
+		DMERR("%s: %s", qcow2_name(img), why);
+		return err;
+	}
+	err = check_unchanged(img, &h);
+	if (!err && may_write(img))
+		err = prepare_write(img, &h);
+	if (err)
+		return err;
+	img->reftable_offset = h.reftable_offset;
+	img->reftable_clusters = h.reftable_clusters;
+	img->host_bytes = qcow2_image_end(img->geo.cluster_bits, qcow2_file_bytes(&img->file),
+					  qcow2_is_file(img));
+	qcow2_full_reset(img);
+	qcow2_space_activate(img);
+	qcow2_lease_start(img->file.lease);
+	if (may_write(img))
+		qcow2_scan_start(img);
+	return 0;
+}
+
+/* What a table before this one could not write is lost, whichever table is asked. */
+static void inherit_failure(struct qcow2_image *img)
+{
+	if (!img->file.has_failed || qcow2_failed(img))
+		return;
+	set_bit(QCOW2_NEEDS_CHECK, &img->state);
+	set_bit(QCOW2_FAILED, &img->state);
+	DMWARN("%s: image has failed before the table was reloaded, no more writes",
+	       qcow2_name(img));
+}
+
+int qcow2_activate(struct qcow2_image *img)
+{
+	int err;
+
+	err = qcow2_file_activate(&img->file);
+	if (err) {
+		DMERR("%s: image is active in another table", qcow2_name(img));
+		return err;
+	}
+	inherit_failure(img);
+	err = start(img);
+	if (err) {
+		qcow2_file_deactivate(&img->file, qcow2_failed(img));
+		return err;
+	}
+	clear_bit(QCOW2_SUSPENDING, &img->state);
+	clear_bit(QCOW2_LEAVING, &img->state);
+	set_bit(QCOW2_ACTIVE, &img->state);
+	return 0;
+}
+
+void qcow2_deactivate(struct qcow2_image *img)
+{
+	int err;
+
+	qcow2_lease_stop(img->file.lease);
+	err = qcow2_commit_wait(img);
+	qcow2_space_stop(img);
+	if (!err && may_write(img))
+		err = qcow2_space_return(img);
+	qcow2_corrupt_wait(img);
+	if (err)
+		DMERR("%s: image is not clean: error %d", qcow2_name(img), err);
+	qcow2_cache_drop(img);
+	qcow2_compressed_drop(img);
+	qcow2_writeback_rest(&img->commit->wb);
+	qcow2_writeback_rest(&img->space->wb);
+	qcow2_file_invalidate(&img->file);
+	qcow2_scan_remember(img, !err && !qcow2_failed(img));
+
+	clear_bit(QCOW2_ACTIVE, &img->state);
+	qcow2_file_deactivate(&img->file, qcow2_failed(img));
+}

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Backing images: shared, looked at, and checked not to have changed.
+ *
+ * Which images a chain has is the table's word, and the formats, too: nothing is probed, and no
+ * name that stands in an image is opened. But a header that has a backing file, where the
+ * table has none below, or the reverse, would have guests see other data than QEMU
+ * shows them: it is refused.
+ */
+#include <linux/blkdev.h>
+#include <linux/slab.h>
+
+#include "lease/lease.h"
+#include "meta/meta.h"
+
+#include "base.h"
+#include "compressed.h"
+
+/* Metadata is looked at once, to make the chain map. */
+#define CACHE_MB	4
+
+static DEFINE_MUTEX(bases_lock);
+static LIST_HEAD(bases);
+
+static u64 raw_bytes(const struct qcow2_base *base)
+{
+	return round_up(qcow2_file_bytes(&base->img.file), SECTOR_SIZE);
+}
+
+static int check_chain(const struct qcow2_base *base, const struct qcow2_header *h,
+		       const char **why)
+{
+	if (h->backing_offset && !base->below) {
+		*why = "backing image has a backing file that the table lacks";
+		return -EINVAL;
+	}
+	if (!h->backing_offset && base->below) {
+		*why = "table has an image below one that has no backing file";
+		return -EINVAL;
+	}
+	if (1U << min(h->cluster_bits, QCOW2_MAX_PAGE_BITS) < base->img.file.io_align) {
+		*why = "backing image's clusters are smaller than its direct I/O alignment";
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+static void forget_compressed(struct qcow2_image *img)
+{
+	if (img->compressed)
+		qcow2_compressed_exit(img);
+}
+
+static int read_header(struct qcow2_base *base, const char **why)
+{
+	struct qcow2_image *img = &base->img;
+	struct qcow2_header h;
+	int err;
+
+	if (base->is_raw) {
+		base->bytes = raw_bytes(base);
+		return 0;
+	}
+	err = qcow2_read_header(img, &h, why) ?: check_chain(base, &h, why);
+	if (err)
+		return err;
+	forget_compressed(img);
+	qcow2_geometry_init(&img->geo, &h);
+	qcow2_cache_set_limit(img, CACHE_MB);
+	err = qcow2_compressed_init(img);
+	if (err)
+		return err;
+	img->reftable_offset = h.reftable_offset;
+	img->reftable_clusters = h.reftable_clusters;
+	img->host_bytes = qcow2_image_end(img->geo.cluster_bits, qcow2_file_bytes(&img->file),
+					  qcow2_is_file(img));
+	base->bytes = img->geo.size;
+	return 0;
+}
+
+/* Nobody reads from it: see what it is now, unless somebody is still writing to it. */
+static int look_at(struct qcow2_base *base, const char **why)
+{
+	struct qcow2_file *file = &base->img.file;
+	bool is_known;
+	int err;
+
+	lockdep_assert_held(&base->lock);
+	base->generation++;
+	base->map_generation++;
+	qcow2_chain_map_drop(&base->map);
+	if (!base->is_raw)
+		qcow2_cache_drop(&base->img);
+	/* Before it is read: what changes from here on is seen. */
+	is_known = !qcow2_file_is_written(file) && qcow2_file_stamp(file, &base->stamp);
+	*why = "page cache of a backing image cannot be written";
+	err = qcow2_file_invalidate(file) ?: read_header(base, why);
+	base->is_known = is_known && !err;
+	return err;
+}
+
+/* A block device has no times. */
+static bool has_changed(const struct qcow2_base *base)
+{
+	struct qcow2_stamp now;
+
+	if (!base->is_known || !qcow2_file_stamp(&base->img.file, &now))
+		return false;
+	return now.bytes != base->stamp.bytes ||
+	       !timespec64_equal(&now.mtime, &base->stamp.mtime);
+}
+
+/* Opening */
+
+static void exit_qcow2(struct qcow2_base *base)
+{
+	forget_compressed(&base->img);
+	qcow2_cache_exit(&base->img);
+}
+
+static int set_chain(struct qcow2_base *base, struct qcow2_base *below)
+{
+	unsigned int depth = below ? below->depth : 0;
+
+	base->chain = kcalloc(depth + 1, sizeof(*base->chain), GFP_KERNEL);
+	if (!base->chain)
+		return -ENOMEM;
+	base->chain[0] = base;
+	if (below)
+		memcpy(base->chain + 1, below->chain, depth * sizeof(*base->chain));
+	base->below = below;
+	base->depth = depth + 1;
+	return 0;
+}
+
+static struct qcow2_base *alloc_base(struct dm_target *ti, const struct qcow2_table_layer *layer)
+{
+	struct qcow2_base *base = kzalloc(sizeof(*base), GFP_KERNEL);
+	int err;
+
+	if (!base) {
+		ti->error = "Out of memory";
+		return ERR_PTR(-ENOMEM);
+	}
+	mutex_init(&base->lock);
+	base->is_raw = layer->is_raw;
+	base->refs = 1;
+	err = qcow2_file_open_backing(&base->img.file, ti, layer);
+	if (err) {
+		kfree(base);
+		return ERR_PTR(err);
+	}
+	return base;
+}
+
+static void free_base(struct qcow2_base *base)
+{
+	qcow2_file_close_backing(&base->img.file);
+	kfree(base->img.name);
+	kfree(base->chain);
+	kfree(base);
+}
+
+/* Everything but the file. */
+static int init_base(struct qcow2_base *base, struct qcow2_base *below)
+{
+	int err;
+
+	base->img.name = kasprintf(GFP_KERNEL, "%pD", base->img.file.filp);
+	if (!base->img.name)
+		return -ENOMEM;
+	err = set_chain(base, below);
+	if (err)
+		return err;
+	err = qcow2_chain_map_init(&base->map, base->img.name);
+	if (err)
+		return err;
+	err = base->is_raw ? 0 : qcow2_cache_init(&base->img, CACHE_MB);
+	if (err)
+		qcow2_chain_map_exit(&base->map);
+	return err;
+}
+
+static void exit_base(struct qcow2_base *base)
+{
+	if (!base->is_raw)
+		exit_qcow2(base);
+	qcow2_chain_map_exit(&base->map);
+}
+
+/* @base is open, and known to nobody. */
+static int set_up(struct qcow2_base *base, struct qcow2_base *below, struct dm_target *ti,
+		  const struct qcow2_table *table, bool by_path)
+{
+	const char *why = "Out of memory";
+	int err;
+
+	err = init_base(base, below);
+	if (err)
+		goto err_why;
+	err = qcow2_file_register_backing(&base->img.file, ti, table, by_path);
+	if (err)
+		goto err_exit;
+	mutex_lock(&base->lock);
+	err = look_at(base, &why);
+	mutex_unlock(&base->lock);
+	if (!err)
+		return 0;
+	ti->error = (char *)why;
+	qcow2_file_unregister_backing(&base->img.file);
+err_exit:
+	exit_base(base);
+	return err;
+err_why:
+	ti->error = (char *)why;
+	return err;
+}
+
+static struct qcow2_base *find_base(const struct qcow2_base *base, const struct qcow2_base *below)
+{
+	struct qcow2_base *other;
+
+	lockdep_assert_held(&bases_lock);
+	list_for_each_entry(other, &bases, node)
+		if (other->below == below && other->is_raw == base->is_raw &&
+		    qcow2_file_is_same(&other->img.file, &base->img.file))
+			return other;
+	return NULL;
+}
+
+/* One that others have: it may have changed while nobody used it. */
+static int share(struct qcow2_base *base, struct dm_target *ti)
+{
+	const char *why = "Backing image has changed while it is in use";
+	int err = 0;
+
+	mutex_lock(&base->lock);
+	if (!base->nr_active && (!base->is_known || has_changed(base)))
+		err = look_at(base, &why);
+	else if (has_changed(base))
+		err = -ESTALE;
+	mutex_unlock(&base->lock);
+	if (err)
+		ti->error = (char *)why;
+	else
+		base->refs++;
+	return err;
+}
+
+/* The caller has a reference to @below, and keeps it. */
+static struct qcow2_base *get_base(struct dm_target *ti, const struct qcow2_table *table,
+				   const struct qcow2_table_layer *layer,
+				   struct qcow2_base *below)
+{
+	struct qcow2_base *base, *other;
+	unsigned int noio;
+	int err;
+
+	base = alloc_base(ti, layer);
+	if (IS_ERR(base))
+		return base;
+	/* A resume wants these locks, and writeback may wait for that. */
+	noio = memalloc_noio_save();
+	mutex_lock(&bases_lock);
+	other = find_base(base, below);
+	if (other) {
+		err = share(other, ti);
+	} else {
+		err = set_up(base, below, ti, table, layer->path);
+		if (!err) {
+			list_add(&base->node, &bases);
+			if (below)
+				below->refs++;
+		}
+	}
+	mutex_unlock(&bases_lock);
+	memalloc_noio_restore(noio);
+	if (err || other)
+		free_base(base);
+	return err ? ERR_PTR(err) : other ?: base;
+}
+
+/* A base holds those below it; the last one to go takes them with it. */
+static void put_base(struct qcow2_base *base)
+{
+	struct qcow2_base *below;
+
+	for (; base; base = below) {
+		mutex_lock(&bases_lock);
+		if (--base->refs) {
+			mutex_unlock(&bases_lock);
+			return;
+		}
+		list_del(&base->node);
+		below = base->below;
+		exit_base(base);
+		qcow2_file_unregister_backing(&base->img.file);
+		mutex_unlock(&bases_lock);
+		free_base(base);
+	}
+}
+
+static int open_user(struct qcow2_bases *b, struct dm_target *ti, const struct qcow2_table *table)
+{
+	struct qcow2_base_user *u = &b->users[b->count];
+	struct qcow2_base *base;
+	int err;
+
+	base = get_base(ti, table, &table->layers[b->count], qcow2_bases_top(b));
+	if (IS_ERR(base))
+		return PTR_ERR(base);
+	err = qcow2_file_add_user(&base->img.file, &u->user, ti);
+	if (err) {
+		put_base(base);
+		return err;
+	}
+	u->base = base;
+	mutex_lock(&base->lock);
+	u->generation = base->is_known ? base->generation : 0;
+	mutex_unlock(&base->lock);
+	b->count++;
+	return 0;
+}
+
+int qcow2_bases_open(struct qcow2_bases *b, struct dm_target *ti, const struct qcow2_table *table)
+{
+	int err = 0;
+
+	b->count = 0;
+	b->users = NULL;
+	if (table->nr_layers == 1)
+		return 0;
+	b->users = kcalloc(table->nr_layers - 1, sizeof(*b->users), GFP_KERNEL);
+	if (!b->users) {
+		ti->error = "Out of memory";
+		return -ENOMEM;
+	}
+	while (b->count < table->nr_layers - 1 && !err)
+		err = open_user(b, ti, table);
+	if (err)
+		qcow2_bases_close(b, ti);
+	return err;
+}
+
+void qcow2_bases_close(struct qcow2_bases *b, struct dm_target *ti)
+{
+	while (b->count) {
+		struct qcow2_base_user *u = &b->users[--b->count];
+
+		qcow2_file_remove_user(&u->user, ti);
+		put_base(u->base);
+	}
+	kfree(b->users);
+	b->users = NULL;
+}
+
+/* Activation */
+
+/* What is below may have been looked at again; it is active already. */
+static void follow_below(struct qcow2_base *base)
+{
+	if (!base->below || base->below_generation == base->below->map_generation)
+		return;
+	qcow2_chain_map_drop(&base->map);
+	base->below_generation = base->below->map_generation;
+	base->map_generation++;
+}
+
+static int check_generation(struct qcow2_base_user *u, const char **why)
+{
+	int err;
+
+	if (has_changed(u->base))
+		return -ESTALE;
+	err = !u->base->is_known && !u->base->nr_active ? look_at(u->base, why) : 0;
+	if (err)
+		return err;
+	follow_below(u->base);
+	if (u->generation && u->generation != u->base->generation)
+		return -ESTALE;
+	u->generation = u->base->is_known ? u->base->generation : 0;
+	return 0;
+}
+
+static int activate(struct qcow2_base_user *u, const char *name)
+{
+	const char *why = "has changed, reload the table";
+	struct qcow2_base *base = u->base;
+	int err;
+
+	mutex_lock(&base->lock);
+	err = check_generation(u, &why);
+	if (!err && !base->nr_active++)
+		qcow2_lease_start(base->img.file.lease);
+	mutex_unlock(&base->lock);
+	if (err)
+		DMERR("%s: backing image %s: %s", name, base->img.name, why);
+	return err;
+}
+
+static void deactivate(struct qcow2_base *base)
+{
+	mutex_lock(&base->lock);
+	if (!--base->nr_active)
+		qcow2_lease_stop(base->img.file.lease);
+	mutex_unlock(&base->lock);
+}
+
+static int activate_user(struct qcow2_base_user *u, const char *name)
+{
+	int err = qcow2_file_activate_user(&u->base->img.file, &u->user);
+
+	if (err) {
+		DMERR("%s: backing image %s is being written to", name, u->base->img.name);
+		return err;
+	}
+	err = activate(u, name);
+	if (err)
+		qcow2_file_deactivate_user(&u->user);
+	return err;
+}
+
+static void deactivate_user(struct qcow2_base_user *u)
+{
+	deactivate(u->base);
+	qcow2_file_deactivate_user(&u->user);
+}
+
+int qcow2_bases_activate(struct qcow2_bases *b, const char *name)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < b->count; i++) {
+		err = activate_user(&b->users[i], name);
+		if (err)
+			goto err_deactivate;
+	}
+	return 0;
+
+err_deactivate:
+	while (i)
+		deactivate_user(&b->users[--i]);
+	return err;
+}
+
+void qcow2_bases_deactivate(struct qcow2_bases *b)
+{
+	for (unsigned int i = b->count; i; i--)
+		deactivate_user(&b->users[i - 1]);
+}
+
+bool qcow2_bases_have_failed(const struct qcow2_bases *b)
+{
+	for (unsigned int i = 0; i < b->count; i++)
+		if (b->users[i].user.has_failed)
+			return true;
+	return false;
+}

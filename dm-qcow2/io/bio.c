@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The way of a bio on the hot path: mapped, started, ended.
+ */
+#include "lease/lease.h"
+
+#include "bio.h"
+#include "blocks.h"
+#include "dev.h"
+#include "map.h"
+#include "request.h"
+
+/* To a device, if what is mapped lies on one that can be reached from here. */
+static bool remap(struct qcow2_file *file, struct bio *bio, struct qcow2_run *run,
+		  struct qcow2_mapping *m)
+{
+	if (!file->bdev)
+		return qcow2_lease_map(file->lease, bio, m->host_off, m->is_fresh, &m->bytes,
+				       &run->lease_io);
+	bio_set_dev(bio, file->bdev);
+	bio->bi_iter.bi_sector = m->host_off >> SECTOR_SHIFT;
+	return true;
+}
+
+/* A run of host clusters; from here on the end of the bio leaves the read section. */
+static int map_data(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
+		    struct qcow2_mapping *m)
+{
+	struct qcow2_file *file = &m->img->file;
+	bool is_remapped;
+
+	run->file = file;
+	is_remapped = remap(file, bio, run, m);
+	if (m->bytes < bio->bi_iter.bi_size)
+		dm_accept_partial_bio(bio, m->bytes >> SECTOR_SHIFT);
+	if (is_remapped)
+		return DM_MAPIO_REMAPPED;
+	run->dev = dev;
+	run->bio = bio;
+	run->host_off = m->host_off;
+	run->done = 0;
+	if (unlikely(!file->may_nowait))
+		qcow2_run_queue_slow(run);
+	else if (!qcow2_plug_add(run))
+		qcow2_cpu_queue_add(run);
+	return DM_MAPIO_SUBMITTED;
+}
+
+/* A FUA write completes when its entry is durable, too: the slow pool commits. */
+static bool needs_commit(const struct qcow2_dev *dev, const struct bio *bio,
+			 const struct qcow2_mapping *m)
+{
+	return bio->bi_opf & REQ_FUA && (qcow2_is_file(dev->img) || !m->is_durable);
+}
+
+/* What was found of it: of a backing image, or a part that is in a fill. */
+static bool run_fits(const struct qcow2_mapping *m, const struct bio *bio)
+{
+	struct bvec_iter iter = bio->bi_iter;
+
+	if (!qcow2_file_has_blocks(&m->img->file))
+		return true;
+	iter.bi_size = m->bytes;
+	return qcow2_blocks_fit(&m->img->file, bio, iter);
+}
+
+/*
+ * @fits: the layer can take it as it is; if not, only zeroes are read at once. Where blocks
+ * are sectors everything fits, which the compiler shall know.
+ */
+static __always_inline int map_rw(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
+				  bool fits)
+{
+	u64 guest_off = dm_target_offset(dev->ti, bio->bi_iter.bi_sector) << SECTOR_SHIFT;
+	bool is_write = op_is_write(bio_op(bio));
+	struct qcow2_mapping m;
+	int result, srcu_idx;
+
+	srcu_idx = qcow2_inflight_enter(dev->img);
+	result = qcow2_map(dev->img, guest_off, bio->bi_iter.bi_size, is_write, &m);
+	if (likely(result == QCOW2_MAP_DATA && fits && !needs_commit(dev, bio, &m)) &&
+	    likely(run_fits(&m, bio))) {
+		run->srcu_idx = srcu_idx;
+		return map_data(dev, bio, run, &m);
+	}
+	qcow2_inflight_leave(dev->img, srcu_idx);
+	if (result == QCOW2_MAP_ZERO) {
+		if (m.bytes < bio->bi_iter.bi_size)
+			dm_accept_partial_bio(bio, m.bytes >> SECTOR_SHIFT);
+		zero_fill_bio(bio);
+		bio_endio(bio);
+		return DM_MAPIO_SUBMITTED;
+	}
+	qcow2_request_slow(dev, bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+/* A layer of blocks that are larger than sectors. */
+static noinline int map_blocks(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run)
+{
+	bool fits = qcow2_blocks_fit(&dev->img->file, bio, bio->bi_iter);
+
+	if (!op_is_write(bio_op(bio)))
+		return map_rw(dev, bio, run, fits);
+	if (!qcow2_blocks_enter(dev, bio))
+		return DM_MAPIO_SUBMITTED;
+	if (fits)
+		return map_rw(dev, bio, run, true);
+	qcow2_request_slow(dev, bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+int qcow2_bio_map(struct dm_target *ti, struct bio *bio)
+{
+	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
+	struct qcow2_dev *dev = ti->private;
+
+	rq->run.srcu_idx = -1;
+	rq->run.is_tracked = false;
+	rq->run.lease_io.idx = -1;
+	if (unlikely(bio->bi_opf & REQ_PREFLUSH)) { /* the empty flush that dm sends */
+		qcow2_commit_bio(dev->img, bio);
+		return DM_MAPIO_SUBMITTED;
+	}
+	if (unlikely(op_is_write(bio_op(bio)) &&
+		     (qcow2_failed(dev->img) || !dev->img->file.is_writable)))
+		return DM_MAPIO_KILL;
+	if (unlikely(qcow2_has_blocks(dev)))
+		return map_blocks(dev, bio, &rq->run);
+	return map_rw(dev, bio, &rq->run, true);
+}
+
+int qcow2_bio_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
+{
+	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
+	struct qcow2_dev *dev = ti->private;
+	int srcu_idx = rq->run.srcu_idx;
+
+	if (rq->run.lease_io.idx >= 0)
+		qcow2_lease_leave(rq->run.file->lease, bio, &rq->run.lease_io);
+	if (unlikely(*error == BLK_STS_NOSPC) && qcow2_request_wants_space(dev, bio)) {
+		rq->run.srcu_idx = -1;
+		qcow2_request_slow(dev, bio);
+		qcow2_inflight_leave(dev->img, srcu_idx);
+		return DM_ENDIO_INCOMPLETE;
+	}
+	/* With its extent settled, and before its read section ends: then the image may go. */
+	if (unlikely(rq->run.is_tracked))
+		qcow2_blocks_leave(dev, bio);
+	if (srcu_idx >= 0)
+		qcow2_inflight_leave(dev->img, srcu_idx);
+	return DM_ENDIO_DONE;
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A mapped device on an image: its parts, and how they come to rest.
+ */
+#include <linux/slab.h>
+
+#include "format/table.h"
+#include "image/compressed.h"
+
+#include "blocks.h"
+#include "dev.h"
+#include "request.h"
+
+static struct qcow2_dev *dev_of(struct qcow2_image *img)
+{
+	return container_of(img, struct qcow2_dev, image);
+}
+
+/* Hooks of the rooms above */
+
+static void requeue(struct qcow2_image *img, struct qcow2_work *work)
+{
+	qcow2_slow_queue(dev_of(img), work);
+}
+
+static void init_image(struct qcow2_image *img, struct dm_target *ti)
+{
+	img->ti = ti;
+	img->name = dm_device_name(dm_table_get_md(ti->table));
+	mutex_init(&img->header_lock);
+	mutex_init(&img->sync_lock);
+}
+
+struct qcow2_dev *qcow2_dev_alloc(struct dm_target *ti, const struct qcow2_table *table)
+{
+	struct qcow2_dev *dev = kzalloc(sizeof(*dev), GFP_KERNEL);
+
+	if (!dev)
+		return NULL;
+	dev->ti = ti;
+	dev->img = &dev->image;
+	dev->cache_mb = table->cache_mb;
+	dev->no_layouts = table->no_layouts;
+	dev->space.requeue = requeue;
+	dev->full.is_error = table->no_space_error;
+	dev->full.let_out = qcow2_space_release_waiters;
+	init_image(dev->img, ti);
+	qcow2_full_init(&dev->full, dev->img);
+	qcow2_park_init(dev);
+	return dev;
+}
+
+/* Everything that starts threads or holds memory, in the order it is used. */
+int qcow2_dev_init(struct qcow2_dev *dev)
+{
+	int err;
+
+	err = init_srcu_struct(&dev->img->inflight);
+	if (err)
+		return err;
+	err = qcow2_cache_init(dev->img, dev->cache_mb);
+	if (err)
+		goto err_srcu;
+	err = qcow2_compressed_init(dev->img);
+	if (err)
+		goto err_cache;
+	err = qcow2_request_init(dev);
+	if (err)
+		goto err_compressed;
+	err = qcow2_commit_init(&dev->commit, dev->img);
+	if (err)
+		goto err_request;
+	qcow2_fills_init(&dev->fills, dev->img);
+	dev->commit.prepare = qcow2_fills_publish;
+	dev->commit.committed = qcow2_drop_committed;
+	err = qcow2_space_init(&dev->space, dev->img);
+	if (err)
+		goto err_commit;
+	err = qcow2_blocks_init(dev);
+	if (err)
+		goto err_space;
+	err = qcow2_slow_init(dev);
+	if (err)
+		goto err_blocks;
+	return 0;
+
+err_blocks:
+	qcow2_blocks_exit(dev);
+err_space:
+	qcow2_space_exit(&dev->space);
+err_commit:
+	qcow2_commit_exit(&dev->commit);
+err_request:
+	qcow2_request_exit(dev);
+err_compressed:
+	qcow2_compressed_exit(dev->img);
+err_cache:
+	qcow2_cache_exit(dev->img);
+err_srcu:
+	cleanup_srcu_struct(&dev->img->inflight);
+	return err;
+}
+
+void qcow2_dev_exit(struct qcow2_dev *dev)
+{
+	qcow2_park_exit(dev);
+	qcow2_slow_exit(dev);
+	qcow2_blocks_exit(dev);
+	qcow2_space_exit(&dev->space);
+	qcow2_commit_exit(&dev->commit);
+	qcow2_request_exit(dev);
+	qcow2_compressed_exit(dev->img);
+	qcow2_cache_exit(dev->img);
+	cleanup_srcu_struct(&dev->img->inflight);
+}
+
+void qcow2_dev_drain(struct qcow2_dev *dev)
+{
+	struct qcow2_image *img = dev->img;
+
+	set_bit(QCOW2_LEAVING, &img->state);
+	qcow2_space_release_waiters(img);
+	qcow2_park_release(dev);
+	qcow2_slow_drain(dev);
+	synchronize_srcu(&img->inflight);
+	/* Runs that found no space have become the pool's. */
+	qcow2_slow_drain(dev);
+	qcow2_commit_wait(img);
+	qcow2_fills_abandon(img);
+}

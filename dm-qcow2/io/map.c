@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * From a guest offset to host clusters: the hot path.
+ */
+#include "cow/fill.h"
+#include "format/compressed-entry.h"
+#include "image/base.h"
+#include "meta/meta.h"
+#include "space/space.h"
+
+#include "map.h"
+
+static int check_inside(struct qcow2_image *img, u64 host_off, u64 bytes)
+{
+	u64 limit = READ_ONCE(img->host_bytes);
+
+	if (bytes > limit || host_off > limit - bytes)
+		return qcow2_bad_metadata(img, "data cluster outside of the image", host_off);
+	return 0;
+}
+
+/* What was metadata already when the page was verified need not be looked for. */
+static int check_write(struct qcow2_image *img, struct qcow2_mpage *p, u64 host_off, u64 bytes)
+{
+	u64 cluster = host_off >> img->geo.cluster_bits;
+	u64 last = (host_off + bytes - 1) >> img->geo.cluster_bits;
+
+	if (unlikely(!test_bit(QCOW2_MPAGE_VERIFIED, &p->flags)))
+		return QCOW2_MAP_VERIFY;
+	for (; cluster <= last; cluster++)
+		if (unlikely(qcow2_may_be_table(&img->cache, cluster)) &&
+		    qcow2_is_cached_table(img, cluster))
+			return qcow2_corrupt(img, "data cluster overlaps metadata",
+					     cluster << img->geo.cluster_bits);
+	return 0;
+}
+
+static int judge(const struct qcow2_image *img, enum qcow2_entry_type type, bool is_write)
+{
+	switch (type) {
+	case QCOW2_ENTRY_DATA:
+		return QCOW2_MAP_DATA;
+	case QCOW2_ENTRY_UNALLOCATED:
+		if (img->base)
+			return QCOW2_MAP_BELOW;
+		fallthrough;
+	case QCOW2_ENTRY_ZERO:
+		return is_write ? QCOW2_MAP_ALLOCATE : QCOW2_MAP_ZERO;
+	case QCOW2_ENTRY_ZERO_ALLOCATED:
+		return is_write ? QCOW2_MAP_REPLACE : QCOW2_MAP_ZERO;
+	case QCOW2_ENTRY_SHARED:
+		return is_write ? QCOW2_MAP_FILL : QCOW2_MAP_SHARED;
+	default:
+		return is_write ? QCOW2_MAP_FILL : QCOW2_MAP_INFLATE;
+	}
+}
+
+/*
+ * How many of @want entries behind the first one go on where it ends, or are to be treated in
+ * the same way where there is no data.
+ */
+static u32 run_length(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u32 want,
+		      u64 first, int result, bool is_write)
+{
+	bool is_data = result == QCOW2_MAP_DATA || result == QCOW2_MAP_SHARED;
+	u64 next;
+	u32 n;
+
+	for (n = 1; n < want; n++) {
+		next = qcow2_mpage_entry(p, slot + n);
+		if (is_data ? next != first + ((u64)n << img->geo.cluster_bits) :
+			      judge(img, qcow2_entry_type(&img->geo, next), is_write) != result)
+			break;
+	}
+	return n;
+}
+
+/* Each of these is a matter of one cluster. */
+static bool is_single(int result)
+{
+	return result == QCOW2_MAP_REPLACE || result == QCOW2_MAP_FILL ||
+	       result == QCOW2_MAP_INFLATE;
+}
+
+/* Clusters of this page that a request covers. */
+static u32 clusters_in_page(const struct qcow2_image *img, u64 guest_off, u32 bytes)
+{
+	u64 in_cluster = qcow2_in_cluster(&img->geo, guest_off);
+	u64 clusters = (in_cluster + bytes + qcow2_cluster_bytes(&img->geo) - 1) >>
+		       img->geo.cluster_bits;
+
+	return min_t(u64, clusters, BIT_ULL(img->geo.entry_bits) -
+				    qcow2_l2_slot(&img->geo, guest_off));
+}
+
+static u32 run_bytes(const struct qcow2_image *img, u64 guest_off, u32 bytes, u32 clusters)
+{
+	u64 run = ((u64)clusters << img->geo.cluster_bits) - qcow2_in_cluster(&img->geo, guest_off);
+
+	return min_t(u64, run, bytes);
+}
+
+/* The clusters that a copy lets go of; a stream may end behind the end of the file. */
+static int check_compressed(struct qcow2_image *img, u64 entry)
+{
+	u64 first = qcow2_compressed_first_cluster(&img->geo, entry);
+	u32 count = qcow2_compressed_clusters(&img->geo, entry);
+
+	/* A device may end inside the last one. */
+	return check_inside(img, (first + count - 1) << img->geo.cluster_bits, SECTOR_SIZE);
+}
+
+/* What is written in place, or let go of for a copy, has to be where data can be. */
+static bool points_at_data(enum qcow2_entry_type type)
+{
+	return type == QCOW2_ENTRY_DATA || type == QCOW2_ENTRY_SHARED ||
+	       type == QCOW2_ENTRY_ZERO_ALLOCATED;
+}
+
+int qcow2_map_page(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
+		   bool is_write, struct qcow2_mapping *m)
+{
+	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
+	u64 entry = qcow2_mpage_entry(p, slot);
+	enum qcow2_entry_type type = qcow2_entry_type(&img->geo, entry);
+	int result, err;
+	u32 clusters;
+
+	if (unlikely(type == QCOW2_ENTRY_BAD))
+		return qcow2_corrupt(img, "L2 entry", qcow2_entry_offset(entry));
+	result = judge(img, type, is_write);
+	clusters = is_single(result) ? 1 : clusters_in_page(img, guest_off, bytes);
+	if (clusters > 1)
+		clusters = run_length(img, p, slot, clusters, entry, result, is_write);
+	m->img = img;
+	m->bytes = run_bytes(img, guest_off, bytes, clusters);
+	m->host_off = qcow2_entry_offset(entry) + qcow2_in_cluster(&img->geo, guest_off);
+	m->is_durable = qcow2_mpage_is_durable(p);
+	m->is_fresh = false;
+	if (unlikely(is_write && test_bit(QCOW2_MPAGE_SHARED, &p->flags)))
+		return qcow2_bad_metadata(img, "L2 table is shared", p->host_off);
+	if (result != QCOW2_MAP_DATA) {
+		m->old = entry;
+		if (result == QCOW2_MAP_FILL && type == QCOW2_ENTRY_COMPRESSED)
+			return check_compressed(img, entry) ?: result;
+		if (result == QCOW2_MAP_ZERO || !points_at_data(type))
+			return result;
+	}
+	err = check_inside(img, m->host_off, m->bytes);
+	if (!err && is_write)
+		err = check_write(img, p, m->host_off, m->bytes);
+	return err ?: result;
+}
+
+/* Entries from @slot on that a write may simply fill in. */
+static u32 count_fillable(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u32 want)
+{
+	enum qcow2_entry_type type;
+	u32 n;
+
+	for (n = 0; n < want; n++) {
+		type = qcow2_entry_type(&img->geo, qcow2_mpage_entry(p, slot + n));
+		if (type != QCOW2_ENTRY_UNALLOCATED && type != QCOW2_ENTRY_ZERO)
+			break;
+	}
+	return n;
+}
+
+static void fill_entries(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u64 count,
+			 u64 host_off)
+{
+	lockdep_assert_held(&p->lock);
+	qcow2_mpage_mark_dirty(img, p);
+	for (u64 i = 0; i < count; i++)
+		WRITE_ONCE(qcow2_mpage_entries(p)[slot + i],
+			   cpu_to_be64((host_off + (i << img->geo.cluster_bits)) |
+				       QCOW2_OFLAG_COPIED));
+}
+
+int qcow2_allocate(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
+		   struct qcow2_mapping *m)
+{
+	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
+	int result = QCOW2_MAP_DATA;
+	u64 start, count;
+	u32 want;
+
+	spin_lock(&p->lock);
+	want = count_fillable(img, p, slot, clusters_in_page(img, guest_off, bytes));
+	if (!want) {
+		result = QCOW2_MAP_AGAIN;
+		goto unlock;
+	}
+	count = qcow2_space_take(img, want, &start);
+	if (!count) {
+		result = QCOW2_MAP_NO_CLUSTER;
+		goto unlock;
+	}
+	start <<= img->geo.cluster_bits;
+	fill_entries(img, p, slot, count, start);
+	m->img = img;
+	m->host_off = start + qcow2_in_cluster(&img->geo, guest_off);
+	m->bytes = run_bytes(img, guest_off, bytes, count);
+	m->is_durable = false;
+	m->is_fresh = true;
+unlock:
+	spin_unlock(&p->lock);
+	return result;
+}
+
+/* What lies below the first cluster of a write, and others behind it that are alike. */
+static int map_write_below(struct qcow2_image *img, u64 guest_off, struct qcow2_mapping *m)
+{
+	u64 cluster_bytes = qcow2_cluster_bytes(&img->geo);
+	u64 start = round_down(guest_off, cluster_bytes);
+	struct qcow2_below run;
+	u64 whole;
+
+	switch (qcow2_below_find(img->base, start, round_up(guest_off - start + m->bytes,
+							    cluster_bytes), &run)) {
+	case QCOW2_BELOW_MISS:
+		return QCOW2_MAP_LOAD;
+	case QCOW2_BELOW_ZERO:
+		whole = round_down(run.bytes, cluster_bytes);
+		if (!whole)
+			break;
+		m->bytes = min_t(u64, m->bytes, start + whole - guest_off);
+		return QCOW2_MAP_ALLOCATE;
+	case QCOW2_BELOW_BAD:
+		/* Better the write fails than the flush behind it. */
+		if (start != guest_off || m->bytes < cluster_bytes)
+			return -EIO;
+		break;
+	default:
+		break;
+	}
+	m->bytes = min_t(u64, m->bytes, start + cluster_bytes - guest_off);
+	return QCOW2_MAP_FILL;
+}
+
+static int map_read_below(struct qcow2_image *img, u64 guest_off, struct qcow2_mapping *m)
+{
+	enum qcow2_below_kind kind;
+	struct qcow2_below run;
+
+	kind = qcow2_below_find(img->base, guest_off, m->bytes, &run);
+	if (unlikely(kind == QCOW2_BELOW_MISS))
+		return QCOW2_MAP_LOAD;
+	m->img = run.img;
+	m->host_off = run.where;
+	m->bytes = run.bytes;
+	switch (kind) {
+	case QCOW2_BELOW_DATA:
+		return QCOW2_MAP_DATA;
+	case QCOW2_BELOW_ZERO:
+		return QCOW2_MAP_ZERO;
+	case QCOW2_BELOW_COMPRESSED:
+		return QCOW2_MAP_INFLATE;
+	case QCOW2_BELOW_TAIL:
+		return QCOW2_MAP_TAIL;
+	default:
+		return -EIO;
+	}
+}
+
+/* Look at the entries once more. Return: how many of @want are what they were. */
+static u32 count_same(const struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot,
+		      u32 want, u64 first)
+{
+	bool is_hole = qcow2_entry_type(&img->geo, first) == QCOW2_ENTRY_UNALLOCATED;
+	u64 next;
+	u32 n;
+
+	/* pairs with set_count() of the fills: an entry is set before its fill goes */
+	smp_rmb();
+	for (n = 0; n < want; n++) {
+		next = qcow2_mpage_entry(p, slot + n);
+		if (is_hole ? qcow2_entry_type(&img->geo, next) != QCOW2_ENTRY_UNALLOCATED :
+			      next != first + ((u64)n << img->geo.cluster_bits))
+			break;
+	}
+	return n;
+}
+
+/*
+ * The part of a run that is in a fill, or that is what its entries say. Return: QCOW2_MAP_DATA for
+ * the former, QCOW2_MAP_MISS for the latter; QCOW2_MAP_AGAIN when an entry has changed.
+ */
+static int map_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
+		    struct qcow2_mapping *m)
+{
+	bool is_known;
+	u64 host_off;
+	u32 same;
+
+	if (qcow2_fill_find(img, guest_off, &m->bytes, &host_off, &is_known)) {
+		m->img = img;
+		m->host_off = host_off;
+		return QCOW2_MAP_DATA;
+	}
+	if (is_known)
+		return QCOW2_MAP_MISS;
+	same = count_same(img, p, qcow2_l2_slot(&img->geo, guest_off),
+			  clusters_in_page(img, guest_off, m->bytes), m->old);
+	if (!same)
+		return QCOW2_MAP_AGAIN;
+	m->bytes = run_bytes(img, guest_off, m->bytes, same);
+	return QCOW2_MAP_MISS;
+}
+
+int qcow2_map_unowned(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, bool is_write,
+		      int result, struct qcow2_mapping *m)
+{
+	int found;
+
+	if (is_write)
+		return map_write_below(img, guest_off, m);
+	found = map_fill(img, p, guest_off, m);
+	if (found != QCOW2_MAP_MISS)
+		return found;
+	switch (result) {
+	case QCOW2_MAP_BELOW:
+		return map_read_below(img, guest_off, m);
+	case QCOW2_MAP_SHARED:
+		return QCOW2_MAP_DATA;
+	default:
+		m->host_off = m->old;
+		return QCOW2_MAP_INFLATE;
+	}
+}
+
+int qcow2_map(struct qcow2_image *img, u64 guest_off, u32 bytes, bool is_write,
+	      struct qcow2_mapping *m)
+{
+	struct qcow2_mpage *p;
+	int result;
+
+	rcu_read_lock();
+	p = qcow2_mpage_find(img, QCOW2_META_L2, qcow2_l2_page(&img->geo, guest_off));
+	if (unlikely(!p)) {
+		rcu_read_unlock();
+		return QCOW2_MAP_MISS;
+	}
+	result = qcow2_map_page(img, p, guest_off, bytes, is_write, m);
+	if (unlikely(qcow2_is_unowned(result)))
+		result = qcow2_map_unowned(img, p, guest_off, is_write, result, m);
+	if (result != QCOW2_MAP_ALLOCATE || !READ_ONCE(p->host_off) ||
+	    !qcow2_mpage_tryget(p)) {
+		rcu_read_unlock();
+		return result;
+	}
+	rcu_read_unlock();
+	result = qcow2_allocate(img, p, guest_off, m->bytes, m);
+	qcow2_mpage_put(p);
+	return result;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A guest's request, and the runs of host clusters that it becomes.
+ */
+#ifndef DM_QCOW2_REQUEST_H
+#define DM_QCOW2_REQUEST_H
+
+#include <linux/bio.h>
+#include <linux/fs.h>
+#include <linux/llist.h>
+#include <linux/refcount.h>
+
+#include "lease/lease.h"
+
+#include "blocks.h"
+#include "slow.h"
+
+struct qcow2_dev;
+
+/**
+ * struct qcow2_run - I/O on one contiguous piece of the image
+ * @dev: the mapped device
+ * @file: what it is on
+ * @bio: its iterator is the guest's memory; ended when the run is done
+ * @host_off: where the piece is
+ * @srcu_idx: read section of qcow2_image.inflight, or -1; left by the bio's end_io
+ * @is_tracked: a write that has entered (blocks.h); left likewise
+ * @lease_io: of qcow2_lease_map(); left likewise
+ *
+ * The rest is for files only:
+ * @done: bytes done by earlier attempts
+ * @may_block: the file system may sleep in this attempt
+ * @ret: what this attempt came to
+ * @refs: one for the submitter, one for the completion: either may come last
+ * @iocb: the request to the file system
+ * @node: in a per-CPU list, or with a plug
+ * @work: in the slow pool
+ */
+struct qcow2_run {
+	struct qcow2_dev *dev;
+	struct qcow2_file *file;
+	struct bio *bio;
+	u64 host_off;
+	int srcu_idx;
+	bool is_tracked;
+	struct qcow2_lease_io lease_io;
+	u32 done;
+	bool may_block;
+	long ret;
+	refcount_t refs;
+	struct kiocb iocb;
+	union {
+		struct llist_node node;
+		struct qcow2_work work;
+	};
+};
+
+/**
+ * struct qcow2_request - per-bio data: a request of dm's
+ * @run: the request in one run, when the hot path could map it
+ * @work: in the slow pool, or waiting for space
+ * @iter: what is left to be mapped
+ * @pending: runs under way, and one for the mapping itself
+ * @status: the first error
+ * @lacks_space: a run found no space to write in place
+ * @has_waited: it was parked for that
+ * @block: on a layer of blocks, a write
+ */
+struct qcow2_request {
+	struct qcow2_run run;
+	struct qcow2_work work;
+	struct bvec_iter iter;
+	atomic_t pending;
+	blk_status_t status;
+	bool lacks_space;
+	bool has_waited;
+	struct qcow2_block_write block;
+};
+
+/**
+ * qcow2_data_status - how data I/O on a file ended
+ * @err: 0 or a negative errno of its file system
+ *
+ * Return: BLK_STS_NOSPC for a quota, too: it is lifted as a file system is made larger.
+ */
+static inline blk_status_t qcow2_data_status(int err)
+{
+	return err == -EDQUOT ? BLK_STS_NOSPC : errno_to_blk_status(err);
+}
+
+/* request.c */
+
+/**
+ * qcow2_request_wants_space - whether a run in the request's own bio found no space
+ * @dev: the image
+ * @bio: a bio of dm's that has ended with BLK_STS_NOSPC, and has left nothing yet
+ *
+ * Return: true when the slow pool should have it again, to let it wait.
+ */
+bool qcow2_request_wants_space(struct qcow2_dev *dev, struct bio *bio);
+
+/**
+ * qcow2_request_prepare - make a request one of the slow pool's
+ * @dev: the image
+ * @bio: a read or write of dm's; its per-bio data is initialised here
+ *
+ * Any context. qcow2_slow_queue() of its work is to follow.
+ */
+void qcow2_request_prepare(struct qcow2_dev *dev, struct bio *bio);
+
+/**
+ * qcow2_request_slow - let the slow pool serve a request
+ * @dev: the image
+ * @bio: a read or write of dm's; qcow2_request_prepare() is called for it
+ */
+void qcow2_request_slow(struct qcow2_dev *dev, struct bio *bio);
+
+int __must_check qcow2_request_init(struct qcow2_dev *dev);
+void qcow2_request_exit(struct qcow2_dev *dev);
+
+/* run.c */
+
+/**
+ * qcow2_run_submit - start a run on a file
+ * @run: mapped, in its read section
+ * @may_block: whether the file system may sleep; false but in the slow pool
+ *
+ * Never called below the submission of a bio.
+ */
+void qcow2_run_submit(struct qcow2_run *run, bool may_block);
+
+/**
+ * qcow2_run_queue_slow - let the slow pool start a run on a file
+ * @run: mapped, in its read section, and not under way
+ *
+ * Any context.
+ */
+void qcow2_run_queue_slow(struct qcow2_run *run);
+
+/* cpu-queue.c */
+
+/**
+ * qcow2_cpu_queue_add - let this CPU's thread start a run on a file
+ * @run: mapped, in its read section
+ */
+void qcow2_cpu_queue_add(struct qcow2_run *run);
+
+int __must_check qcow2_cpu_queues_init(void);
+void qcow2_cpu_queues_exit(void);
+
+/* plug.c */
+
+/**
+ * qcow2_plug_add - let the submitter start a run on a file when it unplugs
+ * @run: mapped, in its read section
+ *
+ * For .map. Return: false when this task must not; the run is the caller's still.
+ */
+bool qcow2_plug_add(struct qcow2_run *run);
+
+#endif /* DM_QCOW2_REQUEST_H */

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The limits that a mapped device has by its images.
+ *
+ * Data of any image of the chain may be asked for at once: what one of them needs holds for all.
+ */
+#include "io/dev.h"
+#include "limits.h"
+
+/*
+ * A device looks at a buffer as a whole. A file system looks at each page of what we hand on:
+ * its part of the buffer has to begin and end where a block does. Where blocks are larger
+ * than sectors, what is not aligned is copied.
+ */
+static u32 file_alignment(const struct qcow2_file *f)
+{
+	if (f->io_align > SECTOR_SIZE)
+		return SECTOR_SIZE;
+	return f->bdev ? f->mem_align : max(f->mem_align, f->io_align);
+}
+
+static u32 memory_alignment(const struct qcow2_dev *dev)
+{
+	u32 align = file_alignment(&dev->img->file);
+
+	for (unsigned int i = 0; i < dev->bases.count; i++)
+		align = max(align, file_alignment(&dev->bases.users[i].base->img.file));
+	return align;
+}
+
+bool qcow2_limits_fit(const struct qcow2_dev *dev)
+{
+	const struct qcow2_file *f = &dev->img->file;
+	struct block_device *bdev = dm_disk(f->md)->part0;
+
+	return bdev_dma_alignment(bdev) + 1 >= memory_alignment(dev) &&
+	       (bdev_stable_writes(bdev) || !qcow2_file_needs_stable_writes(f));
+}
+
+void qcow2_limits_set(struct dm_target *ti, struct queue_limits *limits)
+{
+	struct qcow2_dev *dev = ti->private;
+	const struct qcow2_file *f = &dev->img->file;
+
+	/* Whatever the host's disk has, the guest's has the sectors that QEMU gives it. */
+	limits->logical_block_size = SECTOR_SIZE;
+	limits->physical_block_size = max(limits->physical_block_size, f->io_align);
+	limits->io_min = max(limits->io_min, f->io_align);
+	limits->dma_alignment = max(limits->dma_alignment, memory_alignment(dev) - 1);
+	if (qcow2_file_needs_stable_writes(f))
+		limits->features |= BLK_FEAT_STABLE_WRITES;
+	/* Not there yet. */
+	limits->max_hw_discard_sectors = 0;
+	limits->max_write_zeroes_sectors = 0;
+}

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The cache of metadata pages: L1, L2, refcount table, refcount blocks.
+ *
+ * A page holds min(4 KiB, cluster) of one table. L2 and refcount pages exist in
+ * the cache also for tables that are not allocated yet (@host_off is 0): they
+ * are all zeroes and never dirty, so that a hole is found as fast as data.
+ *
+ * Life of a page:
+ *
+ *   load (table mutex) --> clean <--------------------+
+ *                            |  entry changed          |
+ *                            v                         | barrier done
+ *                          DIRTY --> DIRTY|WRITEBACK --+   (snapshot clears
+ *                            ^        snapshot written      DIRTY)
+ *                            +--- entry changed again
+ *
+ * Only a clean page with no other reference is evicted. The hot path finds pages
+ * under RCU and reads an entry without taking a reference or a lock; whoever
+ * changes an entry holds a reference, so that the page is not evicted under it,
+ * and the page's lock.
+ *
+ * Lock order: walk lock -> table mutex of an L2 or refcount-block page -> table mutex of an
+ * L1 or refcount-table page -> page lock -> ready-space lock or dirty lock; the
+ * LRU lock nests in a table mutex and in nothing else.
+ */
+#ifndef DM_QCOW2_CACHE_H
+#define DM_QCOW2_CACHE_H
+
+#include <linux/cache.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/xarray.h>
+
+#include "format/geometry.h"
+
+struct qcow2_image;
+struct shrinker;
+
+/**
+ * enum qcow2_meta_kind - what a page is a piece of
+ * @QCOW2_META_L1: L1 table, keyed by L1 index
+ * @QCOW2_META_REFTABLE: refcount table, keyed by refcount-block index
+ * @QCOW2_META_L2: L2 tables, keyed by guest offset
+ * @QCOW2_META_REFBLOCK: refcount blocks, keyed by host cluster
+ * @QCOW2_NR_META_KINDS: how many there are
+ */
+enum qcow2_meta_kind {
+	QCOW2_META_L1,
+	QCOW2_META_REFTABLE,
+	QCOW2_META_L2,
+	QCOW2_META_REFBLOCK,
+	QCOW2_NR_META_KINDS,
+};
+
+/* Tables that map guest offsets: written by a commit, the others by space.c. */
+static inline bool qcow2_meta_is_mapping(enum qcow2_meta_kind kind)
+{
+	return kind == QCOW2_META_L1 || kind == QCOW2_META_L2;
+}
+
+/* Bits of qcow2_mpage.flags */
+enum {
+	QCOW2_MPAGE_REFERENCED,	/* used since the eviction scan last came by */
+	QCOW2_MPAGE_DIRTY,	/* differs from the disk; changed under @lock */
+	QCOW2_MPAGE_WRITEBACK,	/* a snapshot is written but not yet durable */
+	QCOW2_MPAGE_SHARED,	/* L2 table without COPIED: must not be changed */
+	QCOW2_MPAGE_VERIFIED,	/* L2 page of which no entry points at metadata */
+};
+
+/**
+ * struct qcow2_mpage - a page of metadata
+ * @flags: QCOW2_MPAGE_* bits
+ * @data: the page; entries change under @lock, whole words at a time. An L1 page
+ *	that is all zeroes shares qcow2_zeroes() until qcow2_mpage_own_data(), which
+ *	changes this under @lock.
+ * @host_off: where it is on disk; 0 while the table is not allocated. Set once,
+ *	under the table's mutex.
+ * @index: key in the xarray of its kind
+ * @refs: one for the cache, one for each user and each list of dirty pages
+ * @lock: serialises changes of entries and of the dirty bit
+ * @data_seq: newest copied-data sequence number that an entry depends on: the
+ *	data must be durable before this page is written; under @lock
+ * @kind: enum qcow2_meta_kind
+ * @lru: in qcow2_cache.lru, under its lock
+ * @dirty: in qcow2_cache.dirty[@kind], under its dirty lock
+ * @writeback: in the list of a qcow2_writeback() under way
+ * @rcu: delays the release for readers of the hot path
+ */
+struct qcow2_mpage {
+	unsigned long flags;
+	void *data;
+	u64 host_off;
+	u64 index;
+	refcount_t refs;
+	spinlock_t lock;
+	u64 data_seq;
+	u8 kind;
+
+	/* Written on behalf of other pages, so not beside what look-ups read. */
+	struct list_head lru ____cacheline_aligned_in_smp;
+	struct list_head dirty;
+	struct list_head writeback;
+	struct rcu_head rcu;
+};
+
+#define QCOW2_TABLE_MUTEXES	16
+
+/* Powers of two. */
+#define QCOW2_RECENT_PAGES	1024
+#define QCOW2_TABLE_FILTER_BITS	32768
+
+/**
+ * struct qcow2_cache - all metadata pages of an image
+ * @recent: L2 pages by the low bits of their index, the latest of each: spares
+ *	most look-ups the way through @pages. RCU for look-ups, @lru_lock for changes.
+ * @table_filter: bit number N is set if a cluster N, modulo the size, was in @tables
+ *	at any time: most clusters of data need no look-up there
+ * @hits: look-ups of the hot path that found their page, per CPU
+ * @limit: number of pages that the cache may hold
+ * @shrinker: gives clean pages back under memory pressure
+ * @pages: the pages by kind and index; RCU for look-ups, @lru_lock for changes
+ * @tables: host clusters that hold cached L2 tables or refcount blocks; the value
+ *	tells which table. Changed under @lru_lock.
+ * @table_mutex: serialise loading and allocating of tables, hashed by table; one
+ *	set for L1 and refcount table, one for what they point at
+ * @lru_lock: protects @lru, @nr_pages, and insertion and removal
+ * @lru: all pages, oldest first
+ * @nr_pages: number of pages
+ * @walk_lock: held while all tables are walked, and while the refcount table moves
+ * @dirty_lock: protects @dirty and @nr_dirty
+ * @dirty: dirty pages by kind
+ * @nr_dirty: number of dirty L1 and L2 pages
+ * @wait: woken when pages become clean
+ * @misses: look-ups that had to load a page
+ */
+struct qcow2_cache {
+	/* Every request reads these on every CPU; none is written while there is I/O. */
+	struct qcow2_mpage __rcu **recent;
+	unsigned long *table_filter;
+	unsigned long __percpu *hits;
+	unsigned long limit;
+	struct shrinker *shrinker;
+
+	struct xarray pages[QCOW2_NR_META_KINDS] ____cacheline_aligned_in_smp;
+	struct xarray tables;
+	struct mutex table_mutex[2][QCOW2_TABLE_MUTEXES];
+	spinlock_t lru_lock;
+	struct list_head lru;
+	unsigned long nr_pages;
+	struct mutex walk_lock;
+	spinlock_t dirty_lock;
+	struct list_head dirty[QCOW2_NR_META_KINDS];
+	unsigned long nr_dirty;
+	wait_queue_head_t wait;
+	atomic_long_t misses;
+};
+
+/**
+ * qcow2_cache_init - make an empty cache
+ * @img: the image; its geometry is set
+ * @cache_mb: limit in MiB
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int __must_check qcow2_cache_init(struct qcow2_image *img, u32 cache_mb);
+
+/**
+ * qcow2_cache_set_limit - limit a cache by its image's geometry
+ * @img: the image; its geometry is set
+ * @cache_mb: limit in MiB
+ */
+void qcow2_cache_set_limit(struct qcow2_image *img, u32 cache_mb);
+
+/**
+ * qcow2_cache_exit - undo qcow2_cache_init(); the cache is dropped
+ * @img: the image
+ */
+void qcow2_cache_exit(struct qcow2_image *img);
+
+/**
+ * qcow2_cache_drop - forget all pages, dirty ones too
+ * @img: the image; no I/O is under way and no thread of it works
+ */
+void qcow2_cache_drop(struct qcow2_image *img);
+
+/**
+ * qcow2_cache_forget - drop the pages of one kind
+ * @img: the image
+ * @kind: nobody uses pages of it, and none is dirty
+ */
+void qcow2_cache_forget(struct qcow2_image *img, enum qcow2_meta_kind kind);
+
+/**
+ * qcow2_mpage_find - the hot path's look-up
+ * @img: the image
+ * @kind: what is looked for
+ * @index: its key
+ *
+ * Context: RCU read side. Never sleeps, writes nothing that another CPU reads.
+ *
+ * Return: the page, without a reference, or NULL.
+ */
+struct qcow2_mpage *qcow2_mpage_find(struct qcow2_image *img, enum qcow2_meta_kind kind,
+				     u64 index);
+
+/**
+ * qcow2_mpage_tryget - take a reference to a page found under RCU
+ * @p: the page
+ *
+ * Return: false when the page is being evicted.
+ */
+static inline bool qcow2_mpage_tryget(struct qcow2_mpage *p)
+{
+	return refcount_inc_not_zero(&p->refs);
+}
+
+/**
+ * qcow2_mpage_get - find or load a page
+ * @img: the image
+ * @kind: what is wanted
+ * @index: its key
+ *
+ * Context: our own threads; sleeps for I/O and for room in the cache.
+ *
+ * Return: the page with a reference, or an ERR_PTR: -EUCLEAN when the table
+ * lies where no table can be, -EIO, -ENOMEM.
+ */
+struct qcow2_mpage *__must_check qcow2_mpage_get(struct qcow2_image *img,
+						 enum qcow2_meta_kind kind, u64 index);
+
+/**
+ * qcow2_mpage_put - drop a reference
+ * @p: the page
+ */
+void qcow2_mpage_put(struct qcow2_mpage *p);
+
+/**
+ * qcow2_mpage_mark_dirty - announce a change of an entry
+ * @img: the image
+ * @p: the page; its lock and a reference are held, its table is allocated
+ *
+ * Called before the entry is changed, so that a lockless reader who sees the new
+ * entry and then no dirty bit knows that the entry is durable.
+ */
+void qcow2_mpage_mark_dirty(struct qcow2_image *img, struct qcow2_mpage *p);
+
+/**
+ * qcow2_mpage_is_durable - are all entries seen in this page on disk?
+ * @p: the page, found before the entries were read
+ */
+static inline bool qcow2_mpage_is_durable(const struct qcow2_mpage *p)
+{
+	smp_rmb(); /* pairs with smp_wmb() in qcow2_mpage_mark_dirty() */
+	return !(READ_ONCE(p->flags) &
+		 (BIT(QCOW2_MPAGE_DIRTY) | BIT(QCOW2_MPAGE_WRITEBACK)));
+}
+
+/**
+ * qcow2_table_attach - give a table that was just allocated its place
+ * @img: the image
+ * @kind: QCOW2_META_L2 or QCOW2_META_REFBLOCK
+ * @table: index of the table: its L1 or refcount-table index
+ * @host_off: where it is; reads as zero, durably
+ *
+ * Context: the table's mutex is held.
+ *
+ * Return: 0, -ENOMEM, or -EUCLEAN when the cluster is known as another table.
+ */
+int __must_check qcow2_table_attach(struct qcow2_image *img, enum qcow2_meta_kind kind,
+				    u64 table, u64 host_off);
+
+/**
+ * qcow2_table_mutex - the mutex of a table
+ * @img: the image
+ * @kind: the kind of its pages
+ * @table: index of the table
+ */
+struct mutex *qcow2_table_mutex(struct qcow2_image *img, enum qcow2_meta_kind kind,
+				u64 table);
+
+/**
+ * qcow2_cache_unverify - let all L2 pages be verified again
+ * @img: the image; metadata has been put where an entry could have pointed before
+ *
+ * Context: the walk lock is held.
+ */
+void qcow2_cache_unverify(struct qcow2_image *img);
+
+/**
+ * qcow2_may_be_table - may a host cluster hold a table that is in the cache?
+ * @c: the cache
+ * @cluster: the host cluster
+ *
+ * Lockless. Return: false when it does not; qcow2_is_cached_table() is sure.
+ */
+static inline bool qcow2_may_be_table(const struct qcow2_cache *c, u64 cluster)
+{
+	return test_bit(cluster % QCOW2_TABLE_FILTER_BITS, c->table_filter);
+}
+
+/**
+ * qcow2_is_cached_table - does a host cluster hold a table that is in the cache?
+ * @img: the image
+ * @cluster: the host cluster
+ *
+ * Lockless. What else is metadata, tables that were not loaded included, was
+ * compared when the L2 page was verified: see qcow2_verify_page().
+ */
+bool qcow2_is_cached_table(struct qcow2_image *img, u64 cluster);
+
+/* A page for all that is zero; never written. */
+static inline void *qcow2_zeroes(void)
+{
+	return page_address(ZERO_PAGE(0));
+}
+
+/**
+ * qcow2_mpage_own_data - make the entries of an L1 page writable
+ * @img: the image
+ * @p: the page, with a reference
+ *
+ * Context: sleeps. Return: 0 or -ENOMEM.
+ */
+int __must_check qcow2_mpage_own_data(struct qcow2_image *img, struct qcow2_mpage *p);
+
+static inline __be64 *qcow2_mpage_entries(const struct qcow2_mpage *p)
+{
+	return READ_ONCE(p->data);
+}
+
+static inline u64 qcow2_mpage_entry(const struct qcow2_mpage *p, u32 slot)
+{
+	return be64_to_cpu(READ_ONCE(qcow2_mpage_entries(p)[slot]));
+}
+
+#endif /* DM_QCOW2_CACHE_H */

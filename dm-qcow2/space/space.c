@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Free space of the image: handing it out, waiting for it, giving it back.
+ */
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "refcount.h"
+#include "space.h"
+
+#define STEP_BYTES	(64ULL << 20)
+#define MIN_STEP	8
+
+/* While there is no memory: how often to look again, and how many times before writes fail. */
+#define MEMORY_DELAY	(HZ / 10)
+#define MEMORY_TRIES	100
+
+static void kick(struct qcow2_image *img)
+{
+	kthread_queue_work(img->space->worker, &img->space->work);
+}
+
+u64 qcow2_space_take(struct qcow2_image *img, u64 want, u64 *start)
+{
+	struct qcow2_space *s = img->space;
+	struct qcow2_extent *e;
+	u64 count = 0;
+
+	spin_lock(&s->lock);
+	e = list_first_entry_or_null(&s->ready, struct qcow2_extent, node);
+	if (e) {
+		count = min(want, e->count);
+		*start = e->start;
+		e->start += count;
+		e->count -= count;
+		s->nr_ready -= count;
+		if (!e->count) {
+			list_del(&e->node);
+			kfree(e);
+		}
+	}
+	if (s->nr_ready < s->step / 2)
+		kick(img);
+	spin_unlock(&s->lock);
+	return count;
+}
+
+void qcow2_space_add_ready(struct qcow2_image *img, struct qcow2_extent *e)
+{
+	struct qcow2_space *s = img->space;
+
+	spin_lock(&s->lock);
+	s->nr_ready += e->count;
+	list_add_tail(&e->node, &s->ready);
+	spin_unlock(&s->lock);
+}
+
+void qcow2_space_give_back(struct qcow2_image *img, u64 cluster)
+{
+	struct qcow2_extent *e = kmalloc(sizeof(*e), GFP_NOIO | __GFP_NOFAIL);
+
+	e->start = cluster;
+	e->count = 1;
+	qcow2_space_add_ready(img, e);
+}
+
+int qcow2_space_wait(struct qcow2_image *img, struct qcow2_work *work)
+{
+	struct qcow2_space *s = img->space;
+	int err = 0;
+
+	spin_lock(&s->lock);
+	if (s->nr_ready) {
+		err = -EAGAIN;
+	} else if (qcow2_failed(img)) {
+		err = -EIO;
+	} else if (!qcow2_full_may_wait(img, QCOW2_FULL_CLUSTERS)) {
+		err = -ENOSPC;
+	} else {
+		list_add_tail(&work->node, &s->waiting);
+		s->nr_waiting++;
+		kick(img);
+	}
+	spin_unlock(&s->lock);
+	return err;
+}
+
+/* With an error: they fail. */
+static void release_waiters(struct qcow2_image *img, int err)
+{
+	struct qcow2_space *s = img->space;
+	struct qcow2_work *work, *next;
+	LIST_HEAD(waiting);
+
+	spin_lock(&s->lock);
+	list_splice_init(&s->waiting, &waiting);
+	s->nr_waiting = 0;
+	spin_unlock(&s->lock);
+	list_for_each_entry_safe(work, next, &waiting, node) {
+		work->err = err;
+		s->requeue(img, work);
+	}
+}
+
+void qcow2_space_release_waiters(struct qcow2_image *img)
+{
+	release_waiters(img, 0);
+}
+
+/* The host is full: queue or fail writes. */
+static void enter_out_of_space(struct qcow2_image *img)
+{
+	struct qcow2_space *s = img->space;
+
+	qcow2_full_enter(img, QCOW2_FULL_CLUSTERS);
+	if (READ_ONCE(s->nr_waiting))
+		kthread_queue_delayed_work(s->worker, &s->retry, QCOW2_FULL_DELAY);
+}
+
+static bool has_dropped(struct qcow2_space *s)
+{
+	return !list_empty_careful(&s->dropped) || !list_empty(&s->leaving);
+}
+
+/* Return: 0; 1 when there is none yet, but some may become free, when we are called; an error. */
+static int refill(struct qcow2_image *img)
+{
+	int err, drop_err;
+
+	drop_err = min(qcow2_drop_finish(img), 0);
+	if (drop_err == -EUCLEAN || READ_ONCE(img->space->nr_ready) >= img->space->step)
+		return drop_err;
+	/* What could not be freed need not be all that is left. */
+	err = qcow2_refill(img);
+	if (err == -ENOSPC && has_dropped(img->space))
+		/* The clusters that become free may be all that is left. */
+		err = qcow2_commit_wait(img) ?: qcow2_drop_finish(img) ?: qcow2_refill(img);
+	return err;
+}
+
+/*
+ * Writes and barriers that fail have failed the image. All else has changed nothing, and is
+ * tried again: when there may be memory, or when the next write wants space.
+ *
+ * Return: an error for those who wait for space; 0 when they go on waiting.
+ */
+static int judge_error(struct qcow2_image *img, int err)
+{
+	struct qcow2_space *s = img->space;
+
+	if (err == -EUCLEAN) {
+		qcow2_corrupt_wait(img); /* a failed image is not marked any more */
+		qcow2_fail(img, "preparing free space", err);
+	}
+	if (qcow2_failed(img))
+		return -EIO;
+	if (err == -ENOMEM && s->nr_tries++ < MEMORY_TRIES) {
+		if (READ_ONCE(s->nr_waiting))
+			kthread_queue_delayed_work(s->worker, &s->retry, MEMORY_DELAY);
+		return 0;
+	}
+	DMERR_LIMIT("%s: free space cannot be prepared now: error %d", qcow2_name(img), err);
+	s->nr_tries = 0;
+	return err;
+}
+
+static void space_work(struct kthread_work *work)
+{
+	struct qcow2_image *img = container_of(work, struct qcow2_space, work)->img;
+	unsigned int noio = qcow2_worker_enter();
+	int err = refill(img);
+	int wait_err = 0;
+
+	if (!err) {
+		img->space->nr_tries = 0;
+		qcow2_full_leave(img, QCOW2_FULL_CLUSTERS);
+	} else if (err == -ENOSPC) {
+		if (!READ_ONCE(img->space->nr_ready))
+			enter_out_of_space(img);
+	} else if (err < 0) {
+		wait_err = judge_error(img, err);
+	}
+	if (!READ_ONCE(img->space->nr_waiting))
+		goto restore;
+	if (READ_ONCE(img->space->nr_ready))
+		release_waiters(img, 0);
+	else if (!err || wait_err || qcow2_failed(img) ||
+		 !qcow2_full_may_wait(img, QCOW2_FULL_CLUSTERS))
+		release_waiters(img, wait_err);
+restore:
+	memalloc_noio_restore(noio);
+}
+
+static void retry(struct kthread_work *work)
+{
+	struct qcow2_image *img = container_of(work, struct qcow2_space, retry.work)->img;
+
+	kick(img);
+}
+
+/* A failed image may have some left: nothing more is written for them. */
+static void forget(struct qcow2_space *s)
+{
+	struct qcow2_dropped *d, *next_d;
+	struct qcow2_extent *e, *next_e;
+
+	list_for_each_entry_safe(e, next_e, &s->ready, node)
+		kfree(e);
+	INIT_LIST_HEAD(&s->ready);
+	s->nr_ready = 0;
+	list_splice_init(&s->leaving, &s->dropped);
+	list_for_each_entry_safe(d, next_d, &s->dropped, node)
+		kfree(d);
+	INIT_LIST_HEAD(&s->dropped);
+	s->nr_dropped = 0;
+}
+
+void qcow2_space_activate(struct qcow2_image *img)
+{
+	struct qcow2_space *s = img->space;
+
+	forget(s);
+	s->cursor = 0;
+	s->floor = DIV_ROUND_UP_ULL(qcow2_file_bytes(&img->file),
+				    qcow2_cluster_bytes(&img->geo));
+	s->tail = qcow2_is_file(img) ? s->floor : 0;
+}
+
+/* Refcounts of what is ready go back to 0. */
+static int return_ready(struct qcow2_image *img)
+{
+	struct qcow2_space *s = img->space;
+	struct qcow2_extent *e;
+	int err = 0;
+
+	list_for_each_entry(e, &s->ready, node) {
+		err = qcow2_refcount_fill(img, e->start, e->count, 0);
+		if (err)
+			break;
+	}
+	forget(s);
+	return err;
+}
+
+/* Cut off what lies behind the last cluster in use, down to the old size. */
+static int cut_tail(struct qcow2_image *img)
+{
+	u64 end = qcow2_file_bytes(&img->file) >> img->geo.cluster_bits;
+	u64 refcount;
+	int err;
+
+	if (!qcow2_is_file(img))
+		return 0;
+	for (; end > img->space->floor; end--) {
+		err = qcow2_refcount_read(img, end - 1, &refcount);
+		if (err)
+			return err;
+		if (refcount)
+			break;
+	}
+	if (end << img->geo.cluster_bits >= qcow2_file_bytes(&img->file))
+		return 0;
+	return qcow2_file_truncate(&img->file, end << img->geo.cluster_bits);
+}
+
+void qcow2_space_stop(struct qcow2_image *img)
+{
+	struct qcow2_space *s = img->space;
+
+	kthread_cancel_delayed_work_sync(&s->scan);
+	/*
+	 * Nobody waits for space any more, so the work does not start a retry, nor a grace
+	 * period; but if it runs now it may not have seen that.
+	 */
+	kthread_flush_work(&s->work);
+	srcu_barrier(&img->inflight);
+	kthread_flush_work(&s->work);
+	kthread_cancel_delayed_work_sync(&s->retry);
+	kthread_flush_work(&s->work);
+}
+
+int qcow2_space_return(struct qcow2_image *img)
+{
+	int err;
+
+	err = qcow2_drop_finish_all(img) ?: return_ready(img) ?:
+	      qcow2_refcount_write(img, QCOW2_META_REFBLOCK);
+	if (err)
+		return err;
+	/* A tail that stays is no reason to leave the refcounts where they are. */
+	err = cut_tail(img);
+	return qcow2_barrier(img, QCOW2_BARRIER_DETACH) ?: err;
+}
+
+int qcow2_space_init(struct qcow2_space *s, struct qcow2_image *img)
+{
+	u64 step_bytes = min(STEP_BYTES, img->geo.size / 8);
+	int err;
+
+	s->img = img;
+	img->space = s;
+	spin_lock_init(&s->lock);
+	INIT_LIST_HEAD(&s->ready);
+	INIT_LIST_HEAD(&s->waiting);
+	INIT_LIST_HEAD(&s->dropped);
+	INIT_LIST_HEAD(&s->leaving);
+	s->step = clamp_t(u64, step_bytes >> img->geo.cluster_bits, MIN_STEP, QCOW2_MAX_STEP);
+	kthread_init_work(&s->work, space_work);
+	kthread_init_delayed_work(&s->retry, retry);
+	kthread_init_delayed_work(&s->scan, qcow2_scan_work);
+	err = qcow2_writeback_init(&s->wb, &img->geo);
+	if (err)
+		return err;
+	s->worker = kthread_create_worker(0, "qcow2_space/%s", qcow2_name(img));
+	if (IS_ERR(s->worker)) {
+		qcow2_writeback_exit(&s->wb);
+		return PTR_ERR(s->worker);
+	}
+	return 0;
+}
+
+void qcow2_space_exit(struct qcow2_space *s)
+{
+	kthread_cancel_delayed_work_sync(&s->scan);
+	kthread_cancel_delayed_work_sync(&s->retry);
+	kthread_destroy_worker(s->worker);
+	forget(s);
+	qcow2_writeback_exit(&s->wb);
+}

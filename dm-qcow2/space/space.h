@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Free space of the image: clusters that are ready to be allocated, and clusters
+ * on their way to become free.
+ *
+ *   free (refcount 0)
+ *     | refill.c: zeroed, refcount 1, barrier
+ *     v
+ *   ready --- taken by an entry ---> in use
+ *     | suspend: refcount 0             | entry changed (drop.c)
+ *     v                                 v
+ *   free <---------------- refcount <- dropped: commit, grace period of
+ *                          decreased    qcow2_image.inflight
+ *
+ * Where no cluster is free is known by scan.c, so that a refill need not look.
+ *
+ * One thread an image does all of this; it is the only one to read or change a
+ * refcount. What a crash leaves: ready and dropped clusters leak.
+ */
+#ifndef DM_QCOW2_SPACE_H
+#define DM_QCOW2_SPACE_H
+
+#include <linux/kthread.h>
+#include <linux/list.h>
+
+#include "meta/meta.h"
+
+#include "work.h"
+
+/* The most clusters that are prepared at a time. */
+#define QCOW2_MAX_STEP	16384U
+
+/* Metadata pages that count them and a new refcount block: 64 clusters each at least. */
+#define QCOW2_MAX_PINNED	(QCOW2_MAX_STEP / 64 + 2)
+
+/**
+ * struct qcow2_extent - a run of host clusters
+ * @node: in a list of extents
+ * @start: first cluster
+ * @count: number of clusters
+ */
+struct qcow2_extent {
+	struct list_head node;
+	u64 start;
+	u64 count;
+};
+
+/**
+ * struct qcow2_dropped - a cluster that an entry pointed at
+ * @node: in qcow2_space.dropped
+ * @cluster: the host cluster
+ * @commit: number of the commit that makes the change of the entry durable
+ */
+struct qcow2_dropped {
+	struct list_head node;
+	u64 cluster;
+	u64 commit;
+};
+
+/**
+ * struct qcow2_space - the free space of an image
+ * @img: the image
+ * @requeue: called with the image and a work that need not wait for space any more
+ * @worker: the thread
+ * @work: free what was dropped, prepare more
+ * @retry: look again whether the host has space
+ * @scan: find out which refcounts count no free cluster, a step at a time
+ * @lock: protects @ready, @nr_ready, @waiting, @nr_waiting, @dropped, @nr_dropped
+ * @ready: extents that may be allocated: zeroed and refcounted, durably
+ * @nr_ready: clusters in them
+ * @waiting: struct qcow2_work that wait for space
+ * @nr_waiting: their number
+ * @dropped: struct qcow2_dropped
+ * @nr_dropped: their number
+ * @leaving: those whose entry is durable; the thread only
+ * @grace: of the grace period that they wait for
+ * @in_grace: it is not over yet
+ * @cursor: no free cluster lies below this one, as far as known; the thread only
+ * @tail: where clusters are taken from while it is not known where those in front are free;
+ *	0 when it has to be found; the thread only
+ * @floor: clusters of the file at activation; constant while active
+ * @step: clusters to prepare at a time; constant
+ * @nr_tries: rounds in a row that found no memory; the thread only
+ * @pinned: pages of refcounts of qcow2_refcount_pin(); the thread only
+ * @nr_pinned: their number
+ * @wb: buffers of the write-back of refcounts
+ */
+struct qcow2_space {
+	struct qcow2_image *img;
+	void (*requeue)(struct qcow2_image *img, struct qcow2_work *work);
+	struct kthread_worker *worker;
+	struct kthread_work work;
+	struct kthread_delayed_work retry;
+	struct kthread_delayed_work scan;
+	spinlock_t lock;
+	struct list_head ready;
+	u64 nr_ready;
+	struct list_head waiting;
+	unsigned int nr_waiting;
+	struct list_head dropped;
+	unsigned int nr_dropped;
+	struct list_head leaving;
+	struct rcu_head grace;
+	bool in_grace;
+	u64 cursor;
+	u64 tail;
+	u64 floor;
+	u64 step;
+	unsigned int nr_tries;
+	struct qcow2_mpage *pinned[QCOW2_MAX_PINNED];
+	unsigned int nr_pinned;
+	struct qcow2_writeback wb;
+};
+
+/**
+ * qcow2_space_init - start the thread of an image's space
+ * @s: what is to be initialised; its @requeue is set
+ * @img: the image; it is set to use @s
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_space_init(struct qcow2_space *s, struct qcow2_image *img);
+void qcow2_space_exit(struct qcow2_space *s);
+
+/**
+ * qcow2_space_activate - start from what the image holds now
+ * @img: the image; nothing uses its space yet
+ */
+void qcow2_space_activate(struct qcow2_image *img);
+
+/**
+ * qcow2_space_take - allocate clusters
+ * @img: the image
+ * @want: how many; at least 1
+ * @start: set to the first one
+ *
+ * The clusters read as zero and are refcounted, durably: an entry may point at
+ * them at once. Context: any that may hold a spinlock; not an interrupt.
+ *
+ * Return: how many, from 1 to @want; 0 when none is ready.
+ */
+u64 qcow2_space_take(struct qcow2_image *img, u64 want, u64 *start);
+
+/**
+ * qcow2_space_give_back - a cluster that was taken is not needed after all
+ * @img: the image
+ * @cluster: the cluster; nobody has written to it
+ */
+void qcow2_space_give_back(struct qcow2_image *img, u64 cluster);
+
+/**
+ * qcow2_space_wait - queue work again when there is space
+ * @img: the image
+ * @work: what found none
+ *
+ * Return: 0 when the work is parked; -EAGAIN when there is space now; -ENOSPC
+ * when it should not wait: the host is full and the image is set to fail, or is
+ * being suspended; -EIO when the image has failed.
+ */
+int qcow2_space_wait(struct qcow2_image *img, struct qcow2_work *work);
+
+/**
+ * qcow2_space_release_waiters - let those who wait for space try again
+ * @img: the image
+ */
+void qcow2_space_release_waiters(struct qcow2_image *img);
+
+/**
+ * qcow2_space_stop - wait until the thread has nothing to do
+ * @img: the image; no I/O is under way
+ */
+void qcow2_space_stop(struct qcow2_image *img);
+
+/**
+ * qcow2_space_return - give back what is ready and dropped, cut the tail off
+ * @img: the image; its thread is stopped, everything is committed
+ *
+ * Return: 0 or -EIO.
+ */
+int qcow2_space_return(struct qcow2_image *img);
+
+/* drop.c */
+
+/**
+ * qcow2_drop - an entry does not point at a cluster any more
+ * @img: the image
+ * @d: from the caller, by kmalloc; owned by the image from here on
+ * @host_off: the cluster
+ * @commit: the commit that makes this durable: qcow2_commit_next(), called behind
+ *	the change of the entry in the cache; 0 when it is durable already
+ */
+void qcow2_drop(struct qcow2_image *img, struct qcow2_dropped *d, u64 host_off, u64 commit);
+
+/**
+ * qcow2_drop_committed - entries have become durable
+ * @img: the image
+ *
+ * Where many clusters wait for that the space thread frees them. The commit's thread.
+ */
+void qcow2_drop_committed(struct qcow2_image *img);
+
+/**
+ * qcow2_drop_finish - free dropped clusters whose time has come
+ * @img: the image
+ *
+ * The space thread. Does not wait for a grace period.
+ *
+ * Return: 0; 1 when some wait for a grace period, after which the thread's work is queued;
+ * or a negative errno: those that could not be freed are dropped still.
+ */
+int __must_check qcow2_drop_finish(struct qcow2_image *img);
+
+/**
+ * qcow2_drop_finish_all - free all dropped clusters whose entry is durable
+ * @img: the image; its thread is stopped, and no I/O is under way
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_drop_finish_all(struct qcow2_image *img);
+
+/* refill.c */
+
+/**
+ * qcow2_refill - prepare clusters for allocation
+ * @img: the image
+ *
+ * The space thread only. Return: 0, -ENOSPC when the host or the image has no
+ * more, or another negative errno. Unless the image has failed, nothing has changed
+ * on an error, or what has is whole and durable: it may be tried again.
+ */
+int __must_check qcow2_refill(struct qcow2_image *img);
+
+/**
+ * qcow2_space_add_ready - hand out prepared clusters
+ * @img: the image
+ * @e: the extent, from kmalloc; owned by the image from here on
+ */
+void qcow2_space_add_ready(struct qcow2_image *img, struct qcow2_extent *e);
+
+/* scan.c: the space thread only, or who starts or has stopped it */
+
+/**
+ * qcow2_scan_recall - keep what an earlier activation has found out, if it may be right
+ * @img: the image; nothing has been written to it in this activation
+ */
+void qcow2_scan_recall(struct qcow2_image *img);
+
+/**
+ * qcow2_scan_start - find out which refcounts count no free cluster
+ * @img: the image; its space is active, its thread has not been used yet
+ *
+ * Sets the cursor. Without memory nothing is found out.
+ */
+void qcow2_scan_start(struct qcow2_image *img);
+
+/**
+ * qcow2_scan_remember - keep what is known for the next activation
+ * @img: the image; nothing is written to it any more, its thread is stopped
+ * @is_clean: what is known is what the image holds; else it is forgotten
+ */
+void qcow2_scan_remember(struct qcow2_image *img, bool is_clean);
+
+/**
+ * qcow2_scan_work - one step; queues itself until all is known
+ * @work: qcow2_space.scan.work
+ */
+void qcow2_scan_work(struct kthread_work *work);
+
+/**
+ * qcow2_scan_finish - find out now whatever can be found out
+ * @img: the image
+ *
+ * What was found out before a suspend is found out again. Return: false when nothing
+ * was left, so that there is no free cluster that was not known.
+ */
+bool qcow2_scan_finish(struct qcow2_image *img);
+
+/**
+ * qcow2_scan_is_ahead - is it going to be known whether there is a free cluster?
+ * @img: the image
+ * @cluster: the host cluster
+ */
+bool qcow2_scan_is_ahead(const struct qcow2_image *img, u64 cluster);
+
+/**
+ * qcow2_scan_skip - pass clusters of which none is free
+ * @img: the image
+ * @cluster: where to start
+ *
+ * Return: @cluster, or the first one behind it where one may be free.
+ */
+u64 qcow2_scan_skip(const struct qcow2_image *img, u64 cluster);
+
+/**
+ * qcow2_scan_tail - where to look for free clusters as long as others are not known
+ * @img: the image
+ * @cluster: set to it
+ *
+ * Return: 0 or a negative errno.
+ */
+int __must_check qcow2_scan_tail(struct qcow2_image *img, u64 *cluster);
+
+/**
+ * qcow2_scan_pass - move the cursor
+ * @img: the image
+ * @cluster: where it goes; no cluster in between is free any more
+ */
+void qcow2_scan_pass(struct qcow2_image *img, u64 cluster);
+
+/**
+ * qcow2_scan_note_free - clusters have become free
+ * @img: the image
+ * @cluster: the first
+ * @count: how many
+ */
+void qcow2_scan_note_free(struct qcow2_image *img, u64 cluster, u64 count);
+
+/* reftable.c */
+
+/**
+ * qcow2_reftable_grow - make room for refcounts of more clusters
+ * @img: the image; no refcount page is dirty
+ *
+ * The space thread only. Return: 0, -ENOSPC when the host is full or the table has
+ * its largest size, or another negative errno: nothing has changed, or the image has
+ * failed.
+ */
+int __must_check qcow2_reftable_grow(struct qcow2_image *img);
+
+#endif /* DM_QCOW2_SPACE_H */

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# Chains of images: tables for them, and random ones that QEMU judges. Sourced after tests/dm-qcow2/lib.sh and
+# tests/crash/lib.sh.
+#
+#	chain-plan SEED ──► plan ──► qemu-img, qemu-io: the images, and a copy of the top
+#	                     │
+#	                     ├──► chain-ops ──► /dev/mapper/X (dm-qcow2) and a mirror of what qemu-img read before
+#	                     └──► qemu-io ──► the copy
+#
+# Device, mirror and copy hold the same in the end; no image but the top has changed. A plan that fails is made smaller, and
+# printed.
+
+# With CHAIN_SERVER=qemu, QEMU serves the chain as a file by FUSE: the tests' own test.
+CHAIN_SERVER=${CHAIN_SERVER:-kernel}
+
+# chain_table SECTORS WORD...: a table line of these layers, bottom to top; what begins with "features" ends them.
+chain_table()
+{
+	local sectors=$1
+	shift
+
+	echo "0 $sectors qcow2 $*"
+}
+
+# attach_chain [--readonly] WORD...: the layers, with "format:raw" before a raw one; the disk is as large as the last image.
+# Sets DEV.
+attach_chain()
+{
+	local name=$NAME-q$((++qcow2_devices)) mode='' top
+	if [ "$1" = --readonly ]; then
+		mode=$1
+		shift
+	fi
+	top=$(chain_top "$@")
+
+	# shellcheck disable=SC2086 # no mode, no word
+	run dmsetup create "$name" $mode --table "$(chain_table "$(image_sectors "$top")" "$@")"
+	cleanup remove_left "$name"
+	DEV=/dev/mapper/$name
+}
+
+# chain_top WORD...: the last image of a table.
+chain_top()
+{
+	local word top
+
+	for word; do
+		[ "$word" != features ] || break
+		top=$word
+	done
+	echo "$top"
+}
+
+# chain_refused REGEX [--readonly] WORD...: as refused(), for a chain.
+chain_refused()
+{
+	local regex=$1 mode=()
+	shift
+	if [ "$1" = --readonly ]; then
+		mode=("$1")
+		shift
+	fi
+
+	chain_table_refused "$regex" "$(chain_table "$(image_sectors "$(chain_top "$@")")" "$@")" "${mode[@]}"
+}
+
+# chain_table_refused REGEX TABLE [--readonly]: with one line in the log, and nothing is left behind.
+chain_table_refused()
+{
+	local regex=$1 table=$2 name=$NAME-refused
+	shift 2
+
+	log_from_here
+	if dmsetup create "$name" "$@" --table "$table" 2>"$TMP/refused"; then
+		dmsetup remove --retry "$name"
+		fail "attached, though it should be refused ($regex): $table"
+	fi
+	! dmsetup info "$name" >/dev/null 2>&1 || fail "a device was left behind"
+	log_since | grep -i qcow2: | tee "$TMP/refused"
+	grep -q -i -E "qcow2: .*($regex)" "$TMP/refused" || fail "refused without saying: $regex"
+	[ "$(wc -l <"$TMP/refused")" = 1 ] || fail "refused in more than one line: $regex"
+}
+
+# overlay_image FILE BACKING FORMAT [SIZE] [OPTIONS]: with QEMU, on an image of that format.
+overlay_image()
+{
+	run qemu-img create -q -f qcow2 -b "$2" -F "$3" ${5:+-o "$5"} "$1" ${4:+"$4"}
+}
+
+# chain_raw IMAGE FILE: what QEMU reads from it and from what is below.
+chain_raw()
+{
+	run qemu-img convert -f qcow2 -O raw "$1" "$2"
+}
+
+# fingerprint FILE...: of images that must not change; same_fingerprints: have they?
+fingerprint()
+{
+	run sha256sum "$@" >"$TMP/fingerprints"
+}
+
+same_fingerprints()
+{
+	run sha256sum --quiet -c "$TMP/fingerprints"
+}
+
+# Random chains.
+
+# chain_setup: what all plans need.
+chain_setup()
+{
+	requires chain-plan chain-ops qemu-img qemu-io
+	mkdir "$TMP/patterns"
+	run chain-ops patterns "$TMP/patterns"
+	: >"$TMP/loops"
+	declare -gA chain_place
+	chain_ops_options=
+	chain_places_"$CHAIN_SERVER"
+	cleanup chain_drop
+}
+
+chain_places_kernel()
+{
+	requires losetup
+	requires_module dm-qcow2 loop
+	scratch_fs ext4 1200
+	chain_place[ext4]=$SCRATCH_MNT
+	scratch_fs xfs 1000
+	chain_place[xfs]=$SCRATCH_MNT
+	chain_place[tmpfs]=$TMP/tmpfs
+	mkdir "$TMP/tmpfs"
+	run mount -t tmpfs -o size=1g tmpfs "$TMP/tmpfs"
+	cleanup umount "$TMP/tmpfs"
+	ram_disk chain0 160
+	ram_disk chain1 160
+}
+
+# QEMU 7.2 mixes up the data of requests that its FUSE server has at the same time.
+chain_places_qemu()
+{
+	local place
+
+	chain_ops_options='--threads 1 --piece 131072'
+	requires qemu-storage-daemon
+	for place in ext4 xfs tmpfs; do
+		chain_place[$place]=$TMP/$place
+		mkdir "$TMP/$place"
+	done
+}
+
+# chain_drop: whatever is left of a plan.
+chain_drop()
+{
+	chain_detach
+	while read -r loop; do
+		losetup -d "$loop"
+	done <"$TMP/loops"
+	: >"$TMP/loops"
+	rm -f "${chain_place[@]/%//chain-*}"
+	rm -f "${chain_place[ext4]}"/chain-* "${chain_place[xfs]}"/chain-* "${chain_place[tmpfs]}"/chain-*
+}
+
+# chain_make NUMBER FORMAT PLACE BYTES OPTIONS: make the image on those that are there, fill it, and add it to chain_words and
+# chain_images.
+chain_make()
+{
+	local number=$1 format=$2 place=$3 bytes=$4 options=${5:-} path
+
+	[ "$CHAIN_SERVER" = kernel ] || [[ $place != @(loop|ram) ]] || place=ext4
+	case $place in
+	loop) path=${chain_place[ext4]}/chain-$number ;;
+	ram) path=/dev/$NAME-chain$((chain_rams++)) ;;
+	*) path=${chain_place[$place]}/chain-$number ;;
+	esac
+	if [ "$format" = raw ]; then
+		run truncate -s "$bytes" "$path"
+		chain_fills "$number" | sed 's/^[a-z]*/op write/' >"$TMP/fills"
+		run chain-ops --buffered 1 --threads 1 "$path" "$TMP/fills"
+	elif [ "$place" = loop ]; then
+		run truncate -s $(((bytes * 5 / 4 / 4096 * 4096) + (24 << 20))) "$path"
+	fi
+	if [ "$place" = loop ]; then
+		path=$(losetup -f --show "$path") || fail "no loop device"
+		echo "$path" >>"$TMP/loops"
+	fi
+	[ "$format" = raw ] || chain_make_qcow2 "$number" "$path" "$bytes" "$options"
+	chain_words+=(format:"$format" "$path")
+	chain_images+=("$path")
+	chain_format=$format
+}
+
+# chain_make_qcow2 NUMBER PATH BYTES OPTIONS
+chain_make_qcow2()
+{
+	local number=$1 path=$2 bytes=$3 options=$4 below=()
+
+	if [ ${#chain_images[@]} != 0 ]; then
+		below=(-b "${chain_images[-1]}" -F "$chain_format")
+		options=${options%,preallocation=*}
+	fi
+	run qemu-img create -q -f qcow2 "${below[@]}" -o "$options" "$path" "$bytes"
+	mapfile -t commands < <(chain_fills "$number" | chain_commands)
+	[ ${#commands[@]} = 0 ] || run qemu-io -t unsafe -f qcow2 "${commands[@]/#/-c}" "$path"
+}
+
+# chain_fills NUMBER: how, where and with what that image is filled.
+chain_fills()
+{
+	sed -n "s/^fill $1 //p" "$chain_plan"
+}
+
+# chain_commands: for qemu-io.
+chain_commands()
+{
+	local how offset bytes pattern
+
+	while read -r how offset bytes pattern; do
+		case $how in
+		write | fua) echo "write -q -s $TMP/patterns/$pattern $offset $bytes" ;;
+		compressed) echo "write -q -c -s $TMP/patterns/$pattern $offset $bytes" ;;
+		zero) echo "write -q -z $offset $bytes" ;;
+		unmap) echo "write -q -z -u $offset $bytes" ;;
+		discard) echo "discard -q $offset $bytes" ;;
+		flush) echo flush ;;
+		esac
+	done
+}
+
+chain_attach()
+{
+	if [ "$CHAIN_SERVER" = kernel ]; then
+		run dmsetup create "$NAME-chain" --table "$(chain_table "$(image_sectors "${chain_images[-1]}")" "${chain_words[@]}")"
+		chain_dev=/dev/mapper/$NAME-chain
+		return
+	fi
+	chain_dev=$TMP/chain-export
+	: >"$chain_dev"
+	run qemu-storage-daemon --daemonize --pidfile "$TMP/chain-pid" \
+		--blockdev "driver=qcow2,node-name=top,file.driver=file,file.filename=${chain_images[-1]},discard=unmap" \
+		--export "type=fuse,id=top,node-name=top,mountpoint=$chain_dev,writable=on"
+}
+
+chain_detach()
+{
+	local pid
+
+	if [ "$CHAIN_SERVER" = kernel ]; then
+		remove_left "$NAME-chain"
+	elif pid=$(cat "$TMP/chain-pid" 2>/dev/null); then
+		kill "$pid"
+		timeout 60 tail --pid="$pid" -s 0.1 -f /dev/null
+	fi
+}
+
+# chain_try PLAN: all of it; exits as a test does.
+chain_try()
+{
+	local word number format place bytes options top
+	chain_plan=$1 chain_images=() chain_words=() chain_rams=0
+
+	while read -r word number format place bytes options; do
+		[ "$word" != image ] || chain_make "$number" "$format" "$place" "$bytes" "$options"
+	done <"$chain_plan"
+	top=${chain_images[-1]}
+	run cp --sparse=always "$top" "${chain_place[ext4]}/chain-copy"
+	chain_raw "$top" "$TMP/chain-mirror"
+	fingerprint /dev/null "${chain_images[@]:0:${#chain_images[@]}-1}"
+	chain_attach
+	chain_same_as_mirror "before any write"
+	[ -z "${CHAIN_SPOIL:-}" ] || "$CHAIN_SPOIL"
+	# shellcheck disable=SC2086 # a list of options
+	run chain-ops $chain_ops_options --mirror "$TMP/chain-mirror" "$chain_dev" "$chain_plan"
+	chain_same_as_mirror "after all writes"
+	run chain_detach
+	chain_judge "$top"
+}
+
+# chain_same_as_mirror WHEN
+chain_same_as_mirror()
+{
+	[ "$CHAIN_SERVER" != kernel ] || run blockdev --flushbufs "$chain_dev"
+	cmp "$TMP/chain-mirror" "$chain_dev" || fail "the device does not read as the chain does, $1"
+}
+
+# chain_judge TOP: what is left after detach.
+chain_judge()
+{
+	local k commands copy=${chain_place[ext4]}/chain-copy
+
+	same_fingerprints
+	for k in "${!chain_images[@]}"; do
+		[ "${chain_words[2 * k]}" = format:raw ] || check_image "${chain_images[k]}"
+	done
+	same_as_mirror "$TMP/chain-mirror" "$1"
+	mapfile -t commands < <(sed -n 's/^op //p' "$chain_plan" | chain_commands)
+	[ ${#commands[@]} = 0 ] || run qemu-io -t unsafe -f qcow2 "${commands[@]/#/-c}" "$copy"
+	run qemu-img compare -q -f qcow2 -F qcow2 "$copy" "$1"
+}
+
+# chain_run PLAN LOG: try it; nothing of it is left.
+chain_run()
+{
+	local status
+
+	(
+		VBLK_REASON=$TMP/chain-reason
+		chain_try "$1"
+	) >"$2" 2>&1
+	status=$?
+	chain_drop
+	return $status
+}
+
+# chain_seed SEED OPTION...: the plan of that seed, options as for chain-plan. One that fails is made smaller.
+chain_seed()
+{
+	local seed=$1
+	shift
+
+	rm -f "$TMP/chain-reason"
+	run chain-plan "$@" "$seed" >"$TMP/plan"
+	if ! chain_run "$TMP/plan" "$TMP/chain-log"; then
+		cat "$TMP/chain-log"
+		cp "$TMP/chain-reason" "$TMP/why"
+		chain_minimise "$TMP/plan" "${CHAIN_TRIES:-60}"
+		echo "== seed $seed fails with this, made of $(wc -l <"$TMP/plan") lines (chain-plan $* $seed):"
+		cat "$TMP/smallest"
+		fail "seed $seed ($*): $(tail -n 1 "$TMP/why")"
+	fi
+}
+
+# chain_minimise PLAN TRIES: sets $TMP/smallest to a plan that fails, too, with fewer lines: without some images, then
+# without some runs of lines, which become shorter.
+chain_minimise()
+{
+	local tries=$2 run_lines lines from image
+
+	cp "$1" "$TMP/smallest"
+	for image in $(sed -n 's/^image \([0-9]*\) .*/\1/p' "$1" | head -n -1); do
+		chain_smaller -e "/^\(image\|fill\) $image /d"
+	done
+	run_lines=$(wc -l <"$TMP/smallest")
+	while [ $((run_lines /= 2)) -gt 0 ] && [ "$tries" -gt 0 ]; do
+		lines=$(wc -l <"$TMP/smallest")
+		# From the end, so that what is left keeps its place.
+		for ((from = (lines - 1) / run_lines * run_lines + 1; from > 0; from -= run_lines)); do
+			chain_smaller -e "$from,$((from + run_lines - 1)){/^image/!d}"
+		done
+	done
+}
+
+# chain_smaller SED-OPTION...: the smallest plan so far without some lines, if that still fails.
+chain_smaller()
+{
+	sed "$@" "$TMP/smallest" >"$TMP/smaller"
+	if [ "$tries" -le 0 ] || cmp -s "$TMP/smaller" "$TMP/smallest"; then
+		return
+	fi
+	tries=$((tries - 1))
+	chain_run "$TMP/smaller" "$TMP/smaller-log" || cp "$TMP/smaller" "$TMP/smallest"
+}

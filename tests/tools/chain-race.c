@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * chain-race [--writers N] [--readers N] [--writes N] [--max-bytes N] [--flush-percent N] [--seed N]
+ *	      DEVICE: writers and readers of an overlay, all at once and anywhere.
+ *
+ * The base has a stamp of version 0 in each sector ("crash-replay stamp"), and every write is of
+ * version 1, so writes may overlap. What a reader finds must be one or the other, for the sector that
+ * it has read, and version 1 if some write of the sector had completed before the read began.
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../crash/options.h"
+#include "../crash/random.h"
+#include "../crash/stamp.h"
+
+static struct {
+	uint64_t writers;
+	uint64_t readers;
+	uint64_t writes;
+	uint64_t max_bytes;
+	uint64_t flush_percent;
+	uint64_t seed;
+} opt = {
+	.writers = 8,
+	.readers = 4,
+	.writes = 1000,
+	.max_bytes = 16384,
+	.flush_percent = 5,
+	.seed = 1,
+};
+
+static const struct option_slot options[] = {
+	{ .name = "writers", .number = &opt.writers },
+	{ .name = "readers", .number = &opt.readers },
+	{ .name = "writes", .number = &opt.writes },
+	{ .name = "max-bytes", .number = &opt.max_bytes },
+	{ .name = "flush-percent", .number = &opt.flush_percent },
+	{ .name = "seed", .number = &opt.seed },
+	{ .name = NULL },
+};
+
+static const char *device;
+static int fd;
+static uint64_t nr_sectors;
+static atomic_uchar *is_written; /* by sector: some write of it has completed */
+static atomic_long writes_left;
+static atomic_bool is_over;
+
+struct range {
+	uint64_t sector;
+	uint64_t nr;
+};
+
+static struct range pick(uint64_t *random, uint64_t max_bytes)
+{
+	struct range r = { .nr = 1 + random_below(random, max_bytes / SECTOR_BYTES) };
+
+	if (r.nr > nr_sectors)
+		r.nr = nr_sectors;
+	r.sector = random_below(random, nr_sectors - r.nr + 1);
+	return r;
+}
+
+static uint8_t *new_buffer(uint64_t bytes)
+{
+	uint8_t *buf = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+
+	if (!buf)
+		err(1, "buffer");
+	return buf;
+}
+
+static void *write_randomly(void *number)
+{
+	uint64_t random, i;
+	uint8_t *buf = new_buffer(opt.max_bytes);
+
+	random_seed(&random, opt.seed * 1000 + (uintptr_t)number);
+	while (atomic_fetch_sub(&writes_left, 1) > 0) {
+		struct range r = pick(&random, opt.max_bytes);
+		ssize_t bytes = r.nr * SECTOR_BYTES;
+
+		for (i = 0; i < r.nr; i++)
+			stamp_make(buf + i * SECTOR_BYTES, r.sector + i, 1);
+		if (pwrite(fd, buf, bytes, r.sector * SECTOR_BYTES) != bytes)
+			err(1, "%s: write of %" PRIu64 " sectors at %" PRIu64, device, r.nr, r.sector);
+		for (i = 0; i < r.nr; i++)
+			atomic_store(&is_written[r.sector + i], 1);
+		if (random_below(&random, 100) < opt.flush_percent && fdatasync(fd))
+			err(1, "%s: flush", device);
+	}
+	free(buf);
+	return NULL;
+}
+
+static void judge(uint64_t sector, const uint8_t *data, bool must_be_new)
+{
+	struct stamp who;
+
+	if (!stamp_read(data, &who))
+		errx(1, "%s: sector %" PRIu64 " has neither the base's data nor a write's%s", device, sector,
+		     sector_is_filled(data, 0) ? ", but zeros" : "");
+	if (who.sector != sector || who.version > 1)
+		errx(1, "%s: sector %" PRIu64 " shows sector %" PRIu64 ", version %" PRIu64, device, sector,
+		     who.sector, who.version);
+	if (must_be_new && !who.version)
+		errx(1, "%s: sector %" PRIu64 " is the base's, after it was written to", device, sector);
+}
+
+static void read_and_judge(struct range r, uint8_t *buf, unsigned char *must_be_new)
+{
+	ssize_t bytes = r.nr * SECTOR_BYTES;
+	uint64_t i;
+
+	for (i = 0; i < r.nr; i++)
+		must_be_new[i] = atomic_load(&is_written[r.sector + i]);
+	if (pread(fd, buf, bytes, r.sector * SECTOR_BYTES) != bytes)
+		err(1, "%s: read of %" PRIu64 " sectors at %" PRIu64, device, r.nr, r.sector);
+	for (i = 0; i < r.nr; i++)
+		judge(r.sector + i, buf + i * SECTOR_BYTES, must_be_new[i]);
+}
+
+static void *read_randomly(void *number)
+{
+	uint64_t max_bytes = opt.max_bytes * 4, random;
+	uint8_t *buf = new_buffer(max_bytes);
+	unsigned char *must_be_new = new_buffer(max_bytes / SECTOR_BYTES);
+
+	random_seed(&random, opt.seed * 1000 + 500 + (uintptr_t)number);
+	while (!atomic_load(&is_over))
+		read_and_judge(pick(&random, max_bytes), buf, must_be_new);
+	free(must_be_new);
+	free(buf);
+	return NULL;
+}
+
+static pthread_t *start(uint64_t nr, void *(*work)(void *))
+{
+	pthread_t *threads = calloc(nr + 1, sizeof(*threads));
+	uint64_t i;
+
+	for (i = 0; threads && i < nr; i++)
+		if (pthread_create(&threads[i], NULL, work, (void *)(uintptr_t)i))
+			errx(1, "cannot start a thread");
+	if (!threads)
+		err(1, "threads");
+	return threads;
+}
+
+static void join(pthread_t *threads, uint64_t nr)
+{
+	uint64_t i;
+
+	for (i = 0; i < nr; i++)
+		pthread_join(threads[i], NULL);
+	free(threads);
+}
+
+static void read_all(void)
+{
+	uint64_t step = 128, sector;
+	uint8_t *buf = new_buffer(step * SECTOR_BYTES);
+	unsigned char must_be_new[128];
+
+	for (sector = 0; sector < nr_sectors; sector += step) {
+		if (step > nr_sectors - sector)
+			step = nr_sectors - sector;
+		read_and_judge((struct range){ sector, step }, buf, must_be_new);
+	}
+	free(buf);
+}
+
+static void open_device(void)
+{
+	off_t bytes;
+
+	fd = open(device, O_RDWR | O_DIRECT);
+	bytes = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	if (bytes < 0)
+		err(1, "%s", device);
+	nr_sectors = bytes / SECTOR_BYTES;
+	is_written = calloc(nr_sectors, sizeof(*is_written));
+	if (!is_written)
+		err(1, "memory");
+}
+
+int main(int argc, char **argv)
+{
+	int i = options_parse(argc, argv, options);
+	pthread_t *writers, *readers;
+
+	if (i < 0 || argc - i != 1 || opt.max_bytes < SECTOR_BYTES) {
+		fputs("usage: chain-race [--writers N] [--readers N] [--writes N] [--max-bytes N]\n"
+		      "                  [--flush-percent N] [--seed N] DEVICE\n", stderr);
+		return 2;
+	}
+	device = argv[i];
+	open_device();
+	writes_left = opt.writes;
+	readers = start(opt.readers, read_randomly);
+	writers = start(opt.writers, write_randomly);
+	join(writers, opt.writers);
+	atomic_store(&is_over, true);
+	join(readers, opt.readers);
+	read_all();
+	return 0;
+}

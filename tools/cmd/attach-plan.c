@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The images of an attach: opened, and with --dry-run told of instead of attached. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "attach.h"
+#include "disk/dm.h"
+#include "err.h"
+#include "out-chain.h"
+
+/** attach_open_images() - the image and all below it; attach_close_images() is due; an exit code */
+int attach_open_images(struct attach *a)
+{
+	int ret = VBLK_OK;
+
+	for (size_t i = 0; i < a->nr_backing && !ret; i++)
+		ret = backing_allow(&a->policy, a->backing[i]);
+	if (!ret)
+		ret = image_open(&a->img, a->read_only);
+	if (!ret)
+		ret = chain_open(&a->chain, &a->img, &a->policy);
+	return ret;
+}
+
+/** attach_close_images() - the kernel has them, or nobody */
+void attach_close_images(struct attach *a)
+{
+	chain_close(&a->chain);
+	image_close(&a->img);
+}
+
+/** attach_params() - what follows "qcow2" in the table line; the caller frees it, or it is NULL */
+char *attach_params(const struct attach *a, bool with_paths)
+{
+	char *layers = chain_table(&a->chain, with_paths), *params = NULL;
+	int n;
+
+	if (!layers || !a->cache_mb)
+		return layers;
+	n = asprintf(&params, "%s features 1 cache_mb=%u", layers, a->cache_mb);
+	free(layers);
+	return n < 0 ? NULL : params;
+}
+
+static int print_plan(const struct attach *a, const struct layers *layers)
+{
+	char *params = attach_params(a, true), *table = NULL;
+	int ret = VBLK_OK;
+
+	if (!params || asprintf(&table, "0 %ju " DMDEV_TARGET " %s",
+				(uintmax_t)a->img.virtual_bytes >> 9, params) < 0)
+		ret = err_errno(ENOMEM, a->img.arg, "cannot print the plan");
+	if (!ret)
+		ret = out_plan(&(struct plan){
+			.name = a->name,
+			.bytes = a->img.virtual_bytes,
+			.is_read_only = a->read_only,
+			.layers = layers,
+			.table = table,
+		}, a->format == OUT_JSON);
+	free(params);
+	free(table);
+	return ret;
+}
+
+/** attach_plan() - all that an attach does before it makes anything, and print it; an exit code */
+int attach_plan(struct attach *a)
+{
+	struct layers layers = {};
+	int ret;
+
+	/* It is asked who has a lock, and may not be there. */
+	dmdev_be_quiet();
+	ret = attach_choose_rest(a);
+	if (!ret)
+		ret = attach_open_images(a);
+	if (!ret && layers_of_chain(&a->chain, &layers))
+		ret = err_errno(ENOMEM, a->img.arg, "cannot print the plan");
+	if (!ret)
+		ret = print_plan(a, &layers);
+	layers_free(&layers);
+	attach_close_images(a);
+	return ret;
+}

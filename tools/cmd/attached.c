@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* An attached disk: found by name, device or image, and what is known of it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "attached.h"
+#include "disk/image.h"
+#include "disk/layers.h"
+#include "err.h"
+
+#define MIN_CLUSTER_BYTES	512
+
+/* The size of a cluster, from how many of them the disk has. */
+static uint64_t cluster_bytes(uint64_t disk_bytes, uint64_t clusters)
+{
+	uint64_t bytes = MIN_CLUSTER_BYTES;
+
+	while (clusters && bytes * clusters < disk_bytes)
+		bytes <<= 1;
+	return bytes;
+}
+
+/* Documentation/dm-qcow2.rst, Status: the words keep their places. */
+static void read_status(struct attached *a)
+{
+	char *params, mode[8], check[16];
+	uintmax_t used, clusters;
+	uint64_t sectors;
+
+	if (dmdev_status(a->d.name, &sectors, &params))
+		return;
+	if (sscanf(params, "%ju/%ju %*s %*s %*s %*s %7s %15s", &used, &clusters,
+		   mode, check) == 4) {
+		a->has_usage = true;
+		a->used_bytes = used * cluster_bytes(a->bytes, clusters);
+		a->has_failed = !strcmp(mode, "fail") ||
+				!strcmp(check, "needs_check");
+	}
+	free(params);
+}
+
+static void read_layers(struct attached *a)
+{
+	struct layers l;
+
+	if (layers_of_device(a->d.name, &a->bytes, &l) == 0 && l.n) {
+		snprintf(a->image, sizeof(a->image), "%s", l.list[0].path);
+		a->depth = l.n - 1;
+		if (a->depth)
+			snprintf(a->base, sizeof(a->base), "%s", l.list[l.n - 1].path);
+	}
+	layers_free(&l);
+}
+
+/* Of a file in STATE_DIR that nobody can read, its name tells what to remove. */
+static void fill_damaged(struct attached *a, bool has_file)
+{
+	memset(&a->serving, 0, sizeof(a->serving));
+	if (!has_file)
+		return;
+	strcpy(a->serving.name, a->d.name);
+	if ((size_t)snprintf(a->serving.socket, sizeof(a->serving.socket),
+			     STATE_DIR "/%s.sock", a->d.name) >=
+	    sizeof(a->serving.socket))
+		a->serving.socket[0] = '\0';
+}
+
+/**
+ * attached_fill() - complete what is known of a disk
+ * @a: @d is valid
+ */
+void attached_fill(struct attached *a)
+{
+	int err;
+
+	a->image[0] = '\0';
+	a->base[0] = '\0';
+	a->depth = 0;
+	a->bytes = 0;
+	a->has_usage = false;
+	a->has_failed = false;
+	err = state_find(a->d.name, a->d.uuid, &a->serving);
+	a->is_served = !err;
+	if (err)
+		fill_damaged(a, err == -EBADMSG);
+	a->server = state_server(a->serving.name, &a->guest);
+	a->problem[0] = '\0';
+	if (a->server)
+		state_problem(a->serving.name, a->problem, sizeof(a->problem));
+	read_layers(a);
+	read_status(a);
+	if (!a->image[0] && a->is_served)
+		strcpy(a->image, a->serving.image);
+}
+
+/* A path: of the device itself, or of the image. */
+static int find_path(const char *arg, struct dmdev *d)
+{
+	char uuid[64];
+	struct stat st;
+
+	if (stat(arg, &st) < 0)
+		return -errno;
+	if (image_uuid(&st, uuid, sizeof(uuid)))
+		return -ENXIO;
+	if (dmdev_find_uuid(uuid, d) == 0)
+		return 0;
+	return S_ISBLK(st.st_mode) ? dmdev_find_number(st.st_rdev, d) : -ENXIO;
+}
+
+/* A device of somebody else's may still be what an image of ours is on. */
+static int find_name(const char *name, struct dmdev *d)
+{
+	int err = dmdev_find_name(name, d);
+
+	return !err && !dmdev_is_ours(d) ? -ENXIO : err;
+}
+
+static int find_device(const char *arg, struct dmdev *d)
+{
+	int err = -ENXIO;
+
+	if (!strchr(arg, '/'))
+		err = find_name(arg, d);
+	else if (!strncmp(arg, DMDEV_DIR, strlen(DMDEV_DIR)))
+		err = find_name(arg + strlen(DMDEV_DIR), d);
+	if (err == -ENXIO)
+		err = find_path(arg, d);
+	if (!err && !dmdev_is_ours(d))
+		err = -ENXIO;
+	return err;
+}
+
+/**
+ * attached_find() - find a disk that vblk-attach attached
+ * @arg: its name, its device or its image
+ * @a: filled in
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int attached_find(const char *arg, struct attached *a)
+{
+	int err = find_device(arg, &a->d);
+
+	if (err == -ENXIO || err == -ENOENT) {
+		err_report(VBLK_NOT_FOUND, arg, "not attached");
+		err_hint("vblk-list");
+		return VBLK_NOT_FOUND;
+	}
+	if (err)
+		return err_errno(-err, arg, "cannot look it up");
+	attached_fill(a);
+	return VBLK_OK;
+}
+
+/**
+ * attached_state() - one word for a list
+ *
+ * "failed" after an error that left the image to be checked, else "serving" a
+ * guest, "blocked" if it cannot be served, "idle" without one, "unserved" when the
+ * server is gone, "local" when it was attached for this host, "incomplete" without a
+ * table.
+ */
+const char *attached_state(const struct attached *a)
+{
+	if (!a->d.is_live)
+		return "incomplete";
+	if (a->has_failed)
+		return "failed";
+	if (!a->is_served)
+		return "local";
+	if (!a->server)
+		return "unserved";
+	if (!a->guest)
+		return "idle";
+	return a->problem[0] ? "blocked" : "serving";
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef VBLK_ATTACHED_H
+#define VBLK_ATTACHED_H
+
+#include <limits.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "disk/dm.h"
+#include "server/state.h"
+
+/**
+ * struct attached - an attached disk, as found now
+ * @d: the device
+ * @bytes: its size, 0 when it has no table
+ * @image: path of the image, "" when it cannot be told
+ * @depth: how many images are below that one
+ * @base: path of the lowest of them, "" without any
+ * @used_bytes: guest data allocated in the image, with @has_usage
+ * @has_failed: the target stopped writing; the image needs a check
+ * @is_served: attached for a guest; @serving is valid
+ * @serving: how it is served; of a damaged file the name and
+ *	its own socket alone, else ""
+ * @server: pid of the server, 0 when none runs
+ * @guest: pid of the process that uses the socket, 0 when there is none
+ * @problem: why a guest is not served, "" when it is, or when that is not known
+ */
+struct attached {
+	struct dmdev d;
+	uint64_t bytes;
+	char image[PATH_MAX];
+	unsigned int depth;
+	char base[PATH_MAX];
+	bool has_usage;
+	uint64_t used_bytes;
+	bool has_failed;
+	bool is_served;
+	struct serving serving;
+	pid_t server;
+	pid_t guest;
+	char problem[256];
+};
+
+void attached_fill(struct attached *a);
+int attached_find(const char *arg, struct attached *a);
+const char *attached_state(const struct attached *a);
+
+#endif

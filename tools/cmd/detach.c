@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* vblk-detach: who uses it? -> stop the server -> remove the device. */
+#include <getopt.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "attached.h"
+#include "cmd.h"
+#include "disk/holder.h"
+#include "err.h"
+#include "out.h"
+#include "server/server.h"
+
+/* From the last request's end to the end of the process that had made it. */
+#define SOCKET_WAIT_MS	2000
+
+/* Others may look at the device for so long before it counts as in use. */
+#define HOLDER_WAIT_MS	3000
+#define HOLDER_POLL_MS	50
+
+static const char help[] =
+"Usage: vblk-detach [--force] NAME|DEVICE|IMAGE...\n"
+"\n"
+"Stop serving the disk, remove /dev/mapper/NAME and let the image go. When it\n"
+"returns, the image is complete and unlocked.\n"
+"\n"
+"      --force            detach even though a guest is connected\n"
+"  -h, --help             print this\n";
+
+static const struct option options[] = {
+	{ "force", no_argument, NULL, 'f' },
+	{ "help", no_argument, NULL, 'h' },
+	{}
+};
+
+static int report_busy(const struct attached *a, const char *what)
+{
+	return err_report(VBLK_BUSY, a->d.name, "in use: %s", what);
+}
+
+/*
+ * Somebody whom holder_of_device() does not see: a mount in another namespace or
+ * by a file system that hides its device, a user in the kernel. The server has
+ * the device open, and the kernel for the guest; udev looks for a moment.
+ */
+static bool has_hidden_holder(const struct attached *a)
+{
+	struct dmdev d = a->d;
+	int expected = (a->server ? 1 : 0) + (a->guest ? 1 : 0);
+	int waited_ms;
+
+	for (waited_ms = 0; d.open_count > expected; waited_ms += HOLDER_POLL_MS) {
+		if (waited_ms >= HOLDER_WAIT_MS)
+			return true;
+		poll(NULL, 0, HOLDER_POLL_MS);
+		if (dmdev_find_uuid(a->d.uuid, &d))
+			return false;
+	}
+	return false;
+}
+
+/* For a guest, server_stop() looks: the last moment is the one that counts. */
+static int check_unused(const struct attached *a)
+{
+	char who[512];
+
+	if (holder_of_device(a->d.dev, a->server, who, sizeof(who)))
+		return report_busy(a, who);
+	/* Without a server nothing is lost when the kernel finds it busy. */
+	if (a->server && has_hidden_holder(a))
+		return report_busy(a, "a mount in another namespace, or the kernel, has it open");
+	return VBLK_OK;
+}
+
+static int remove_device(const struct attached *a)
+{
+	char who[512];
+	int err;
+
+	/* Forgotten first: once the device is gone the name may be another's. */
+	if (*a->serving.name)
+		state_forget(a->serving.name);
+	err = dmdev_remove(a->d.name);
+	if (!err)
+		return VBLK_OK;
+	if (a->is_served)
+		state_save(&a->serving);
+	if (!holder_of_device(a->d.dev, 0, who, sizeof(who)))
+		return err_errno(-err, a->d.name, "cannot remove the device");
+	return report_busy(a, who);
+}
+
+/*
+ * A server that was killed left its socket. In our directory it goes while the
+ * claim makes the name ours; elsewhere when the device is gone, as until then the
+ * dying server may listen.
+ */
+static int remove_served(const struct attached *a)
+{
+	const char *name = a->serving.name, *path = a->serving.socket;
+	bool is_own = server_owns_socket(name, path);
+	int claim, ret;
+
+	claim = state_claim(name);
+	if (is_own && claim >= 0)
+		server_unlink_socket(name, path, 0, -1);
+	ret = remove_device(a);
+	if (!ret && !is_own)
+		server_unlink_socket(name, path, SOCKET_WAIT_MS, -1);
+	if (claim >= 0)
+		close(claim);
+	return ret;
+}
+
+static int detach_locked(struct attached *a, bool force)
+{
+	int ret;
+
+	ret = check_unused(a);
+	if (!ret && a->server)
+		ret = server_stop(&a->serving, a->d.name, a->server, force);
+	if (ret)
+		return ret;
+	return *a->serving.socket ? remove_served(a) : remove_device(a);
+}
+
+static int detach(const char *arg, bool force)
+{
+	char uuid[sizeof(((struct dmdev *)0)->uuid)];
+	struct attached a;
+	int lock, ret;
+
+	for (;;) {
+		ret = attached_find(arg, &a);
+		if (ret)
+			return ret;
+		strcpy(uuid, a.d.uuid);
+		lock = state_lock(uuid);
+		if (lock < 0)
+			return err_errno(-lock, STATE_DIR, "cannot lock");
+		/* While we waited, the name may have become another image's. */
+		ret = attached_find(arg, &a);
+		if (ret || !strcmp(uuid, a.d.uuid))
+			break;
+		state_unlock(uuid, lock);
+	}
+	if (!ret)
+		ret = detach_locked(&a, force);
+	state_unlock(uuid, lock);
+	return ret;
+}
+
+/** cmd_detach() - the verb */
+int cmd_detach(int argc, char **argv)
+{
+	int opt, ret, one;
+	bool force = false;
+
+	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'f':
+			force = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return out_flush();
+		default:
+			return cmd_usage_error("detach");
+		}
+	}
+	if (optind == argc) {
+		err_report(VBLK_USAGE, NULL, "needs the NAME of a disk");
+		return cmd_usage_error("detach");
+	}
+	ret = dmdev_init();
+	if (ret)
+		return ret;
+	for (; optind < argc; optind++) {
+		one = detach(argv[optind], force);
+		if (one)
+			ret = one;
+	}
+	return ret;
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* vblk-list: the attached disks, from what the kernel says now. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "attached.h"
+#include "cmd.h"
+#include "err.h"
+#include "out-chain.h"
+#include "out.h"
+
+static const char help[] =
+"Usage: vblk-list [--json] [-o COLUMN[,COLUMN]... | --chain DISK]\n"
+"\n"
+"List the disks that vblk-attach attached.\n"
+"\n"
+"      --json             print JSON, sizes in bytes\n"
+"  -o, --output COLUMNS   of NAME, DEVICE, IMAGE, SIZE, USED, RO, SOCKET,\n"
+"                         SERVER, STATE, PROBLEM, DEPTH, BASE, SERIAL, GUEST\n"
+"      --chain DISK       the images of a disk, the top first\n"
+"  -h, --help             print this\n";
+
+static const struct option options[] = {
+	{ "json", no_argument, NULL, 'j' },
+	{ "chain", required_argument, NULL, 'c' },
+	{ "output", required_argument, NULL, 'o' },
+	{ "help", no_argument, NULL, 'h' },
+	{}
+};
+
+static int list_chain(const char *arg, bool as_json)
+{
+	struct attached a = {};
+	struct layers layers;
+	int err, ret;
+
+	ret = dmdev_init();
+	if (!ret)
+		ret = attached_find(arg, &a);
+	if (ret)
+		return ret;
+	err = layers_of_device(a.d.name, &a.bytes, &layers);
+	if (err)
+		ret = err_errno(-err, a.d.name, "cannot tell its images");
+	else
+		ret = out_chain(&a, &layers, as_json);
+	layers_free(&layers);
+	return ret;
+}
+
+static int list_disks(const char *columns, bool as_json)
+{
+	struct attached *disks;
+	struct dmdev *devs;
+	size_t i, n;
+	int err, ret;
+
+	ret = dmdev_init();
+	if (ret)
+		return ret;
+	err = dmdev_list(true, &devs, &n);
+	if (err)
+		return err_errno(-err, NULL, "cannot list the devices");
+
+	disks = calloc(n ? n : 1, sizeof(*disks));
+	if (!disks) {
+		free(devs);
+		return err_report(VBLK_FAILED, NULL, "out of memory");
+	}
+	for (i = 0; i < n; i++) {
+		disks[i].d = devs[i];
+		attached_fill(&disks[i]);
+	}
+	ret = out_list(disks, n, columns, as_json);
+	free(disks);
+	free(devs);
+	return ret;
+}
+
+/** cmd_list() - the verb */
+int cmd_list(int argc, char **argv)
+{
+	const char *columns = NULL, *chain_of = NULL;
+	bool as_json = false;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'j':
+			as_json = true;
+			break;
+		case 'c':
+			chain_of = optarg;
+			break;
+		case 'o':
+			columns = optarg;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return out_flush();
+		default:
+			return cmd_usage_error("list");
+		}
+	}
+	if (optind != argc) {
+		err_report(VBLK_USAGE, argv[optind], "unexpected argument");
+		return cmd_usage_error("list");
+	}
+	if (chain_of && columns) {
+		err_report(VBLK_USAGE, "--chain", "does not go with -o");
+		return cmd_usage_error("list");
+	}
+	return chain_of ? list_chain(chain_of, as_json) : list_disks(columns, as_json);
+}
