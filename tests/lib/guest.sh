@@ -309,11 +309,7 @@ guest_bios_says()
 	cleanup sh -c "kill -KILL $bios 2>/dev/null; :"
 	wait_until $guest_boot_limit guest_bios_has_said $bios "$2"
 	kill -KILL $bios
-<<<<<<< HEAD
-	wait $bios
-=======
 	wait $bios 2>/dev/null
->>>>>>> h/guests
 	return 0
 }
 
