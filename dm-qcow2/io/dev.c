@@ -111,6 +111,8 @@ void qcow2_dev_exit(struct qcow2_dev *dev)
 	qcow2_request_exit(dev);
 	qcow2_compressed_exit(dev->img);
 	qcow2_cache_exit(dev->img);
+	/* Indices of tables that larger ones have replaced. */
+	srcu_barrier(&dev->img->inflight);
 	cleanup_srcu_struct(&dev->img->inflight);
 }
 

@@ -388,6 +388,4 @@ void qcow2_tables_init(struct qcow2_image *img)
 void qcow2_tables_exit(struct qcow2_image *img)
 {
 	qcow2_tables_forget(img);
-	/* Those that larger ones have replaced. */
-	srcu_barrier(&img->inflight);
 }
