@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Feeds dm-qcow2/header.c and header-ext.c with the first bytes of images.
+ * Feeds dm-qcow2/format/header.c and header-ext.c with the first bytes of images.
  *
  * With libFuzzer, LLVMFuzzerTestOneInput is all there is. Without it, main() changes headers that are right at
  * random, from a seed that it prints.
