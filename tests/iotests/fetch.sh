@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # fetch.sh: download the source package of the QEMU whose tests are the judge here, into build/iotests. Done once.
 #
-# The version is pinned by the checksum of its .dsc, which has those of the other files. When the archive has a newer one,
-# that one's version and checksum belong here, and what tests/iotests/expected says may have to follow.
+# The version is pinned by the checksum of its .dsc, which has those of the other files. When the archive has a
+# newer one, that one's version and checksum belong here, and what tests/iotests/expected says may have to follow.
 set -eu
 
 top=$(cd "$(dirname "$0")/../.." && pwd)

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # qemu-io.sh [OPTION...] [FILE]: what QEMU's tests find as qemu-io.
 #
-# If FILE is a qcow2 image by a plain name, and all commands make sense on a disk, the image is attached, qemu-io runs them
-# on the device, as raw, and the image is detached. Else qemu-io gets what was given here. $IOTESTS_JOURNAL gets a line for
-# each run: "device", or "qemu: WHY". Needs $IOTESTS_QEMU_IO, the program, and $IOTESTS_OFFERS, what
-# the device can do: "discard", "write-zeroes". $IOTESTS_ALONE: nothing goes through a device; $IOTESTS_SPOIL: a program that
-# spoils the device given to it, before the image is detached.
+# If FILE is a qcow2 image by a plain name, and all commands make sense on a disk, the image is attached, qemu-io
+# runs them on the device, as raw, and the image is detached. Else qemu-io gets what was given here.
+# $IOTESTS_JOURNAL gets a line for each run: "device", or "qemu: WHY". Needs $IOTESTS_QEMU_IO, the program, and
+# $IOTESTS_OFFERS, what the device can do: "discard", "write-zeroes". $IOTESTS_ALONE: nothing goes through a device;
+# $IOTESTS_SPOIL: a program that spoils the device given to it, before the image is detached.
 set -u
 
 given=("$@")
@@ -39,8 +39,8 @@ as_given()
 	exec "$IOTESTS_QEMU_IO" "${given[@]}"
 }
 
-# The cache mode is the one thing that is not kept: the device is used without the page cache, so that the answer to each
-# request is the device's.
+# The cache mode is the one thing that is not kept: the device is used without the page cache, so that the answer to
+# each request is the device's.
 parse()
 {
 	local words
@@ -66,8 +66,8 @@ parse()
 	image=${1:-}
 }
 
-# Where no image is given, the first command may open one. Of its options, those are left out that say no more than in which
-# pieces QEMU is to access the image's file.
+# Where no image is given, the first command may open one. Of its options, those are left out that say no more than
+# in which pieces QEMU is to access the image's file.
 take_open()
 {
 	local words=() arguments option layer='(file\.|image\.)*'
@@ -119,8 +119,8 @@ read_commands()
 	from_stdin=yes
 }
 
-# check_command WORD...: does it make sense on a disk? What the device does not offer, the block layer would make up for with
-# writes of zeros: to the image that is another thing.
+# check_command WORD...: does it make sense on a disk? What the device does not offer, the block layer would make up
+# for with writes of zeros: to the image that is another thing.
 check_command()
 {
 	local word flags=
