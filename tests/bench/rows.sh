@@ -28,7 +28,6 @@ DM_NAME=bench
 DEV=
 DETACH=
 BELOW=()
-others_attached=0
 SIZE_MIB=$BENCH_MIB
 
 # rows_prepare: begin, make the RAM disk and fill it, so that its memory is there.
@@ -164,22 +163,24 @@ overlay_make()
 	run qemu-img create -q -u -f qcow2 -F qcow2 -b "$1" "$2" "${SIZE_MIB}M"
 }
 
-# others_attach: more overlays on the base of the row.
+# others_attach: more overlays on the base of the row. Whether they are there is asked of /dev: a subshell may have made them.
 others_attach()
 {
-	while [ $others_attached -lt $OTHERS ]; do
-		overlay_make "${BELOW[0]}" "$IMAGE_MNT/other$others_attached"
-		run dmsetup create "other$others_attached" \
-			--table "0 $((SIZE_MIB * 2048)) qcow2 ${BELOW[0]} $IMAGE_MNT/other$others_attached"
-		((++others_attached))
+	local i
+
+	for ((i = 0; i < OTHERS; i++)); do
+		[ ! -e "/dev/mapper/other$i" ] || continue
+		overlay_make "${BELOW[0]}" "$IMAGE_MNT/other$i"
+		run dmsetup create "other$i" --table "0 $((SIZE_MIB * 2048)) qcow2 ${BELOW[0]} $IMAGE_MNT/other$i"
 	done
 }
 
 others_remove()
 {
-	while [ $others_attached != 0 ]; do
-		((--others_attached))
-		run dmsetup remove --retry "other$others_attached"
+	local other
+
+	for other in /dev/mapper/other*; do
+		[ ! -e "$other" ] || run dmsetup remove --retry "${other##*/}"
 	done
 }
 
