@@ -138,7 +138,7 @@ static void drop(struct qcow2_fills *fs, struct qcow2_fill *f)
 /* The flush that wanted it fails. */
 static void lose(struct qcow2_fills *fs, struct qcow2_fill *f, int err)
 {
-	DMERR_LIMIT("%s: write at guest offset %#llx is lost, as its cluster cannot be copied: error %d",
+	DMERR_LIMIT("%s: write at guest offset %#llx is lost, cannot copy its cluster: error %d",
 		    qcow2_name(fs->img), f->cluster << fs->img->geo.cluster_bits, err);
 	drop(fs, f);
 }

@@ -91,8 +91,8 @@ void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img);
  * qcow2_fills_abandon - forget fills that could not be published
  * @img: the image; nothing is under way, a commit has come and gone
  *
- * What was written to them is lost: the image fails. So it does if an earlier loss has been told to
- * nobody.
+ * What was written to them is lost: the image fails. So it does if an earlier loss has been told
+ * to nobody.
  */
 void qcow2_fills_abandon(struct qcow2_image *img);
 
@@ -110,8 +110,8 @@ void qcow2_fills_abandon(struct qcow2_image *img);
  * Slow pool. Return: enum qcow2_fill_result or a negative errno.
  */
 int __must_check qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
-				  u32 bytes, u64 old, struct qcow2_work *work, struct qcow2_fill **fill,
-				  u64 *host_off);
+				  u32 bytes, u64 old, struct qcow2_work *work,
+				  struct qcow2_fill **fill, u64 *host_off);
 
 /**
  * qcow2_fill_end - the write is done
@@ -146,9 +146,9 @@ bool qcow2_fill_find(struct qcow2_image *img, u64 guest_off, u32 *bytes, u64 *ho
  *
  * All fills that have been begun by now. The commit's thread.
  *
- * Return: 0 or the first error. Without memory a fill stays one. Where something could not be read or
- * written, what the guest wrote to the cluster is lost, and the log says so: a disk all of
- * whose flushes fail would be of no use to anybody.
+ * Return: 0 or the first error. Without memory a fill stays one. Where something could not be
+ * read or written, what the guest wrote to the cluster is lost, and the log says so: a disk all
+ * of whose flushes fail would be of no use to anybody.
  */
 int qcow2_fills_publish(struct qcow2_image *img);
 

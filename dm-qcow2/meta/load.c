@@ -149,6 +149,13 @@ int qcow2_mpage_own_data(struct qcow2_image *img, struct qcow2_mpage *p)
 	return 0;
 }
 
+/* Whether there is nothing to wait for any more. */
+static bool has_ended(const struct qcow2_image *img, u64 done)
+{
+	return READ_ONCE(img->commit->done) != done || qcow2_failed(img) ||
+	       READ_ONCE(img->commit->nr_fills);
+}
+
 /*
  * Make room for one page. Dirty pages become clean by a commit, and a backing image has none;
  * pages in use are few, so when there is nothing to wait for the limit is stretched.
@@ -166,8 +173,7 @@ static void make_room(struct qcow2_image *img)
 			return;
 		qcow2_commit_kick(img);
 		/* Fills wait for writes, which may have to wait for a thread such as this one. */
-		wait_event(c->wait, READ_ONCE(img->commit->done) != done || qcow2_failed(img) ||
-				    READ_ONCE(img->commit->nr_fills));
+		wait_event(c->wait, has_ended(img, done));
 		if (READ_ONCE(img->commit->nr_fills))
 			return;
 	}
