@@ -9,12 +9,16 @@
 
 /**
  * enum qcow2_cow_result - how it went, when there was no error
- * @QCOW2_COW_DONE: by us or by somebody else: look again
+ * @QCOW2_COW_READY: the write may start
+ * @QCOW2_COW_AGAIN: something was done, by us or by somebody else: look the cluster up again
  * @QCOW2_COW_NO_CLUSTER: none is ready to be allocated
+ * @QCOW2_COW_PARKED: the work of the write is queued again later
  */
 enum qcow2_cow_result {
-	QCOW2_COW_DONE,
+	QCOW2_COW_READY,
+	QCOW2_COW_AGAIN,
 	QCOW2_COW_NO_CLUSTER,
+	QCOW2_COW_PARKED,
 };
 
 /**
@@ -22,7 +26,7 @@ enum qcow2_cow_result {
  * @img: the image
  * @p: an L2 page without a table, with a reference
  *
- * Slow pool. Return: enum qcow2_cow_result or a negative errno.
+ * Slow pool. Return: QCOW2_COW_AGAIN, QCOW2_COW_NO_CLUSTER or a negative errno.
  */
 int __must_check qcow2_table_allocate(struct qcow2_image *img, struct qcow2_mpage *p);
 
@@ -34,7 +38,7 @@ int __must_check qcow2_table_allocate(struct qcow2_image *img, struct qcow2_mpag
  *
  * Behind it the entry points at a fresh cluster, which reads as zero.
  *
- * Slow pool. Return: enum qcow2_cow_result or a negative errno.
+ * Slow pool. Return: QCOW2_COW_AGAIN, QCOW2_COW_NO_CLUSTER or a negative errno.
  */
 int __must_check qcow2_replace_zero(struct qcow2_image *img, struct qcow2_mpage *p,
 				    u64 guest_off);

@@ -7,7 +7,6 @@
 
 #include "image/compressed.h"
 
-#include "cow.h"
 #include "fill.h"
 
 /* Bytes of clusters that may be fills, and how many clusters that is at least and at most. */
@@ -85,21 +84,25 @@ static void set_count(struct qcow2_fills *fs, unsigned int count)
 
 /* Publishing */
 
+static bool is_old(const struct qcow2_image *img, const struct qcow2_fill *f)
+{
+	return qcow2_mpage_entry(f->page, qcow2_slot(&img->geo, f->cluster)) == f->old;
+}
+
 /* The entry, before the fill is forgotten: see qcow2_fill_find(). */
 static bool set_entry(struct qcow2_image *img, struct qcow2_fill *f)
 {
-	u32 slot = qcow2_slot(&img->geo, f->cluster);
 	struct qcow2_mpage *p = f->page;
 
 	spin_lock(&p->lock);
 	/* Of an image that is damaged, what is below may look otherwise the next time. */
-	if (unlikely(qcow2_mpage_entry(p, slot) != f->old)) {
+	if (unlikely(!is_old(img, f))) {
 		spin_unlock(&p->lock);
 		return false;
 	}
 	p->data_seq = atomic64_inc_return(&img->commit->data_seq);
-	qcow2_mpage_mark_dirty(img, p);
-	WRITE_ONCE(qcow2_mpage_entries(p)[slot], cpu_to_be64(f->host_off | QCOW2_OFLAG_COPIED));
+	qcow2_mpage_set_entry(img, p, qcow2_slot(&img->geo, f->cluster),
+			      f->host_off | QCOW2_OFLAG_COPIED);
 	spin_unlock(&p->lock);
 	qcow2_drops_use(&f->drops, img, f->old);
 	return true;
@@ -318,17 +321,17 @@ static int enter(struct qcow2_fills *fs, struct qcow2_fill *f, struct qcow2_work
 	lockdep_assert_held(&fs->lock);
 	if (f->is_closed) {
 		list_add_tail(&work->node, &f->waiting);
-		return QCOW2_FILL_PARKED;
+		return QCOW2_COW_PARKED;
 	}
 	f->nr_writes++;
-	return QCOW2_FILL_READY;
+	return QCOW2_COW_READY;
 }
 
-/* One that is there already, or a place for a new one. Return: QCOW2_FILL_AGAIN for the latter. */
+/* One that is there already, or a place for a new one. Return: QCOW2_COW_AGAIN for the latter. */
 static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_work *work,
 		     struct qcow2_fill **fill)
 {
-	int result = QCOW2_FILL_AGAIN;
+	int result = QCOW2_COW_AGAIN;
 
 	spin_lock_irq(&fs->lock);
 	*fill = find(fs, cluster);
@@ -336,17 +339,12 @@ static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_work *wor
 		result = enter(fs, *fill, work);
 	} else if (fs->count >= fs->limit) {
 		list_add_tail(&work->node, &fs->waiting);
-		result = QCOW2_FILL_PARKED;
+		result = QCOW2_COW_PARKED;
 	}
 	spin_unlock_irq(&fs->lock);
-	if (result == QCOW2_FILL_PARKED && !*fill)
+	if (result == QCOW2_COW_PARKED && !*fill)
 		qcow2_commit_kick(fs->img);
 	return result;
-}
-
-static bool is_old(const struct qcow2_image *img, const struct qcow2_fill *f)
-{
-	return qcow2_mpage_entry(f->page, qcow2_slot(&img->geo, f->cluster)) == f->old;
 }
 
 static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
@@ -399,27 +397,18 @@ static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster,
 		return -ENOMEM;
 	if (!qcow2_space_take(img, 1, &start)) {
 		free_fill(f);
-		return QCOW2_FILL_NO_CLUSTER;
+		return QCOW2_COW_NO_CLUSTER;
 	}
 	f->host_off = start << img->geo.cluster_bits;
 	if (!add(fs, f)) {
 		/* Somebody else was faster. */
 		qcow2_space_give_back(img, start);
 		free_fill(f);
-		return QCOW2_FILL_AGAIN;
+		return QCOW2_COW_AGAIN;
 	}
 	qcow2_commit_age(img);
 	*fill = f;
-	return QCOW2_FILL_READY;
-}
-
-static int allocate_table(struct qcow2_image *img, struct qcow2_mpage *p)
-{
-	int result = qcow2_table_allocate(img, p);
-
-	if (result < 0)
-		return result;
-	return result == QCOW2_COW_NO_CLUSTER ? QCOW2_FILL_NO_CLUSTER : QCOW2_FILL_AGAIN;
+	return QCOW2_COW_READY;
 }
 
 /*
@@ -448,16 +437,16 @@ int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_o
 	int result;
 
 	if (!READ_ONCE(p->host_off))
-		return allocate_table(img, p);
+		return qcow2_table_allocate(img, p);
 	result = enter_old(fs, cluster, work, fill);
-	if (result == QCOW2_FILL_AGAIN) {
+	if (result == QCOW2_COW_AGAIN) {
 		publish_ahead(fs);
 		result = bytes < qcow2_cluster_bytes(&img->geo) ? try_inflate(img, old) : 0;
 		if (result)
 			return result;
 		result = begin_new(fs, p, cluster, old, fill);
 	}
-	if (result == QCOW2_FILL_READY)
+	if (result == QCOW2_COW_READY)
 		*host_off = (*fill)->host_off + qcow2_in_cluster(&img->geo, guest_off);
 	return result;
 }

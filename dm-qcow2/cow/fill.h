@@ -39,6 +39,7 @@
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 
+#include "cow.h"
 #include "drops.h"
 
 #define QCOW2_FILL_HASH_BITS	7
@@ -71,20 +72,6 @@ struct qcow2_fills {
 	wait_queue_head_t wait;
 };
 
-/**
- * enum qcow2_fill_result - what became of a write that wants a fill
- * @QCOW2_FILL_READY: it may be written
- * @QCOW2_FILL_AGAIN: something has changed: look the cluster up again
- * @QCOW2_FILL_PARKED: the work is queued again later
- * @QCOW2_FILL_NO_CLUSTER: none is ready to be allocated
- */
-enum qcow2_fill_result {
-	QCOW2_FILL_READY,
-	QCOW2_FILL_AGAIN,
-	QCOW2_FILL_PARKED,
-	QCOW2_FILL_NO_CLUSTER,
-};
-
 void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img);
 
 /**
@@ -104,10 +91,10 @@ void qcow2_fills_abandon(struct qcow2_image *img);
  * @bytes: its length, to the end of the cluster at most
  * @old: the entry of its cluster
  * @work: of its request, if that has to wait
- * @fill: set for QCOW2_FILL_READY; qcow2_fill_end() is to follow
+ * @fill: set for QCOW2_COW_READY; qcow2_fill_end() is to follow
  * @host_off: set likewise: where the write goes to
  *
- * Slow pool. Return: enum qcow2_fill_result or a negative errno.
+ * Slow pool. Return: enum qcow2_cow_result or a negative errno.
  */
 int __must_check qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
 				  u32 bytes, u64 old, struct qcow2_work *work,

@@ -17,11 +17,8 @@ static bool exchange(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u
 
 	spin_lock(&p->lock);
 	is_old = qcow2_mpage_entry(p, slot) == old;
-	if (is_old) {
-		qcow2_mpage_mark_dirty(img, p);
-		WRITE_ONCE(qcow2_mpage_entries(p)[slot],
-			   cpu_to_be64(host_off | QCOW2_OFLAG_COPIED));
-	}
+	if (is_old)
+		qcow2_mpage_set_entry(img, p, slot, host_off | QCOW2_OFLAG_COPIED);
 	spin_unlock(&p->lock);
 	return is_old;
 }
@@ -31,10 +28,10 @@ int qcow2_replace_zero(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest
 	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
 	u64 start, entry = qcow2_mpage_entry(p, slot);
 	struct qcow2_drops drops;
-	int result = QCOW2_COW_DONE;
+	int result = QCOW2_COW_AGAIN;
 
 	if (qcow2_entry_type(&img->geo, entry) != QCOW2_ENTRY_ZERO_ALLOCATED)
-		return QCOW2_COW_DONE;
+		return QCOW2_COW_AGAIN;
 	if (!qcow2_drops_alloc(&drops, img, entry))
 		return -ENOMEM;
 	if (!qcow2_space_take(img, 1, &start))

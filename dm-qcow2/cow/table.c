@@ -6,13 +6,6 @@
 
 #include "cow.h"
 
-static void set_entry(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u64 entry)
-{
-	lockdep_assert_held(&p->lock);
-	qcow2_mpage_mark_dirty(img, p);
-	WRITE_ONCE(qcow2_mpage_entries(p)[slot], cpu_to_be64(entry));
-}
-
 /*
  * The table reads as zero, durably, so its pages and the L1 entry may reach the
  * disk in any order.
@@ -28,14 +21,14 @@ static int link_in(struct qcow2_image *img, struct qcow2_mpage *l1, u64 table,
 		return QCOW2_COW_NO_CLUSTER;
 	start <<= img->geo.cluster_bits;
 	spin_lock(&l1->lock);
-	set_entry(img, l1, slot, start | QCOW2_OFLAG_COPIED);
+	qcow2_mpage_set_entry(img, l1, slot, start | QCOW2_OFLAG_COPIED);
 	spin_unlock(&l1->lock);
 	err = qcow2_table_attach(img, QCOW2_META_L2, table, start);
 	if (!err)
-		return QCOW2_COW_DONE;
+		return QCOW2_COW_AGAIN;
 	/* Nobody has followed the entry, as the table's mutex is held; it may be on disk. */
 	spin_lock(&l1->lock);
-	set_entry(img, l1, slot, 0);
+	qcow2_mpage_set_entry(img, l1, slot, 0);
 	spin_unlock(&l1->lock);
 	qcow2_drop(img, *dropped, start, qcow2_commit_next(img));
 	*dropped = NULL;
@@ -68,7 +61,7 @@ int qcow2_table_allocate(struct qcow2_image *img, struct qcow2_mpage *p)
 {
 	u64 table = p->index >> qcow2_table_page_bits(&img->geo);
 	struct mutex *mutex = qcow2_table_mutex(img, QCOW2_META_L2, table);
-	int result = QCOW2_COW_DONE;
+	int result = QCOW2_COW_AGAIN;
 
 	mutex_lock(mutex);
 	if (!p->host_off)

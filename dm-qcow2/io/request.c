@@ -198,13 +198,18 @@ static void read_zeroes(struct qcow2_request *rq, const struct qcow2_mapping *m)
 	bio_advance_iter(request_bio(rq), &rq->iter, m->bytes);
 }
 
+/* Here a request may be parked, and be gone. */
 static int map_result(int cow_result)
 {
 	switch (cow_result) {
-	case QCOW2_COW_DONE:
+	case QCOW2_COW_READY:
+		return 0;
+	case QCOW2_COW_AGAIN:
 		return QCOW2_MAP_AGAIN;
 	case QCOW2_COW_NO_CLUSTER:
 		return QCOW2_MAP_NO_CLUSTER;
+	case QCOW2_COW_PARKED:
+		return PARKED;
 	default:
 		return cow_result;
 	}
@@ -257,7 +262,7 @@ static int do_fill(struct qcow2_request *rq, struct qcow2_mpage *p, struct qcow2
 
 	result = qcow2_fill_begin(img, p, guest_off, m->bytes, m->old, &rq->work, &fill,
 				  &m->host_off);
-	if (result != QCOW2_FILL_READY) {
+	if (result != QCOW2_COW_READY) {
 		qcow2_inflight_leave(img, srcu_idx);
 		return result;
 	}
@@ -270,23 +275,6 @@ static int do_fill(struct qcow2_request *rq, struct qcow2_mpage *p, struct qcow2
 	result = do_parts(rq, m, srcu_idx);
 	qcow2_fill_end(img, fill, guest_off, m->bytes, !result && !READ_ONCE(rq->lacks_space));
 	return result;
-}
-
-/* Here a request may be parked, and be gone. */
-static int fill_result(int result)
-{
-	switch (result) {
-	case QCOW2_FILL_READY:
-		return 0;
-	case QCOW2_FILL_AGAIN:
-		return QCOW2_MAP_AGAIN;
-	case QCOW2_FILL_PARKED:
-		return PARKED;
-	case QCOW2_FILL_NO_CLUSTER:
-		return QCOW2_MAP_NO_CLUSTER;
-	default:
-		return result;
-	}
 }
 
 /* What needs no host cluster, and no read section. */
@@ -334,7 +322,7 @@ static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 	case QCOW2_MAP_INFLATE:
 		return read_compressed(rq, &m, srcu_idx);
 	case QCOW2_MAP_FILL:
-		return fill_result(do_fill(rq, p, &m, srcu_idx));
+		return map_result(do_fill(rq, p, &m, srcu_idx));
 	}
 	qcow2_inflight_leave(img, srcu_idx);
 	return prepare(rq, p, guest_off, result, &m);

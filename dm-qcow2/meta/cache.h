@@ -309,4 +309,18 @@ static inline u64 qcow2_mpage_entry(const struct qcow2_mpage *p, u32 slot)
 	return be64_to_cpu(READ_ONCE(qcow2_mpage_entries(p)[slot]));
 }
 
+/**
+ * qcow2_mpage_set_entry - change an entry
+ * @img: the image
+ * @p: the page; as for qcow2_mpage_mark_dirty(), which is called
+ * @slot: number of the entry in the page
+ * @entry: what it becomes
+ */
+static inline void qcow2_mpage_set_entry(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot,
+					 u64 entry)
+{
+	qcow2_mpage_mark_dirty(img, p);
+	WRITE_ONCE(qcow2_mpage_entries(p)[slot], cpu_to_be64(entry));
+}
+
 #endif /* DM_QCOW2_CACHE_H */

@@ -218,9 +218,7 @@ static int add_refblock(struct qcow2_image *img, u64 cluster)
 	err = qcow2_table_attach(img, QCOW2_META_REFBLOCK, block, host_off);
 	if (!err) {
 		spin_lock(&p->lock);
-		qcow2_mpage_mark_dirty(img, p);
-		WRITE_ONCE(qcow2_mpage_entries(p)[qcow2_slot(&img->geo, block)],
-			   cpu_to_be64(host_off));
+		qcow2_mpage_set_entry(img, p, qcow2_slot(&img->geo, block), host_off);
 		spin_unlock(&p->lock);
 	}
 	mutex_unlock(mutex);
