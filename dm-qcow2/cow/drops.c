@@ -17,14 +17,15 @@ static u32 clusters(const struct qcow2_image *img, u64 entry, u64 *first)
 	return *first ? 1 : 0;
 }
 
-bool qcow2_drops_alloc(struct qcow2_drops *drops, const struct qcow2_image *img, u64 entry)
+bool qcow2_drops_alloc(struct qcow2_drops *drops, const struct qcow2_image *img, u64 entry,
+		       gfp_t gfp)
 {
 	u64 first;
 	u32 count = clusters(img, entry, &first);
 
 	*drops = (struct qcow2_drops) {};
 	for (u32 i = 0; i < count; i++) {
-		drops->d[i] = kmalloc(sizeof(*drops->d[i]), GFP_NOIO);
+		drops->d[i] = kmalloc(sizeof(*drops->d[i]), gfp);
 		if (!drops->d[i]) {
 			qcow2_drops_free(drops);
 			return false;

@@ -23,10 +23,12 @@ struct qcow2_drops {
  * @drops: filled in
  * @img: the image
  * @entry: the entry, of any type
+ * @gfp: how to allocate
  *
  * Return: false without memory.
  */
-bool qcow2_drops_alloc(struct qcow2_drops *drops, const struct qcow2_image *img, u64 entry);
+bool qcow2_drops_alloc(struct qcow2_drops *drops, const struct qcow2_image *img, u64 entry,
+		       gfp_t gfp);
 void qcow2_drops_free(struct qcow2_drops *drops);
 
 /**

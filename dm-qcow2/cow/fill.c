@@ -161,6 +161,14 @@ static void reopen(struct qcow2_fills *fs, struct list_head *fills)
 	requeue_all(fs->img, &works);
 }
 
+static void reopen_one(struct qcow2_fills *fs, struct qcow2_fill *f)
+{
+	LIST_HEAD(fills);
+
+	list_add(&f->node, &fills);
+	reopen(fs, &fills);
+}
+
 /* The oldest one that is not newer than @newest. */
 static struct qcow2_fill *close_next(struct qcow2_fills *fs, u64 newest)
 {
@@ -294,7 +302,7 @@ static struct qcow2_fill *close_whole(struct qcow2_fills *fs)
 	return found;
 }
 
-/* A long write of whole clusters does not have to wait for commits. */
+/* A long write of whole clusters does not have to wait for commits. Does not sleep. */
 static void publish_ahead(struct qcow2_fills *fs)
 {
 	struct qcow2_fill *f;
@@ -306,28 +314,22 @@ static void publish_ahead(struct qcow2_fills *fs)
 		f = close_whole(fs);
 		if (!f)
 			break;
-		if (set_entry(fs->img, f))
-			forget(fs, f);
-		else
-			drop(fs, f);
+		if (!set_entry(fs->img, f)) {
+			/* The commit will tell of it. */
+			reopen_one(fs, f);
+			break;
+		}
+		forget(fs, f);
 	}
 	mutex_unlock(&fs->publishing);
 }
 
 /* Writes */
 
-static int enter(struct qcow2_fills *fs, struct qcow2_fill *f, struct qcow2_work *work)
-{
-	lockdep_assert_held(&fs->lock);
-	if (f->is_closed) {
-		list_add_tail(&work->node, &f->waiting);
-		return QCOW2_COW_PARKED;
-	}
-	f->nr_writes++;
-	return QCOW2_COW_READY;
-}
-
-/* One that is there already, or a place for a new one. Return: QCOW2_COW_AGAIN for the latter. */
+/*
+ * One that is there already, or a place for a new one. Return: QCOW2_COW_AGAIN for the latter;
+ * QCOW2_COW_PARKED when there is neither, and without @work nothing waits then.
+ */
 static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_work *work,
 		     struct qcow2_fill **fill)
 {
@@ -335,11 +337,13 @@ static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_work *wor
 
 	spin_lock_irq(&fs->lock);
 	*fill = find(fs, cluster);
-	if (*fill) {
-		result = enter(fs, *fill, work);
-	} else if (fs->count >= fs->limit) {
-		list_add_tail(&work->node, &fs->waiting);
+	if (*fill ? (*fill)->is_closed : fs->count >= fs->limit) {
+		if (work)
+			list_add_tail(&work->node, *fill ? &(*fill)->waiting : &fs->waiting);
 		result = QCOW2_COW_PARKED;
+	} else if (*fill) {
+		(*fill)->nr_writes++;
+		result = QCOW2_COW_READY;
 	}
 	spin_unlock_irq(&fs->lock);
 	if (result == QCOW2_COW_PARKED && !*fill)
@@ -366,14 +370,14 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 }
 
 static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 cluster,
-				     u64 old)
+				     u64 old, gfp_t gfp)
 {
 	struct qcow2_fill *f;
 
-	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(sectors(img))), GFP_NOIO);
+	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(sectors(img))), gfp);
 	if (!f)
 		return NULL;
-	if (!qcow2_drops_alloc(&f->drops, img, old)) {
+	if (!qcow2_drops_alloc(&f->drops, img, old, gfp)) {
 		kfree(f);
 		return NULL;
 	}
@@ -387,10 +391,10 @@ static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage
 }
 
 static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster, u64 old,
-		     struct qcow2_fill **fill)
+		     gfp_t gfp, struct qcow2_fill **fill)
 {
 	struct qcow2_image *img = fs->img;
-	struct qcow2_fill *f = alloc_fill(img, p, cluster, old);
+	struct qcow2_fill *f = alloc_fill(img, p, cluster, old, gfp);
 	u64 start;
 
 	if (!f)
@@ -444,11 +448,36 @@ int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_o
 		result = bytes < qcow2_cluster_bytes(&img->geo) ? try_inflate(img, old) : 0;
 		if (result)
 			return result;
-		result = begin_new(fs, p, cluster, old, fill);
+		result = begin_new(fs, p, cluster, old, GFP_NOIO, fill);
 	}
 	if (result == QCOW2_COW_READY)
 		*host_off = (*fill)->host_off + qcow2_in_cluster(&img->geo, guest_off);
 	return result;
+}
+
+/* What is compressed may have to be inflated first. */
+static bool is_easy(const struct qcow2_image *img, u32 bytes, u64 old)
+{
+	return bytes == qcow2_cluster_bytes(&img->geo) ||
+	       qcow2_entry_type(&img->geo, old) != QCOW2_ENTRY_COMPRESSED;
+}
+
+bool qcow2_fill_try_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
+			  u32 bytes, u64 old, struct qcow2_fill **fill, u64 *host_off)
+{
+	u64 cluster = guest_off >> img->geo.cluster_bits;
+	struct qcow2_fills *fs = img->fills;
+	int result;
+
+	result = enter_old(fs, cluster, NULL, fill);
+	if (result == QCOW2_COW_AGAIN && is_easy(img, bytes, old)) {
+		publish_ahead(fs);
+		result = begin_new(fs, p, cluster, old, GFP_NOWAIT | __GFP_NOWARN, fill);
+	}
+	if (result != QCOW2_COW_READY)
+		return false;
+	*host_off = (*fill)->host_off + qcow2_in_cluster(&img->geo, guest_off);
+	return true;
 }
 
 void qcow2_fill_end(struct qcow2_image *img, struct qcow2_fill *fill, u64 guest_off, u32 bytes,

@@ -101,6 +101,21 @@ int __must_check qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p
 				  struct qcow2_fill **fill, u64 *host_off);
 
 /**
+ * qcow2_fill_try_begin - qcow2_fill_begin(), where that is easy
+ * @img: the image
+ * @p: the L2 page, with a reference; its table is allocated
+ * @guest_off: where it begins
+ * @bytes: its length, to the end of the cluster at most
+ * @old: the entry of its cluster
+ * @fill: set on success; qcow2_fill_end() is to follow
+ * @host_off: set likewise: where the write goes to
+ *
+ * Does not sleep; no interrupt. Return: false when the slow pool has to see to it.
+ */
+bool qcow2_fill_try_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
+			  u32 bytes, u64 old, struct qcow2_fill **fill, u64 *host_off);
+
+/**
  * qcow2_fill_end - the write is done
  * @img: the image
  * @fill: from qcow2_fill_begin()

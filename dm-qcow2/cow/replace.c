@@ -32,7 +32,7 @@ int qcow2_replace_zero(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest
 
 	if (qcow2_entry_type(&img->geo, entry) != QCOW2_ENTRY_ZERO_ALLOCATED)
 		return QCOW2_COW_AGAIN;
-	if (!qcow2_drops_alloc(&drops, img, entry))
+	if (!qcow2_drops_alloc(&drops, img, entry, GFP_NOIO))
 		return -ENOMEM;
 	if (!qcow2_space_take(img, 1, &start))
 		result = QCOW2_COW_NO_CLUSTER;

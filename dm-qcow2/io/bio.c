@@ -22,27 +22,64 @@ static bool remap(struct qcow2_file *file, struct bio *bio, struct qcow2_run *ru
 	return true;
 }
 
-/* A run of host clusters; from here on the end of the bio leaves the read section. */
-static int map_data(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
-		    struct qcow2_mapping *m)
+/* Return: whether device-mapper may submit the bio; else it is put_run()'s. */
+static __always_inline bool remap_run(struct bio *bio, struct qcow2_run *run,
+				      struct qcow2_mapping *m)
 {
-	struct qcow2_file *file = &m->img->file;
 	bool is_remapped;
 
-	run->file = file;
-	is_remapped = remap(file, bio, run, m);
+	run->file = &m->img->file;
+	is_remapped = remap(run->file, bio, run, m);
 	if (m->bytes < bio->bi_iter.bi_size)
 		dm_accept_partial_bio(bio, m->bytes >> SECTOR_SHIFT);
-	if (is_remapped)
-		return DM_MAPIO_REMAPPED;
+	return is_remapped;
+}
+
+/* To whoever calls the file system. */
+static void put_run(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
+		    const struct qcow2_mapping *m)
+{
 	run->dev = dev;
 	run->bio = bio;
 	run->host_off = m->host_off;
 	run->done = 0;
-	if (unlikely(!file->may_nowait))
+	if (unlikely(!run->file->may_nowait))
 		qcow2_run_queue_slow(run);
 	else if (!qcow2_plug_add(run))
 		qcow2_cpu_queue_add(run);
+}
+
+/* A run of host clusters; from here on the end of the bio leaves the read section. */
+static int map_data(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
+		    struct qcow2_mapping *m)
+{
+	if (remap_run(bio, run, m))
+		return DM_MAPIO_REMAPPED;
+	put_run(dev, bio, run, m);
+	return DM_MAPIO_SUBMITTED;
+}
+
+/* A write to a fill; takes over the read section. */
+static noinline int map_in_fill(struct qcow2_dev *dev, struct bio *bio, u64 guest_off,
+				struct qcow2_mapping *m, int srcu_idx)
+{
+	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
+	bool is_remapped;
+
+	/* It commits, or goes through a buffer. */
+	if (unlikely(bio->bi_opf & REQ_FUA || !qcow2_run_fits(m, bio, bio->bi_iter))) {
+		qcow2_fill_end(dev->img, m->fill, guest_off, m->bytes, false);
+		qcow2_inflight_leave(dev->img, srcu_idx);
+		qcow2_request_slow(dev, bio);
+		return DM_MAPIO_SUBMITTED;
+	}
+	rq->run.srcu_idx = srcu_idx;
+	rq->run.entered |= QCOW2_ENTERED_FILL;
+	is_remapped = remap_run(bio, &rq->run, m);
+	rq->fill = (struct qcow2_fill_write) { m->fill, guest_off, m->bytes };
+	if (is_remapped)
+		return DM_MAPIO_REMAPPED;
+	put_run(dev, bio, &rq->run, m);
 	return DM_MAPIO_SUBMITTED;
 }
 
@@ -51,17 +88,6 @@ static bool needs_commit(const struct qcow2_dev *dev, const struct bio *bio,
 			 const struct qcow2_mapping *m)
 {
 	return bio->bi_opf & REQ_FUA && (qcow2_is_file(dev->img) || !m->is_durable);
-}
-
-/* What was found of it: of a backing image, or a part that is in a fill. */
-static bool run_fits(const struct qcow2_mapping *m, const struct bio *bio)
-{
-	struct bvec_iter iter = bio->bi_iter;
-
-	if (!qcow2_file_has_blocks(&m->img->file))
-		return true;
-	iter.bi_size = m->bytes;
-	return qcow2_blocks_fit(&m->img->file, bio, iter);
 }
 
 /*
@@ -79,10 +105,12 @@ static __always_inline int map_rw(struct qcow2_dev *dev, struct bio *bio, struct
 	srcu_idx = qcow2_inflight_enter(dev->img);
 	result = qcow2_map(dev->img, guest_off, bio->bi_iter.bi_size, is_write, &m);
 	if (likely(result == QCOW2_MAP_DATA && fits && !needs_commit(dev, bio, &m)) &&
-	    likely(run_fits(&m, bio))) {
+	    likely(qcow2_run_fits(&m, bio, bio->bi_iter))) {
 		run->srcu_idx = srcu_idx;
 		return map_data(dev, bio, run, &m);
 	}
+	if (result == QCOW2_MAP_IN_FILL)
+		return map_in_fill(dev, bio, guest_off, &m, srcu_idx);
 	qcow2_inflight_leave(dev->img, srcu_idx);
 	if (result == QCOW2_MAP_ZERO) {
 		if (m.bytes < bio->bi_iter.bi_size)
@@ -116,7 +144,7 @@ int qcow2_bio_map(struct dm_target *ti, struct bio *bio)
 	struct qcow2_dev *dev = ti->private;
 
 	rq->run.srcu_idx = -1;
-	rq->run.is_tracked = false;
+	rq->run.entered = 0;
 	rq->run.lease_io.idx = -1;
 	if (unlikely(bio->bi_opf & REQ_PREFLUSH)) { /* the empty flush that dm sends */
 		qcow2_commit_bio(dev->img, bio);
@@ -138,6 +166,11 @@ int qcow2_bio_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 
 	if (rq->run.lease_io.idx >= 0)
 		qcow2_lease_leave(rq->run.file->lease, bio, &rq->run.lease_io);
+	if (unlikely(rq->run.entered & QCOW2_ENTERED_FILL)) {
+		qcow2_fill_end(dev->img, rq->fill.fill, rq->fill.guest_off, rq->fill.bytes,
+			       !*error);
+		rq->run.entered &= ~QCOW2_ENTERED_FILL;
+	}
 	if (unlikely(*error == BLK_STS_NOSPC) && qcow2_request_wants_space(dev, bio)) {
 		rq->run.srcu_idx = -1;
 		qcow2_request_slow(dev, bio);
@@ -145,7 +178,7 @@ int qcow2_bio_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 		return DM_ENDIO_INCOMPLETE;
 	}
 	/* With its extent settled, and before its read section ends: then the image may go. */
-	if (unlikely(rq->run.is_tracked))
+	if (unlikely(rq->run.entered))
 		qcow2_blocks_leave(dev, bio);
 	if (srcu_idx >= 0)
 		qcow2_inflight_leave(dev->img, srcu_idx);

@@ -123,7 +123,7 @@ bool qcow2_blocks_enter(struct qcow2_dev *dev, struct bio *bio)
 	bool may_start;
 
 	init_write(dev, w, bio);
-	rq->run.is_tracked = true;
+	rq->run.entered = QCOW2_ENTERED_BLOCKS;
 	r = w->region;
 	spin_lock_irqsave(&r->lock, flags);
 	w->blockers = count_blockers(r, w);

@@ -11,8 +11,7 @@
 #include <linux/types.h>
 
 #include "dev.h"
-
-struct qcow2_mapping;
+#include "map.h"
 
 /**
  * struct qcow2_block_write - a write to a layer of blocks, from .map to its end
@@ -57,6 +56,23 @@ static inline bool qcow2_has_blocks(const struct qcow2_dev *dev)
  * Any context. Return: whether it is whole blocks, in memory that the file can reach.
  */
 bool qcow2_blocks_fit(const struct qcow2_file *file, const struct bio *bio, struct bvec_iter iter);
+
+/**
+ * qcow2_run_fits - can the file that a run lies on take it as it is?
+ * @m: the run: of any image of the chain, or in a fill
+ * @bio: of the mapped device
+ * @iter: where the run begins in it
+ *
+ * Any context.
+ */
+static inline bool qcow2_run_fits(const struct qcow2_mapping *m, const struct bio *bio,
+				  struct bvec_iter iter)
+{
+	if (!qcow2_file_has_blocks(&m->img->file))
+		return true;
+	iter.bi_size = m->bytes;
+	return qcow2_blocks_fit(&m->img->file, bio, iter);
+}
 
 /**
  * qcow2_blocks_enter - a write begins

@@ -377,6 +377,17 @@ int qcow2_map_unowned(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_
 	}
 }
 
+static int begin_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
+		      struct qcow2_mapping *m)
+{
+	if (!qcow2_fill_try_begin(img, p, guest_off, m->bytes, m->old, &m->fill, &m->host_off))
+		return QCOW2_MAP_FILL;
+	m->img = img;
+	m->is_durable = false;
+	m->is_fresh = false;
+	return QCOW2_MAP_IN_FILL;
+}
+
 int qcow2_map(struct qcow2_image *img, u64 guest_off, u32 bytes, bool is_write,
 	      struct qcow2_mapping *m)
 {
@@ -396,13 +407,14 @@ int qcow2_map(struct qcow2_image *img, u64 guest_off, u32 bytes, bool is_write,
 	}
 	if (qcow2_is_unowned(result))
 		result = qcow2_map_unowned(img, p, guest_off, is_write, result, m);
-	if (result != QCOW2_MAP_ALLOCATE || !READ_ONCE(p->host_off) ||
-	    !qcow2_mpage_tryget(p)) {
+	if ((result != QCOW2_MAP_ALLOCATE && result != QCOW2_MAP_FILL) ||
+	    !READ_ONCE(p->host_off) || !qcow2_mpage_tryget(p)) {
 		rcu_read_unlock();
 		return result;
 	}
 	rcu_read_unlock();
-	result = qcow2_allocate(img, p, guest_off, m->bytes, m);
+	result = result == QCOW2_MAP_FILL ? begin_fill(img, p, guest_off, m) :
+					    qcow2_allocate(img, p, guest_off, m->bytes, m);
 	qcow2_mpage_put(p);
 	return result;
 }

@@ -7,6 +7,7 @@
 
 #include <linux/types.h>
 
+struct qcow2_fill;
 struct qcow2_image;
 struct qcow2_mpage;
 
@@ -23,6 +24,8 @@ struct qcow2_mpage;
  * @QCOW2_MAP_BELOW: a hole of a top that has something below; qcow2_map_unowned() says what
  * @QCOW2_MAP_SHARED: a read of data that must not be written in place; likewise
  * @QCOW2_MAP_FILL: a write to a cluster that has to be copied
+ * @QCOW2_MAP_IN_FILL: the same, and it has begun: as QCOW2_MAP_DATA, and at its end
+ *	qcow2_fill_end()
  * @QCOW2_MAP_LOAD: it is not known yet what is below
  * @QCOW2_MAP_INFLATE: a read of a compressed cluster
  * @QCOW2_MAP_TAIL: a read of the last sector of a raw file that ends inside it
@@ -41,6 +44,7 @@ enum qcow2_map_result {
 	QCOW2_MAP_BELOW,
 	QCOW2_MAP_SHARED,
 	QCOW2_MAP_FILL,
+	QCOW2_MAP_IN_FILL,
 	QCOW2_MAP_LOAD,
 	QCOW2_MAP_INFLATE,
 	QCOW2_MAP_TAIL,
@@ -48,9 +52,11 @@ enum qcow2_map_result {
 
 /**
  * struct qcow2_mapping - where a run of guest bytes is
- * @img: for QCOW2_MAP_DATA, QCOW2_MAP_TAIL and QCOW2_MAP_INFLATE: the image that has it
- * @host_off: for the first two, host offset of the first byte; for the third, the L2 entry
+ * @img: for QCOW2_MAP_DATA, QCOW2_MAP_IN_FILL, QCOW2_MAP_TAIL and QCOW2_MAP_INFLATE: the image
+ *	that has it
+ * @host_off: likewise, host offset of the first byte; but for the last of them, the L2 entry
  * @old: for QCOW2_MAP_FILL, the L2 entry
+ * @fill: for QCOW2_MAP_IN_FILL, the fill
  * @bytes: length of the run; contiguous on the host, at most what was asked for
  * @is_durable: the entries that say so are on disk
  * @is_fresh: the clusters were allocated for this very request
@@ -59,6 +65,7 @@ struct qcow2_mapping {
 	struct qcow2_image *img;
 	u64 host_off;
 	u64 old;
+	struct qcow2_fill *fill;
 	u32 bytes;
 	bool is_durable;
 	bool is_fresh;
@@ -132,9 +139,9 @@ int qcow2_allocate(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off
  * @guest_off: start of the request
  * @bytes: its length
  * @is_write: whether it is a write
- * @m: filled in for QCOW2_MAP_DATA and QCOW2_MAP_ZERO
+ * @m: filled in for QCOW2_MAP_DATA, QCOW2_MAP_IN_FILL and QCOW2_MAP_ZERO
  *
- * Never sleeps. For everything but these two results the slow pool must see the
+ * Never sleeps. For everything but these three results the slow pool must see the
  * request: enum qcow2_map_result or a negative errno, which it will find again.
  */
 int qcow2_map(struct qcow2_image *img, u64 guest_off, u32 bytes, bool is_write,

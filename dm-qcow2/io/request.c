@@ -29,17 +29,13 @@
 /**
  * struct child - a run of a split request
  * @rq: the request
- * @fill: the fill that it is a write to, or NULL
- * @guest_off: where it begins
- * @bytes: its length
+ * @fill: the write that it is to a fill; none if that is NULL
  * @run: the run
  * @bio: last, for the bio set
  */
 struct child {
 	struct qcow2_request *rq;
-	struct qcow2_fill *fill;
-	u64 guest_off;
-	u32 bytes;
+	struct qcow2_fill_write fill;
 	struct qcow2_run run;
 	struct bio bio;
 };
@@ -114,8 +110,9 @@ static void child_endio(struct bio *bio)
 	struct qcow2_image *img = rq->run.dev->img;
 	blk_status_t status = bio->bi_status;
 
-	if (child->fill)
-		qcow2_fill_end(img, child->fill, child->guest_off, child->bytes, !status);
+	if (child->fill.fill)
+		qcow2_fill_end(img, child->fill.fill, child->fill.guest_off, child->fill.bytes,
+			       !status);
 	qcow2_inflight_leave(img, child->run.srcu_idx);
 	bio_put(bio);
 	note_status(rq, status);
@@ -144,9 +141,7 @@ static void start_run(struct qcow2_request *rq, const struct qcow2_mapping *m, i
 
 	child = container_of(bio, struct child, bio);
 	child->rq = rq;
-	child->fill = fill;
-	child->guest_off = next_guest_off(rq);
-	child->bytes = m->bytes;
+	child->fill = (struct qcow2_fill_write) { fill, next_guest_off(rq), m->bytes };
 	child->run = (struct qcow2_run) {
 		.dev = dev,
 		.file = &m->img->file,
@@ -163,15 +158,6 @@ static void start_run(struct qcow2_request *rq, const struct qcow2_mapping *m, i
 		bio->bi_iter.bi_sector = m->host_off >> SECTOR_SHIFT;
 		submit_bio_noacct(bio);
 	}
-}
-
-static bool fits(struct qcow2_request *rq, const struct qcow2_mapping *m)
-{
-	struct bvec_iter iter = rq->iter;
-
-	iter.bi_size = m->bytes;
-	return !qcow2_file_has_blocks(&m->img->file) ||
-	       qcow2_blocks_fit(&m->img->file, request_bio(rq), iter);
 }
 
 /* Where the layer has larger blocks. Return: as act(). */
@@ -218,7 +204,7 @@ static int map_result(int cow_result)
 /* A read or write of host clusters; takes over the read section. Return: as act(). */
 static int do_data(struct qcow2_request *rq, const struct qcow2_mapping *m, int srcu_idx)
 {
-	if (unlikely(!fits(rq, m)))
+	if (unlikely(!qcow2_run_fits(m, request_bio(rq), rq->iter)))
 		return do_parts(rq, m, srcu_idx);
 	start_run(rq, m, srcu_idx, NULL);
 	return 0;
@@ -268,7 +254,7 @@ static int do_fill(struct qcow2_request *rq, struct qcow2_mpage *p, struct qcow2
 	}
 	m->img = img;
 	m->is_fresh = false;
-	if (likely(fits(rq, m))) {
+	if (likely(qcow2_run_fits(m, request_bio(rq), rq->iter))) {
 		start_run(rq, m, srcu_idx, fill);
 		return 0;
 	}

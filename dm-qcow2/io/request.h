@@ -16,6 +16,29 @@
 #include "slow.h"
 
 struct qcow2_dev;
+struct qcow2_fill;
+
+/**
+ * enum qcow2_entered - where a write is known to be under way; bits
+ * @QCOW2_ENTERED_BLOCKS: qcow2_blocks_enter()
+ * @QCOW2_ENTERED_FILL: qcow2_request.fill
+ */
+enum qcow2_entered {
+	QCOW2_ENTERED_BLOCKS	= 1,
+	QCOW2_ENTERED_FILL	= 2,
+};
+
+/**
+ * struct qcow2_fill_write - a write to a fill
+ * @fill: the fill
+ * @guest_off: where it begins
+ * @bytes: its length
+ */
+struct qcow2_fill_write {
+	struct qcow2_fill *fill;
+	u64 guest_off;
+	u32 bytes;
+};
 
 /**
  * struct qcow2_run - I/O on one contiguous piece of the image
@@ -24,7 +47,7 @@ struct qcow2_dev;
  * @bio: its iterator is the guest's memory; ended when the run is done
  * @host_off: where the piece is
  * @srcu_idx: read section of qcow2_image.inflight, or -1; left by the bio's end_io
- * @is_tracked: a write that has entered (blocks.h); left likewise
+ * @entered: enum qcow2_entered; left likewise
  * @lease_io: of qcow2_lease_map(); left likewise
  *
  * The rest is for files only:
@@ -42,7 +65,7 @@ struct qcow2_run {
 	struct bio *bio;
 	u64 host_off;
 	int srcu_idx;
-	bool is_tracked;
+	u8 entered;
 	struct qcow2_lease_io lease_io;
 	u32 done;
 	bool may_block;
@@ -65,6 +88,7 @@ struct qcow2_run {
  * @lacks_space: a run found no space to write in place
  * @has_waited: it was parked for that
  * @block: on a layer of blocks, a write
+ * @fill: a write to a fill, in one run
  */
 struct qcow2_request {
 	struct qcow2_run run;
@@ -75,6 +99,7 @@ struct qcow2_request {
 	bool lacks_space;
 	bool has_waited;
 	struct qcow2_block_write block;
+	struct qcow2_fill_write fill;
 };
 
 /**
