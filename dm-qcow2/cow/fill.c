@@ -7,51 +7,19 @@
 
 #include "image/compressed.h"
 
-#include "fill.h"
+#include "fill-internal.h"
 
 /* Bytes of clusters that may be fills, and how many clusters that is at least and at most. */
 #define MAX_BYTES	(16ULL << 20)
 #define MIN_FILLS	8
 #define MAX_FILLS	256
 
+/* How many are copied together. */
+#define COPY_TOGETHER	16
+
 /* How many whole ones the maker of a new one publishes, and among how many it looks for them. */
 #define PUBLISH_AHEAD	2
 #define PUBLISH_TRIES	8
-
-/**
- * struct qcow2_fill - a cluster that no entry points at yet
- * @cluster: the guest cluster
- * @host_off: the host cluster; taken by qcow2_space_take()
- * @old: the entry
- * @drops: to let go of what it points at
- * @page: the L2 page of its entry, with a reference
- * @number: counts up
- * @hash: in qcow2_fills.by_cluster
- * @node: in qcow2_fills.open, or with whoever closed it
- * @is_closed: no write begins any more
- * @nr_writes: writes under way
- * @waiting: struct qcow2_work that wait for it to be published
- * @valid: a bit a sector
- */
-struct qcow2_fill {
-	u64 cluster;
-	u64 host_off;
-	u64 old;
-	struct qcow2_drops drops;
-	struct qcow2_mpage *page;
-	u64 number;
-	struct hlist_node hash;
-	struct list_head node;
-	bool is_closed;
-	unsigned int nr_writes;
-	struct list_head waiting;
-	unsigned long valid[];
-};
-
-static unsigned int sectors(const struct qcow2_image *img)
-{
-	return qcow2_cluster_bytes(&img->geo) >> SECTOR_SHIFT;
-}
 
 static struct qcow2_fill *find(struct qcow2_fills *fs, u64 cluster)
 {
@@ -196,23 +164,35 @@ static bool has_writes(struct qcow2_fills *fs, const struct qcow2_fill *f)
 	return result;
 }
 
+/*
+ * Some fills, whose copies are under way together. Return: how many there were.
+ */
+static unsigned int close_some(struct qcow2_fills *fs, u64 newest, struct list_head *fills)
+{
+	struct qcow2_fill *f;
+	unsigned int count;
+
+	for (count = 0; count < COPY_TOGETHER; count++) {
+		f = close_next(fs, newest);
+		if (!f)
+			break;
+		list_add_tail(&f->node, fills);
+	}
+	list_for_each_entry(f, fills, node)
+		wait_event(fs->wait, !has_writes(fs, f));
+	return count;
+}
+
 /* Return: 0 when it is gone, or a negative errno. */
 static int publish(struct qcow2_fills *fs, struct qcow2_fill *f)
 {
-	struct qcow2_image *img = fs->img;
-	int err = 0;
-
-	wait_event(fs->wait, !has_writes(fs, f));
-	if (bitmap_empty(f->valid, sectors(img))) {
+	if (bitmap_empty(f->valid, qcow2_fill_sectors(fs->img))) {
 		drop(fs, f);
 		return 0;
 	}
-	if (!bitmap_full(f->valid, sectors(img)))
-		err = qcow2_fill_copy(img, f->old, f->cluster << img->geo.cluster_bits,
-				      f->host_off, f->valid);
-	if (err)
-		return err;
-	if (!set_entry(img, f))
+	if (f->err)
+		return f->err;
+	if (!set_entry(fs->img, f))
 		return -EUCLEAN;
 	forget(fs, f);
 	return 0;
@@ -234,24 +214,29 @@ static void fail_waiting(struct qcow2_fills *fs, int err)
 
 static int publish_all(struct qcow2_fills *fs)
 {
-	struct qcow2_fill *f;
+	struct qcow2_fill *f, *next;
 	LIST_HEAD(failed);
 	int err, first = 0;
+	LIST_HEAD(fills);
 	u64 newest;
 
 	lockdep_assert_held(&fs->publishing);
 	spin_lock_irq(&fs->lock);
 	newest = fs->newest;
 	spin_unlock_irq(&fs->lock);
-	while ((f = close_next(fs, newest))) {
-		err = publish(fs, f);
-		if (!err)
-			continue;
-		first = first ?: err;
-		if (err == -ENOMEM)
-			list_add_tail(&f->node, &failed);
-		else
-			lose(fs, f, err);
+	while (close_some(fs, newest, &fills)) {
+		qcow2_fills_copy(fs->img, &fills);
+		list_for_each_entry_safe(f, next, &fills, node) {
+			list_del_init(&f->node);
+			err = publish(fs, f);
+			if (!err)
+				continue;
+			first = first ?: err;
+			if (err == -ENOMEM)
+				list_add_tail(&f->node, &failed);
+			else
+				lose(fs, f, err);
+		}
 	}
 	if (!list_empty(&failed))
 		fail_waiting(fs, -ENOMEM);
@@ -278,7 +263,7 @@ int qcow2_fills_publish(struct qcow2_image *img)
 
 static bool is_whole(const struct qcow2_fills *fs, const struct qcow2_fill *f)
 {
-	return !f->nr_writes && bitmap_full(f->valid, sectors(fs->img));
+	return !f->nr_writes && bitmap_full(f->valid, qcow2_fill_sectors(fs->img));
 }
 
 /* One of the oldest, if it needs no copying. */
@@ -374,7 +359,7 @@ static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage
 {
 	struct qcow2_fill *f;
 
-	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(sectors(img))), gfp);
+	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(qcow2_fill_sectors(img))), gfp);
 	if (!f)
 		return NULL;
 	if (!qcow2_drops_alloc(&f->drops, img, old, gfp)) {

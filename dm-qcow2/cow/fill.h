@@ -154,19 +154,4 @@ bool qcow2_fill_find(struct qcow2_image *img, u64 guest_off, u32 *bytes, u64 *ho
  */
 int qcow2_fills_publish(struct qcow2_image *img);
 
-/* fill-data.c */
-
-/**
- * qcow2_fill_copy - copy what a cluster lacks
- * @img: the image
- * @old: the entry of the guest cluster
- * @guest_off: start of the guest cluster
- * @host_off: the cluster
- * @valid: its sectors that are there
- *
- * Nobody writes to the cluster. Sleeps for I/O. Return: 0 or a negative errno.
- */
-int __must_check qcow2_fill_copy(struct qcow2_image *img, u64 old, u64 guest_off, u64 host_off,
-				 const unsigned long *valid);
-
 #endif /* DM_QCOW2_FILL_H */

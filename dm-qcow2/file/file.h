@@ -10,7 +10,8 @@
 #ifndef DM_QCOW2_FILE_H
 #define DM_QCOW2_FILE_H
 
-#include <linux/blk_types.h>
+#include <linux/blkdev.h>
+#include <linux/completion.h>
 #include <linux/fs.h>
 #include <linux/mempool.h>
 
@@ -258,6 +259,60 @@ int __must_check qcow2_file_io_init(struct qcow2_file *f);
 void qcow2_file_io_exit(struct qcow2_file *f);
 
 /**
+ * struct qcow2_batch - pieces of I/O that are under way together
+ * @pending: how many, and one for whoever adds them
+ * @err: the first error
+ * @done: completed with the last one
+ * @plug: of whoever adds them
+ */
+struct qcow2_batch {
+	atomic_t pending;
+	int err;
+	struct completion done;
+	struct blk_plug plug;
+};
+
+/**
+ * qcow2_batch_begin - begin I/O on files
+ * @b: the batch, on the stack
+ *
+ * qcow2_batch_end() is to follow. May sleep; must not be called from the submitter of a bio.
+ */
+void qcow2_batch_begin(struct qcow2_batch *b);
+
+/**
+ * qcow2_batch_add - start the I/O of a piece
+ * @b: the batch
+ * @f: the file; may be another one than that of other pieces
+ * @op: REQ_OP_READ or REQ_OP_WRITE
+ * @vec: the piece
+ *
+ * Pieces reach the disk in any order. A read behind the end of a file is filled with zeroes.
+ */
+void qcow2_batch_add(struct qcow2_batch *b, const struct qcow2_file *f, enum req_op op,
+		     const struct qcow2_iovec *vec);
+
+/**
+ * qcow2_batch_read - start to read any sectors
+ * @b: the batch
+ * @f: the file
+ * @vec: where; the offset and the memory are a multiple of a sector, the latter by kmalloc
+ *
+ * The guest's data: the blocks of a file are leased for more of it. What direct I/O cannot take
+ * as it is has been read when this returns.
+ */
+void qcow2_batch_read(struct qcow2_batch *b, const struct qcow2_file *f,
+		      const struct qcow2_iovec *vec);
+
+/**
+ * qcow2_batch_end - wait for all pieces
+ * @b: the batch
+ *
+ * Return: 0 or the first error.
+ */
+int __must_check qcow2_batch_end(struct qcow2_batch *b);
+
+/**
  * qcow2_file_rw - read or write pieces of the image and wait for all of them
  * @f: the layer
  * @op: REQ_OP_READ or REQ_OP_WRITE
@@ -272,17 +327,6 @@ void qcow2_file_io_exit(struct qcow2_file *f);
  */
 int __must_check qcow2_file_rw(const struct qcow2_file *f, enum req_op op,
 			       const struct qcow2_iovec *vec, unsigned int count);
-
-/**
- * qcow2_file_read - read any sectors
- * @f: the file
- * @host_off: start, a multiple of a sector
- * @buf: where it goes, by kmalloc; a multiple of a sector
- * @bytes: length, a multiple of a sector
- *
- * As qcow2_file_rw(), but for the alignment. Return: 0 or a negative errno.
- */
-int __must_check qcow2_file_read(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes);
 
 /**
  * qcow2_file_sync - make everything written so far durable

@@ -20,19 +20,12 @@
 
 #include "file.h"
 
-/* Pieces under way of one qcow2_file_rw(); @done when the last one is back. */
-struct batch {
-	atomic_t pending;
-	int err;
-	struct completion done;
-};
-
 /* Through a file system; from f->pieces, as is the next. */
 struct piece {
 	mempool_t *pool;
 	struct kiocb iocb;
 	struct bio_vec bvec;
-	struct batch *batch;
+	struct qcow2_batch *batch;
 	refcount_t refs;
 };
 
@@ -43,7 +36,7 @@ struct leased {
 	struct bio_vec bvec;
 	struct qcow2_lease *lease;
 	struct qcow2_lease_io io;
-	struct batch *batch;
+	struct qcow2_batch *batch;
 };
 
 /*
@@ -64,7 +57,7 @@ void qcow2_file_io_exit(struct qcow2_file *f)
 	mempool_destroy(f->pieces);
 }
 
-static void batch_put(struct batch *b, int err)
+static void batch_put(struct qcow2_batch *b, int err)
 {
 	if (err)
 		cmpxchg(&b->err, 0, err);
@@ -83,7 +76,7 @@ static void piece_complete(struct kiocb *iocb, long ret)
 {
 	struct piece *p = container_of(iocb, struct piece, iocb);
 	bool is_write = iocb->ki_flags & IOCB_WRITE;
-	struct batch *b = p->batch;
+	struct qcow2_batch *b = p->batch;
 	int err = ret < 0 ? ret : 0;
 
 	if (is_write)
@@ -100,7 +93,7 @@ static void piece_complete(struct kiocb *iocb, long ret)
 }
 
 static struct piece *alloc_piece(const struct qcow2_file *f, bool is_write,
-				 const struct qcow2_iovec *v, struct batch *b)
+				 const struct qcow2_iovec *v, struct qcow2_batch *b)
 {
 	struct piece *p = mempool_alloc(f->pieces, GFP_NOIO);
 
@@ -143,7 +136,7 @@ static int write_piece(const struct qcow2_file *f, struct piece *p, ssize_t *ret
 }
 
 static int submit_file(const struct qcow2_file *f, enum req_op op,
-		       const struct qcow2_iovec *v, struct batch *b)
+		       const struct qcow2_iovec *v, struct qcow2_batch *b)
 {
 	bool is_write = op == REQ_OP_WRITE;
 	struct piece *p = alloc_piece(f, is_write, v, b);
@@ -171,7 +164,7 @@ static void leased_endio(struct bio *bio)
 {
 	struct leased *p = container_of(bio, struct leased, bio);
 	int err = blk_status_to_errno(bio->bi_status);
-	struct batch *b = p->batch;
+	struct qcow2_batch *b = p->batch;
 
 	qcow2_lease_leave(p->lease, bio, &p->io);
 	free_leased(p);
@@ -193,7 +186,7 @@ static bool map_leased(struct leased *p, const struct qcow2_iovec *v)
 }
 
 static bool submit_leased(const struct qcow2_file *f, enum req_op op,
-			  const struct qcow2_iovec *v, struct batch *b)
+			  const struct qcow2_iovec *v, struct qcow2_batch *b)
 {
 	struct leased *p;
 
@@ -219,7 +212,7 @@ static void bdev_endio(struct bio *bio)
 }
 
 static int submit_bdev(const struct qcow2_file *f, enum req_op op,
-		       const struct qcow2_iovec *v, struct batch *b)
+		       const struct qcow2_iovec *v, struct qcow2_batch *b)
 {
 	struct bio *bio;
 
@@ -232,31 +225,45 @@ static int submit_bdev(const struct qcow2_file *f, enum req_op op,
 	return 0;
 }
 
+void qcow2_batch_begin(struct qcow2_batch *b)
+{
+	atomic_set(&b->pending, 1);
+	b->err = 0;
+	init_completion(&b->done);
+	blk_start_plug(&b->plug);
+}
+
+void qcow2_batch_add(struct qcow2_batch *b, const struct qcow2_file *f, enum req_op op,
+		     const struct qcow2_iovec *vec)
+{
+	int err = 0;
+
+	atomic_inc(&b->pending);
+	if (f->bdev)
+		err = submit_bdev(f, op, vec, b);
+	else if (!submit_leased(f, op, vec, b))
+		err = submit_file(f, op, vec, b);
+	if (err)
+		batch_put(b, err);
+}
+
+int qcow2_batch_end(struct qcow2_batch *b)
+{
+	blk_finish_plug(&b->plug);
+	batch_put(b, 0);
+	wait_for_completion(&b->done);
+	return b->err;
+}
+
 int qcow2_file_rw(const struct qcow2_file *f, enum req_op op,
 		  const struct qcow2_iovec *vec, unsigned int count)
 {
-	struct batch b = {
-		.pending = ATOMIC_INIT(1),
-		.done = COMPLETION_INITIALIZER_ONSTACK(b.done),
-	};
-	struct blk_plug plug;
-	unsigned int i;
-	int err = 0;
+	struct qcow2_batch b;
 
-	blk_start_plug(&plug);
-	for (i = 0; i < count && !err; i++) {
-		atomic_inc(&b.pending);
-		if (f->bdev)
-			err = submit_bdev(f, op, &vec[i], &b);
-		else if (!submit_leased(f, op, &vec[i], &b))
-			err = submit_file(f, op, &vec[i], &b);
-		if (err)
-			batch_put(&b, err);
-	}
-	blk_finish_plug(&plug);
-	batch_put(&b, 0);
-	wait_for_completion(&b.done);
-	return b.err;
+	qcow2_batch_begin(&b);
+	for (unsigned int i = 0; i < count; i++)
+		qcow2_batch_add(&b, f, op, &vec[i]);
+	return qcow2_batch_end(&b);
 }
 
 #define BOUNCE_BYTES	(32U << 10)
@@ -297,11 +304,17 @@ static int read_bounced(const struct qcow2_file *f, u64 host_off, void *buf, u32
 	return err;
 }
 
-int qcow2_file_read(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes)
+void qcow2_batch_read(struct qcow2_batch *b, const struct qcow2_file *f,
+		      const struct qcow2_iovec *vec)
 {
-	if (IS_ALIGNED(host_off | bytes | (unsigned long)buf, file_align(f)))
-		return read_aligned(f, host_off, buf, bytes);
-	return read_bounced(f, host_off, buf, bytes);
+	if (qcow2_lease_extents(f->lease) < 0)
+		qcow2_lease_ask(f->lease, vec->host_off);
+	if (IS_ALIGNED(vec->host_off | vec->bytes | (unsigned long)vec->buf, file_align(f))) {
+		qcow2_batch_add(b, f, REQ_OP_READ, vec);
+		return;
+	}
+	atomic_inc(&b->pending);
+	batch_put(b, read_bounced(f, vec->host_off, vec->buf, vec->bytes));
 }
 
 u64 qcow2_file_bytes(const struct qcow2_file *f)

@@ -6,8 +6,9 @@
 #include "below.h"
 #include "compressed.h"
 
-/* Return: how much of it there is now, or a negative errno. */
-static int read_some(struct qcow2_base *base, u64 guest_off, void *buf, u32 bytes)
+/* Return: how much of it is on its way now, or a negative errno. */
+static int read_some(struct qcow2_batch *b, struct qcow2_base *base, u64 guest_off, void *buf,
+		     u32 bytes)
 {
 	struct qcow2_below run;
 	int err;
@@ -18,8 +19,9 @@ static int read_some(struct qcow2_base *base, u64 guest_off, void *buf, u32 byte
 		return run.bytes;
 	case QCOW2_BELOW_DATA:
 	case QCOW2_BELOW_TAIL:
-		err = qcow2_file_read(&run.img->file, run.where, buf, run.bytes);
-		return err ?: run.bytes;
+		qcow2_batch_read(b, &run.img->file,
+				 &(struct qcow2_iovec) { run.where, buf, run.bytes });
+		return run.bytes;
 	case QCOW2_BELOW_COMPRESSED:
 		err = qcow2_compressed_read(run.img, run.where, guest_off, buf, run.bytes);
 		return err ?: run.bytes;
@@ -30,12 +32,13 @@ static int read_some(struct qcow2_base *base, u64 guest_off, void *buf, u32 byte
 	}
 }
 
-int qcow2_below_read(struct qcow2_base *base, u64 guest_off, void *buf, u32 bytes)
+int qcow2_below_read(struct qcow2_batch *b, struct qcow2_base *base, u64 guest_off, void *buf,
+		     u32 bytes)
 {
 	int done;
 
 	for (; bytes; bytes -= done, buf += done, guest_off += done) {
-		done = read_some(base, guest_off, buf, bytes);
+		done = read_some(b, base, guest_off, buf, bytes);
 		if (done < 0)
 			return done;
 	}

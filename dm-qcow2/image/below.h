@@ -8,16 +8,20 @@
 #include <linux/types.h>
 
 struct qcow2_base;
+struct qcow2_batch;
 
 /**
- * qcow2_below_read - read what the holes of the top show
+ * qcow2_below_read - start to read what the holes of the top show
+ * @b: the batch
  * @base: the image below the top
  * @guest_off: start, a multiple of a sector
  * @buf: where it goes, by kmalloc
  * @bytes: length, a multiple of a sector
  *
- * Our own threads; sleeps for I/O. Return: 0 or a negative errno.
+ * Our own threads; sleeps for I/O on metadata. Return: 0, and then it is there when the batch has
+ * ended well; or a negative errno.
  */
-int __must_check qcow2_below_read(struct qcow2_base *base, u64 guest_off, void *buf, u32 bytes);
+int __must_check qcow2_below_read(struct qcow2_batch *b, struct qcow2_base *base, u64 guest_off,
+				  void *buf, u32 bytes);
 
 #endif /* DM_QCOW2_BELOW_H */

@@ -91,6 +91,12 @@ bool qcow2_lease_map(struct qcow2_lease *l, struct bio *bio, u64 host_off, bool 
 	return false;
 }
 
+void qcow2_lease_ask(struct qcow2_lease *l, u64 host_off)
+{
+	if (l)
+		qcow2_lease_want_fill(l, host_off, false);
+}
+
 /* A first write that failed leaves its blocks as they were. */
 static bool mark(struct qcow2_lease *l, struct bio *bio, const struct qcow2_lease_io *io)
 {

@@ -100,6 +100,15 @@ bool qcow2_lease_map(struct qcow2_lease *l, struct bio *bio, u64 host_off, bool 
 void qcow2_lease_leave(struct qcow2_lease *l, struct bio *bio, const struct qcow2_lease_io *io);
 
 /**
+ * qcow2_lease_ask - there will be reads that could go past the file system
+ * @l: the lease or NULL
+ * @host_off: where in the file
+ *
+ * For reads that do not come by qcow2_lease_map() while nothing is leased. Any context.
+ */
+void qcow2_lease_ask(struct qcow2_lease *l, u64 host_off);
+
+/**
  * qcow2_lease_settle - let the file system know of what it has to, before a read through it
  * @l: the lease or NULL
  * @host_off: offset in the file

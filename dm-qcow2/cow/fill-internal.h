@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A fill, for those who work on it.
+ */
+#ifndef DM_QCOW2_FILL_INTERNAL_H
+#define DM_QCOW2_FILL_INTERNAL_H
+
+#include "fill.h"
+
+/**
+ * struct qcow2_fill - a cluster that no entry points at yet
+ * @cluster: the guest cluster
+ * @host_off: the host cluster; taken by qcow2_space_take()
+ * @old: the entry
+ * @drops: to let go of what it points at
+ * @page: the L2 page of its entry, with a reference
+ * @number: counts up
+ * @hash: in qcow2_fills.by_cluster
+ * @node: in qcow2_fills.open, or with whoever closed it
+ * @is_closed: no write begins any more
+ * @nr_writes: writes under way
+ * @err: why it could not be copied; of whoever closed it
+ * @waiting: struct qcow2_work that wait for it to be published
+ * @valid: a bit a sector
+ */
+struct qcow2_fill {
+	u64 cluster;
+	u64 host_off;
+	u64 old;
+	struct qcow2_drops drops;
+	struct qcow2_mpage *page;
+	u64 number;
+	struct hlist_node hash;
+	struct list_head node;
+	bool is_closed;
+	unsigned int nr_writes;
+	int err;
+	struct list_head waiting;
+	unsigned long valid[];
+};
+
+static inline unsigned int qcow2_fill_sectors(const struct qcow2_image *img)
+{
+	return qcow2_cluster_bytes(&img->geo) >> SECTOR_SHIFT;
+}
+
+/* fill-data.c */
+
+/**
+ * qcow2_fills_copy - copy what clusters lack
+ * @img: the image
+ * @fills: struct qcow2_fill by @node; closed, and nobody writes to them
+ *
+ * Sets @err of each of them: 0 when its cluster is whole. Sleeps for I/O.
+ */
+void qcow2_fills_copy(struct qcow2_image *img, struct list_head *fills);
+
+#endif /* DM_QCOW2_FILL_INTERNAL_H */
