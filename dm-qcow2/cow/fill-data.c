@@ -3,8 +3,7 @@
  * Copying what clusters lack from what their guest clusters were before: what the entry pointed
  * at, or what is below the top.
  *
- * Clusters are copied in pieces, as many of them together as there is memory for: all are read,
- * then all are written.
+ * Clusters are copied in pieces, some of them together: all are read, then all are written.
  */
 #include <linux/bitmap.h>
 #include <linux/sizes.h>
@@ -19,7 +18,6 @@
 /* Of a piece, where there is memory; and where there is little, as the allocator has it always. */
 #define PIECE_BYTES	SZ_64K
 #define SMALL_BYTES	SZ_32K
-#define MAX_PIECES	16
 
 /**
  * struct piece - a part of a cluster
@@ -40,17 +38,13 @@ struct piece {
 /**
  * struct group - what is copied together
  * @img: the image
- * @bytes: length of a buffer
- * @room: how many buffers there are
- * @count: pieces that use one
+ * @count: how many pieces
  * @pieces: the pieces
  */
 struct group {
 	struct qcow2_image *img;
-	u32 bytes;
-	unsigned int room;
 	unsigned int count;
-	struct piece pieces[MAX_PIECES];
+	struct piece pieces[QCOW2_COPY_PIECES];
 };
 
 /* Runs of sectors */
@@ -202,7 +196,7 @@ static int copy_pieces(struct group *g, struct piece *pieces, unsigned int count
 /* Where one of them fails, the others shall not. */
 static void copy_group(struct group *g)
 {
-	int err = g->count ? copy_pieces(g, g->pieces, g->count) : 0;
+	int err = copy_pieces(g, g->pieces, g->count);
 	struct piece *p;
 
 	for (p = g->pieces; err && p < g->pieces + g->count; p++)
@@ -211,90 +205,86 @@ static void copy_group(struct group *g)
 	g->count = 0;
 }
 
-static void *alloc_buf(u32 bytes, gfp_t gfp)
+/* Buffers */
+
+static bool add_buf(struct qcow2_fills *fs, u32 bytes, gfp_t gfp)
 {
-	return kmalloc(bytes, gfp | GFP_NOIO);
+	void *buf = kmalloc(bytes, GFP_NOIO | gfp);
+
+	if (!buf)
+		return false;
+	fs->buf_bytes = bytes;
+	fs->bufs[fs->nr_bufs++] = buf;
+	return true;
 }
 
-/* The first buffer says how long all are. */
-static bool add_first_buf(struct group *g)
+/* The first one says how long all are. */
+static bool have_first_buf(struct qcow2_fills *fs)
 {
-	u32 cluster_bytes = qcow2_cluster_bytes(&g->img->geo);
-	void *buf;
+	u32 cluster_bytes = qcow2_cluster_bytes(&fs->img->geo);
 
-	g->bytes = min_t(u32, cluster_bytes, PIECE_BYTES);
-	buf = alloc_buf(g->bytes, __GFP_NORETRY | __GFP_NOWARN);
-	if (!buf) {
-		g->bytes = min_t(u32, cluster_bytes, SMALL_BYTES);
-		buf = alloc_buf(g->bytes, 0);
-	}
-	g->pieces[0].buf = buf;
-	g->room = !!buf;
-	return buf;
+	return fs->nr_bufs ||
+	       add_buf(fs, min_t(u32, cluster_bytes, PIECE_BYTES), __GFP_NORETRY | __GFP_NOWARN) ||
+	       add_buf(fs, min_t(u32, cluster_bytes, SMALL_BYTES), 0);
 }
 
-/* A buffer for another piece; if there is no memory, when those that there are have been copied. */
-static void make_room(struct group *g)
+static bool have_buf(struct qcow2_fills *fs, unsigned int index)
 {
-	void *buf = NULL;
-
-	if (g->count < g->room)
-		return;
-	if (g->room < MAX_PIECES)
-		buf = alloc_buf(g->bytes, __GFP_NORETRY | __GFP_NOWARN);
-	if (buf)
-		g->pieces[g->room++].buf = buf;
-	else
-		copy_group(g);
+	return index < fs->nr_bufs ||
+	       (index < QCOW2_COPY_PIECES &&
+		add_buf(fs, fs->buf_bytes, __GFP_NORETRY | __GFP_NOWARN));
 }
 
-static void add_piece(struct group *g, struct qcow2_fill *f, u32 first)
+void qcow2_fills_free_bufs(struct qcow2_fills *fs)
+{
+	while (fs->nr_bufs)
+		kfree(fs->bufs[--fs->nr_bufs]);
+}
+
+/* Fills */
+
+static void add_piece(struct group *g, struct qcow2_fills *fs, struct qcow2_fill *f, u32 first)
 {
 	struct piece *p;
 	u32 missing, end;
 
-	make_room(g);
+	/* Without memory for another one, those that there are go first. */
+	if (!have_buf(fs, g->count))
+		copy_group(g);
 	p = &g->pieces[g->count];
-	p->fill = f;
-	p->first = first;
-	p->end = min(first + (g->bytes >> SECTOR_SHIFT), qcow2_fill_sectors(g->img));
+	*p = (struct piece) {
+		.fill = f,
+		.first = first,
+		.end = min(first + (fs->buf_bytes >> SECTOR_SHIFT), qcow2_fill_sectors(g->img)),
+		.buf = fs->bufs[g->count],
+	};
 	g->count += next_missing(p, first, &missing, &end);
 }
 
-static void free_bufs(struct group *g)
+static void add_fill(struct group *g, struct qcow2_fills *fs, struct qcow2_fill *f)
 {
-	while (g->room)
-		kfree(g->pieces[--g->room].buf);
+	u32 sectors = qcow2_fill_sectors(g->img);
+
+	/* What nobody has written to goes as it is. */
+	if (bitmap_empty(f->valid, sectors) || bitmap_full(f->valid, sectors))
+		return;
+	if (!have_first_buf(fs)) {
+		f->err = -ENOMEM;
+		return;
+	}
+	for (u32 first = 0; first < sectors; first += fs->buf_bytes >> SECTOR_SHIFT)
+		add_piece(g, fs, f, first);
 }
 
-/* What nobody has written to goes as it is. */
-static bool has_to_be_copied(const struct qcow2_image *img, const struct qcow2_fill *f)
+void qcow2_fills_copy(struct qcow2_fills *fs, struct list_head *fills)
 {
-	u32 sectors = qcow2_fill_sectors(img);
-
-	return !bitmap_full(f->valid, sectors) && !bitmap_empty(f->valid, sectors);
-}
-
-static void copy_fill(struct group *g, struct qcow2_fill *f)
-{
-	for (u32 first = 0; first < qcow2_fill_sectors(g->img); first += g->bytes >> SECTOR_SHIFT)
-		add_piece(g, f, first);
-}
-
-void qcow2_fills_copy(struct qcow2_image *img, struct list_head *fills)
-{
-	struct group g = { .img = img };
+	struct group g = { .img = fs->img };
 	struct qcow2_fill *f;
 
 	list_for_each_entry(f, fills, node) {
 		f->err = 0;
-		if (!has_to_be_copied(img, f))
-			continue;
-		if (g.room || add_first_buf(&g))
-			copy_fill(&g, f);
-		else
-			f->err = -ENOMEM;
+		add_fill(&g, fs, f);
 	}
-	copy_group(&g);
-	free_bufs(&g);
+	if (g.count)
+		copy_group(&g);
 }

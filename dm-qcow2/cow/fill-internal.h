@@ -48,11 +48,13 @@ static inline unsigned int qcow2_fill_sectors(const struct qcow2_image *img)
 
 /**
  * qcow2_fills_copy - copy what clusters lack
- * @img: the image
+ * @fs: the fills of the image; @publishing is held
  * @fills: struct qcow2_fill by @node; closed, and nobody writes to them
  *
  * Sets @err of each of them: 0 when its cluster is whole. Sleeps for I/O.
+ * qcow2_fills_free_bufs() is to follow the last call.
  */
-void qcow2_fills_copy(struct qcow2_image *img, struct list_head *fills);
+void qcow2_fills_copy(struct qcow2_fills *fs, struct list_head *fills);
+void qcow2_fills_free_bufs(struct qcow2_fills *fs);
 
 #endif /* DM_QCOW2_FILL_INTERNAL_H */

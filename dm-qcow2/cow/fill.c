@@ -14,8 +14,8 @@
 #define MIN_FILLS	8
 #define MAX_FILLS	256
 
-/* How many are copied together. */
-#define COPY_TOGETHER	16
+/* How many are closed at a time, to be copied together. */
+#define CLOSE_TOGETHER	16
 
 /* How many whole ones the maker of a new one publishes, and among how many it looks for them. */
 #define PUBLISH_AHEAD	2
@@ -172,7 +172,7 @@ static unsigned int close_some(struct qcow2_fills *fs, u64 newest, struct list_h
 	struct qcow2_fill *f;
 	unsigned int count;
 
-	for (count = 0; count < COPY_TOGETHER; count++) {
+	for (count = 0; count < CLOSE_TOGETHER; count++) {
 		f = close_next(fs, newest);
 		if (!f)
 			break;
@@ -225,7 +225,7 @@ static int publish_all(struct qcow2_fills *fs)
 	newest = fs->newest;
 	spin_unlock_irq(&fs->lock);
 	while (close_some(fs, newest, &fills)) {
-		qcow2_fills_copy(fs->img, &fills);
+		qcow2_fills_copy(fs, &fills);
 		list_for_each_entry_safe(f, next, &fills, node) {
 			list_del_init(&f->node);
 			err = publish(fs, f);
@@ -238,6 +238,7 @@ static int publish_all(struct qcow2_fills *fs)
 				lose(fs, f, err);
 		}
 	}
+	qcow2_fills_free_bufs(fs);
 	if (!list_empty(&failed))
 		fail_waiting(fs, -ENOMEM);
 	reopen(fs, &failed);

@@ -44,12 +44,18 @@
 
 #define QCOW2_FILL_HASH_BITS	7
 
+/* Of clusters; how many are copied together. */
+#define QCOW2_COPY_PIECES	8
+
 struct qcow2_fill;
 
 /**
  * struct qcow2_fills - the fills of an image
  * @img: the image
  * @publishing: held by who publishes: a commit has to see all entries of what is closed
+ * @bufs: of fill-data.c, while a commit publishes; under @publishing, as the next two
+ * @nr_bufs: their number
+ * @buf_bytes: their length
  * @lock: protects the rest, and all fills; taken in interrupts, with no other lock in it
  * @by_cluster: all fills, by guest cluster
  * @open: those that are OPEN, the oldest first
@@ -62,6 +68,9 @@ struct qcow2_fill;
 struct qcow2_fills {
 	struct qcow2_image *img;
 	struct mutex publishing;
+	void *bufs[QCOW2_COPY_PIECES];
+	unsigned int nr_bufs;
+	u32 buf_bytes;
 	spinlock_t lock;
 	DECLARE_HASHTABLE(by_cluster, QCOW2_FILL_HASH_BITS);
 	struct list_head open;
