@@ -37,6 +37,15 @@ bool qcow2_limits_fit(const struct qcow2_dev *dev)
 	       (bdev_stable_writes(bdev) || !qcow2_file_needs_stable_writes(f));
 }
 
+/* Of all layers; I/O on a file is not polled for, wherever it goes. */
+static bool are_devices(const struct qcow2_dev *dev)
+{
+	for (unsigned int i = 0; i < dev->bases.count; i++)
+		if (!dev->bases.users[i].base->img.file.bdev)
+			return false;
+	return dev->img->file.bdev;
+}
+
 void qcow2_limits_set(struct dm_target *ti, struct queue_limits *limits)
 {
 	struct qcow2_dev *dev = ti->private;
@@ -49,6 +58,8 @@ void qcow2_limits_set(struct dm_target *ti, struct queue_limits *limits)
 	limits->dma_alignment = max(limits->dma_alignment, memory_alignment(dev) - 1);
 	if (qcow2_file_needs_stable_writes(f))
 		limits->features |= BLK_FEAT_STABLE_WRITES;
+	if (!are_devices(dev))
+		limits->features &= ~BLK_FEAT_POLL;
 	/* Not there yet. */
 	limits->max_hw_discard_sectors = 0;
 	limits->max_write_zeroes_sectors = 0;

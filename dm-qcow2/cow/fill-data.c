@@ -193,7 +193,12 @@ static int copy_pieces(struct group *g, struct piece *pieces, unsigned int count
 	return read_pieces(g, pieces, count) ?: write_pieces(g, pieces, count);
 }
 
-/* Where one of them fails, the others shall not. */
+/* Where one of them fails, the others shall not; a host that is full is so for all. */
+static bool may_be_one(int err)
+{
+	return err != -ENOSPC && err != -EDQUOT;
+}
+
 static void copy_group(struct group *g)
 {
 	int err = copy_pieces(g, g->pieces, g->count);
@@ -201,7 +206,8 @@ static void copy_group(struct group *g)
 
 	for (p = g->pieces; err && p < g->pieces + g->count; p++)
 		if (!p->fill->err)
-			p->fill->err = g->count > 1 ? copy_pieces(g, p, 1) : err;
+			p->fill->err = g->count > 1 && may_be_one(err) ? copy_pieces(g, p, 1) :
+									 err;
 	g->count = 0;
 }
 
@@ -272,7 +278,7 @@ static void add_fill(struct group *g, struct qcow2_fills *fs, struct qcow2_fill 
 		f->err = -ENOMEM;
 		return;
 	}
-	for (u32 first = 0; first < sectors; first += fs->buf_bytes >> SECTOR_SHIFT)
+	for (u32 first = 0; first < sectors && !f->err; first += fs->buf_bytes >> SECTOR_SHIFT)
 		add_piece(g, fs, f, first);
 }
 

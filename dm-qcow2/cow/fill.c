@@ -101,9 +101,11 @@ static void forget(struct qcow2_fills *fs, struct qcow2_fill *f)
 static void drop(struct qcow2_fills *fs, struct qcow2_fill *f)
 {
 	struct qcow2_dropped *d = kmalloc(sizeof(*d), GFP_NOIO | __GFP_NOFAIL);
+	u64 host_off = f->host_off;
 
-	qcow2_drop(fs->img, d, f->host_off, 0);
+	/* A grace period from here on is one for all who have found it. */
 	forget(fs, f);
+	qcow2_drop(fs->img, d, host_off, 0);
 }
 
 /* The flush that wanted it fails. */
@@ -343,7 +345,7 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 
 	spin_lock_irq(&fs->lock);
 	/* Whoever published one has changed the entry before. */
-	is_new = !find(fs, f->cluster) && is_old(fs->img, f);
+	is_new = fs->count < fs->limit && !find(fs, f->cluster) && is_old(fs->img, f);
 	if (is_new) {
 		hash_add(fs->by_cluster, &f->hash, f->cluster);
 		f->number = ++fs->newest;
@@ -381,21 +383,29 @@ static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster,
 {
 	struct qcow2_image *img = fs->img;
 	struct qcow2_fill *f = alloc_fill(img, p, cluster, old, gfp);
+	struct qcow2_extent *e;
 	u64 start;
 
 	if (!f)
 		return -ENOMEM;
+	e = kmalloc(sizeof(*e), gfp);
+	if (!e) {
+		free_fill(f);
+		return -ENOMEM;
+	}
 	if (!qcow2_space_take(img, 1, &start)) {
+		kfree(e);
 		free_fill(f);
 		return QCOW2_COW_NO_CLUSTER;
 	}
 	f->host_off = start << img->geo.cluster_bits;
 	if (!add(fs, f)) {
 		/* Somebody else was faster. */
-		qcow2_space_give_back(img, start);
+		qcow2_space_give_back(img, e, start);
 		free_fill(f);
 		return QCOW2_COW_AGAIN;
 	}
+	kfree(e);
 	qcow2_commit_age(img);
 	*fill = f;
 	return QCOW2_COW_READY;

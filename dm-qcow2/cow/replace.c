@@ -39,7 +39,8 @@ int qcow2_replace_zero(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest
 	else if (exchange(img, p, slot, entry, start << img->geo.cluster_bits))
 		qcow2_drops_use(&drops, img, entry);
 	else
-		qcow2_space_give_back(img, start);
+		qcow2_space_give_back(img, kmalloc(sizeof(struct qcow2_extent),
+						   GFP_NOIO | __GFP_NOFAIL), start);
 	qcow2_drops_free(&drops);
 	return result;
 }

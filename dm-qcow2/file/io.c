@@ -171,20 +171,6 @@ static void leased_endio(struct bio *bio)
 	batch_put(b, err);
 }
 
-/* All of the piece, or nothing. */
-static bool map_leased(struct leased *p, const struct qcow2_iovec *v)
-{
-	u32 bytes = v->bytes;
-
-	if (!qcow2_lease_map(p->lease, &p->bio, v->host_off, false, &bytes, &p->io))
-		return false;
-	if (bytes == v->bytes)
-		return true;
-	p->bio.bi_status = BLK_STS_AGAIN;
-	qcow2_lease_leave(p->lease, &p->bio, &p->io);
-	return false;
-}
-
 static bool submit_leased(const struct qcow2_file *f, enum req_op op,
 			  const struct qcow2_iovec *v, struct qcow2_batch *b)
 {
@@ -197,7 +183,7 @@ static bool submit_leased(const struct qcow2_file *f, enum req_op op,
 	bio_init(&p->bio, NULL, &p->bvec, 1, op | REQ_META | REQ_SYNC);
 	p->bio.bi_end_io = leased_endio;
 	__bio_add_page(&p->bio, virt_to_page(v->buf), v->bytes, offset_in_page(v->buf));
-	if (!map_leased(p, v)) {
+	if (!qcow2_lease_map_all(f->lease, &p->bio, v->host_off, v->bytes, &p->io)) {
 		free_leased(p);
 		return false;
 	}

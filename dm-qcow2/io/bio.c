@@ -10,34 +10,21 @@
 #include "map.h"
 #include "request.h"
 
-/* To a device, if what is mapped lies on one that can be reached from here. */
-static bool remap(struct qcow2_file *file, struct bio *bio, struct qcow2_run *run,
-		  struct qcow2_mapping *m)
+static void remap(struct block_device *bdev, struct bio *bio, const struct qcow2_mapping *m)
 {
-	if (!file->bdev)
-		return qcow2_lease_map(file->lease, bio, m->host_off, m->is_fresh, &m->bytes,
-				       &run->lease_io);
-	bio_set_dev(bio, file->bdev);
+	bio_set_dev(bio, bdev);
 	bio->bi_iter.bi_sector = m->host_off >> SECTOR_SHIFT;
-	return true;
 }
 
-/* Return: whether device-mapper may submit the bio; else it is put_run()'s. */
-static __always_inline bool remap_run(struct bio *bio, struct qcow2_run *run,
-				      struct qcow2_mapping *m)
+static void accept(struct bio *bio, u32 bytes)
 {
-	bool is_remapped;
-
-	run->file = &m->img->file;
-	is_remapped = remap(run->file, bio, run, m);
-	if (m->bytes < bio->bi_iter.bi_size)
-		dm_accept_partial_bio(bio, m->bytes >> SECTOR_SHIFT);
-	return is_remapped;
+	if (bytes < bio->bi_iter.bi_size)
+		dm_accept_partial_bio(bio, bytes >> SECTOR_SHIFT);
 }
 
 /* To whoever calls the file system. */
-static void put_run(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
-		    const struct qcow2_mapping *m)
+static int put_run(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
+		   const struct qcow2_mapping *m)
 {
 	run->dev = dev;
 	run->bio = bio;
@@ -47,24 +34,49 @@ static void put_run(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *ru
 		qcow2_run_queue_slow(run);
 	else if (!qcow2_plug_add(run))
 		qcow2_cpu_queue_add(run);
+	return DM_MAPIO_SUBMITTED;
 }
 
 /* A run of host clusters; from here on the end of the bio leaves the read section. */
 static int map_data(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
 		    struct qcow2_mapping *m)
 {
-	if (remap_run(bio, run, m))
-		return DM_MAPIO_REMAPPED;
-	put_run(dev, bio, run, m);
-	return DM_MAPIO_SUBMITTED;
+	struct qcow2_file *file = &m->img->file;
+	bool is_remapped = true;
+
+	run->file = file;
+	if (file->bdev)
+		remap(file->bdev, bio, m);
+	else
+		is_remapped = qcow2_lease_map(file->lease, bio, m->host_off, m->is_fresh,
+					      &m->bytes, &run->lease_io);
+	accept(bio, m->bytes);
+	return is_remapped ? DM_MAPIO_REMAPPED : put_run(dev, bio, run, m);
+}
+
+static int start_in_fill(struct qcow2_dev *dev, struct bio *bio, struct qcow2_request *rq,
+			 const struct qcow2_mapping *m)
+{
+	struct qcow2_file *file = &m->img->file;
+
+	rq->run.file = file;
+	accept(bio, m->bytes);
+	/* A commit waits for it, and nobody may be there to poll. */
+	bio->bi_opf &= ~REQ_POLLED;
+	if (file->bdev)
+		remap(file->bdev, bio, m);
+	/* Not cut: who writes a whole cluster needs nothing of what was there. */
+	else if (!qcow2_lease_map_all(file->lease, bio, m->host_off, m->bytes,
+				      &rq->run.lease_io))
+		return put_run(dev, bio, &rq->run, m);
+	return DM_MAPIO_REMAPPED;
 }
 
 /* A write to a fill; takes over the read section. */
 static noinline int map_in_fill(struct qcow2_dev *dev, struct bio *bio, u64 guest_off,
-				struct qcow2_mapping *m, int srcu_idx)
+				const struct qcow2_mapping *m, int srcu_idx)
 {
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
-	bool is_remapped;
 
 	/* It commits, or goes through a buffer. */
 	if (unlikely(bio->bi_opf & REQ_FUA || !qcow2_run_fits(m, bio, bio->bi_iter))) {
@@ -75,12 +87,8 @@ static noinline int map_in_fill(struct qcow2_dev *dev, struct bio *bio, u64 gues
 	}
 	rq->run.srcu_idx = srcu_idx;
 	rq->run.entered |= QCOW2_ENTERED_FILL;
-	is_remapped = remap_run(bio, &rq->run, m);
 	rq->fill = (struct qcow2_fill_write) { m->fill, guest_off, m->bytes };
-	if (is_remapped)
-		return DM_MAPIO_REMAPPED;
-	put_run(dev, bio, &rq->run, m);
-	return DM_MAPIO_SUBMITTED;
+	return start_in_fill(dev, bio, rq, m);
 }
 
 /* A FUA write completes when its entry is durable, too: the slow pool commits. */

@@ -91,12 +91,6 @@ bool qcow2_lease_map(struct qcow2_lease *l, struct bio *bio, u64 host_off, bool 
 	return false;
 }
 
-void qcow2_lease_ask(struct qcow2_lease *l, u64 host_off)
-{
-	if (l)
-		qcow2_lease_want_fill(l, host_off, false);
-}
-
 /* A first write that failed leaves its blocks as they were. */
 static bool mark(struct qcow2_lease *l, struct bio *bio, const struct qcow2_lease_io *io)
 {
@@ -109,6 +103,39 @@ void qcow2_lease_leave(struct qcow2_lease *l, struct bio *bio, const struct qcow
 	if (op_is_write(bio_op(bio)) && !mark(l, bio, io))
 		qcow2_freeze_release(l->file);
 	qcow2_read_leave(&l->users, io->idx);
+}
+
+/* As if it had never been mapped. */
+static void undo(struct qcow2_lease *l, struct bio *bio, struct qcow2_lease_io *io)
+{
+	bio->bi_status = BLK_STS_AGAIN;
+	qcow2_lease_leave(l, bio, io);
+	bio->bi_status = BLK_STS_OK;
+	io->idx = -1;
+}
+
+bool qcow2_lease_map_all(struct qcow2_lease *l, struct bio *bio, u64 host_off, u32 bytes,
+			 struct qcow2_lease_io *io)
+{
+	struct block_device *bdev = bio->bi_bdev;
+	sector_t sector = bio->bi_iter.bi_sector;
+	u32 mapped = bytes;
+
+	if (!qcow2_lease_map(l, bio, host_off, false, &mapped, io))
+		return false;
+	if (mapped == bytes)
+		return true;
+	undo(l, bio, io);
+	if (bdev)
+		bio_set_dev(bio, bdev);
+	bio->bi_iter.bi_sector = sector;
+	return false;
+}
+
+void qcow2_lease_ask(struct qcow2_lease *l, u64 host_off)
+{
+	if (l)
+		qcow2_lease_want_fill(l, host_off, false);
 }
 
 /* Our own calls into the file system */

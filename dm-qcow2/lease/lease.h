@@ -90,6 +90,19 @@ bool qcow2_lease_map(struct qcow2_lease *l, struct bio *bio, u64 host_off, bool 
 		     u32 *bytes, struct qcow2_lease_io *io);
 
 /**
+ * qcow2_lease_map_all - direct a bio to the blocks of the file, as a whole or not at all
+ * @l: the lease or NULL
+ * @bio: as for qcow2_lease_map()
+ * @host_off: offset in the file
+ * @bytes: its length
+ * @io: likewise
+ *
+ * Any context. Return: as qcow2_lease_map().
+ */
+bool qcow2_lease_map_all(struct qcow2_lease *l, struct bio *bio, u64 host_off, u32 bytes,
+			 struct qcow2_lease_io *io);
+
+/**
  * qcow2_lease_leave - a bio that qcow2_lease_map() directed has ended
  * @l: the lease
  * @bio: the bio, with its status

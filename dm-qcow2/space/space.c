@@ -55,10 +55,8 @@ void qcow2_space_add_ready(struct qcow2_image *img, struct qcow2_extent *e)
 	spin_unlock(&s->lock);
 }
 
-void qcow2_space_give_back(struct qcow2_image *img, u64 cluster)
+void qcow2_space_give_back(struct qcow2_image *img, struct qcow2_extent *e, u64 cluster)
 {
-	struct qcow2_extent *e = kmalloc(sizeof(*e), GFP_NOIO | __GFP_NOFAIL);
-
 	e->start = cluster;
 	e->count = 1;
 	qcow2_space_add_ready(img, e);

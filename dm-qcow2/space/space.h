@@ -144,9 +144,12 @@ u64 qcow2_space_take(struct qcow2_image *img, u64 want, u64 *start);
 /**
  * qcow2_space_give_back - a cluster that was taken is not needed after all
  * @img: the image
+ * @e: from kmalloc; owned by the image from here on
  * @cluster: the cluster; nobody has written to it
+ *
+ * Context: as for qcow2_space_take().
  */
-void qcow2_space_give_back(struct qcow2_image *img, u64 cluster);
+void qcow2_space_give_back(struct qcow2_image *img, struct qcow2_extent *e, u64 cluster);
 
 /**
  * qcow2_space_wait - queue work again when there is space
