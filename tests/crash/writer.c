@@ -26,6 +26,7 @@
 #include "options.h"
 #include "random.h"
 #include "stamp.h"
+#include "threads.h"
 
 static struct {
 	const char *device;
@@ -279,21 +280,6 @@ static void open_device(void)
 		max_sectors = done.nr_sectors;
 }
 
-static void run_threads(void)
-{
-	pthread_t *thread = calloc(opt.threads, sizeof(*thread));
-	unsigned int i;
-
-	if (!thread)
-		err(1, "threads");
-	for (i = 0; i < opt.threads; i++)
-		if (pthread_create(&thread[i], NULL, work, NULL))
-			errx(1, "cannot start a thread");
-	for (i = 0; i < opt.threads; i++)
-		pthread_join(thread[i], NULL);
-	free(thread);
-}
-
 static void parse(int argc, char **argv)
 {
 	int i = options_parse(argc, argv, options);
@@ -322,7 +308,7 @@ int main(int argc, char **argv)
 	busy = calloc(done.nr_sectors, sizeof(*busy));
 	if (!done.writes || !done.flushes || !busy)
 		err(1, "memory");
-	run_threads();
+	threads_join(threads_start(opt.threads, work), opt.threads);
 	journal_save(&done, opt.journal);
 	return 0;
 }

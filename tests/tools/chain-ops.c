@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "../crash/options.h"
+#include "../crash/threads.h"
 #include "chain-pattern.h"
 
 enum kind { OP_READ, OP_WRITE, OP_FUA, OP_FLUSH };
@@ -248,21 +249,6 @@ static void check_ranges(void)
 			errx(2, "%s: an operation ends after it", opt.mirror);
 }
 
-static void run_threads(void)
-{
-	pthread_t *thread = calloc(opt.threads, sizeof(*thread));
-	unsigned int i;
-
-	if (!thread)
-		err(1, "threads");
-	for (i = 0; i < opt.threads; i++)
-		if (pthread_create(&thread[i], NULL, work, NULL))
-			errx(1, "cannot start a thread");
-	for (i = 0; i < opt.threads; i++)
-		pthread_join(thread[i], NULL);
-	free(thread);
-}
-
 static int write_patterns(const char *directory)
 {
 	uint8_t bytes[CHAIN_PATTERN_BYTES];
@@ -301,7 +287,7 @@ int main(int argc, char **argv)
 	if (opt.mirror)
 		open_mirror();
 	check_ranges();
-	run_threads();
+	threads_join(threads_start(opt.threads, work), opt.threads);
 	if (close(fd))
 		err(1, "%s", device);
 	return 0;

@@ -11,7 +11,6 @@
 #include <err.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,6 +20,7 @@
 #include "../crash/options.h"
 #include "../crash/random.h"
 #include "../crash/stamp.h"
+#include "../crash/threads.h"
 
 static struct {
 	uint64_t writers;
@@ -143,28 +143,6 @@ static void *read_randomly(void *number)
 	return NULL;
 }
 
-static pthread_t *start(uint64_t nr, void *(*work)(void *))
-{
-	pthread_t *threads = calloc(nr + 1, sizeof(*threads));
-	uint64_t i;
-
-	for (i = 0; threads && i < nr; i++)
-		if (pthread_create(&threads[i], NULL, work, (void *)(uintptr_t)i))
-			errx(1, "cannot start a thread");
-	if (!threads)
-		err(1, "threads");
-	return threads;
-}
-
-static void join(pthread_t *threads, uint64_t nr)
-{
-	uint64_t i;
-
-	for (i = 0; i < nr; i++)
-		pthread_join(threads[i], NULL);
-	free(threads);
-}
-
 static void read_all(void)
 {
 	uint64_t step = 128, sector;
@@ -206,11 +184,11 @@ int main(int argc, char **argv)
 	device = argv[i];
 	open_device();
 	writes_left = opt.writes;
-	readers = start(opt.readers, read_randomly);
-	writers = start(opt.writers, write_randomly);
-	join(writers, opt.writers);
+	readers = threads_start(opt.readers, read_randomly);
+	writers = threads_start(opt.writers, write_randomly);
+	threads_join(writers, opt.writers);
 	atomic_store(&is_over, true);
-	join(readers, opt.readers);
+	threads_join(readers, opt.readers);
 	read_all();
 	return 0;
 }
