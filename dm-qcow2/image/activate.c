@@ -83,10 +83,7 @@ static int start(struct qcow2_image *img)
 		err = prepare_write(img, &h);
 	if (err)
 		return err;
-	img->reftable_offset = h.reftable_offset;
-	img->reftable_clusters = h.reftable_clusters;
-	img->host_bytes = qcow2_image_end(img->geo.cluster_bits, qcow2_file_bytes(&img->file),
-					  qcow2_is_file(img));
+	qcow2_take_header(img, &h);
 	qcow2_full_reset(img);
 	qcow2_space_activate(img);
 	qcow2_lease_start(img->file.lease);

@@ -71,10 +71,7 @@ static int read_header(struct qcow2_base *base, const char **why)
 	err = qcow2_compressed_init(img);
 	if (err)
 		return err;
-	img->reftable_offset = h.reftable_offset;
-	img->reftable_clusters = h.reftable_clusters;
-	img->host_bytes = qcow2_image_end(img->geo.cluster_bits, qcow2_file_bytes(&img->file),
-					  qcow2_is_file(img));
+	qcow2_take_header(img, &h);
 	base->bytes = img->geo.size;
 	return 0;
 }

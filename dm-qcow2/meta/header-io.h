@@ -22,6 +22,15 @@ int __must_check qcow2_read_header(struct qcow2_image *img, struct qcow2_header 
 				   const char **why);
 
 /**
+ * qcow2_take_header - go by what may differ whenever the header is read again
+ * @img: the image; its geometry is set
+ * @h: its header
+ *
+ * Where the refcount table is, and, by the size of the file, where the image ends.
+ */
+void qcow2_take_header(struct qcow2_image *img, const struct qcow2_header *h);
+
+/**
  * qcow2_write_header - change fields of the header, durably
  * @img: the image
  * @change: called with the header in its on-disk form
