@@ -406,6 +406,5 @@ void qcow2_cache_exit(struct qcow2_image *img)
 	for (int kind = 0; kind < QCOW2_NR_META_KINDS; kind++)
 		xa_destroy(&c->pages[kind]);
 	xa_destroy(&c->owners);
-	qcow2_tables_exit(img);
 	free_arrays(c);
 }

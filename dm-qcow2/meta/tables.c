@@ -384,8 +384,3 @@ void qcow2_tables_init(struct qcow2_image *img)
 	mutex_init(&img->cache.tables_lock);
 	RCU_INIT_POINTER(img->cache.tables, &not_made);
 }
-
-void qcow2_tables_exit(struct qcow2_image *img)
-{
-	qcow2_tables_forget(img);
-}

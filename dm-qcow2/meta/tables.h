@@ -74,7 +74,6 @@ static inline bool qcow2_may_be_table(const struct qcow2_cache *c, u64 cluster)
 bool qcow2_is_table(const struct qcow2_image *img, u64 cluster);
 
 void qcow2_tables_init(struct qcow2_image *img);
-void qcow2_tables_exit(struct qcow2_image *img);
 
 /**
  * qcow2_tables_are_known - has the index been made?
