@@ -31,7 +31,7 @@ static u32 memory_alignment(const struct qcow2_dev *dev)
 bool qcow2_limits_fit(const struct qcow2_dev *dev)
 {
 	const struct qcow2_file *f = &dev->img->file;
-	struct block_device *bdev = dm_disk(f->md)->part0;
+	struct block_device *bdev = dm_disk(f->top.md)->part0;
 
 	return bdev_dma_alignment(bdev) + 1 >= memory_alignment(dev) &&
 	       (bdev_stable_writes(bdev) || !qcow2_file_needs_stable_writes(f));

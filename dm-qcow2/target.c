@@ -185,7 +185,7 @@ static int activate(struct qcow2_dev *dev)
 	noio = memalloc_noio_save();
 	err = qcow2_bases_activate(&dev->bases, qcow2_name(dev->img));
 	if (!err) {
-		dev->img->file.has_failed |= qcow2_bases_have_failed(&dev->bases);
+		dev->img->file.top.has_failed |= qcow2_bases_have_failed(&dev->bases);
 		err = qcow2_activate(dev->img);
 		if (err)
 			qcow2_bases_deactivate(&dev->bases);
@@ -219,8 +219,8 @@ static int qcow2_target_iterate_devices(struct dm_target *ti, iterate_devices_ca
 		if (below)
 			result = fn(ti, below, 0, bdev_nr_sectors(below->bdev), data);
 	}
-	if (!result && f->dev)
-		result = fn(ti, f->dev, 0, bdev_nr_sectors(f->bdev), data);
+	if (!result && f->top.dev)
+		result = fn(ti, f->top.dev, 0, bdev_nr_sectors(f->bdev), data);
 	return result;
 }
 

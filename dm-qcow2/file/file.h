@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A layer: the file or block device that holds a qcow2 image, how it is opened
- * and locked, and synchronous I/O on it.
+ * A layer: the file or block device that holds an image, how it is opened and locked,
+ * who uses it, and synchronous I/O on it.
  *
  * I/O of a guest's data does not come through here: a block device is remapped
  * in place (target.c), so are blocks of a file that are leased (layout.c), and a
@@ -24,43 +24,51 @@ struct qcow2_table;
 struct qcow2_table_layer;
 
 /**
+ * struct qcow2_file_user - a table that has a file as its top, or as a backing image
+ * @file: the file
+ * @node: in the registry; this and the next are protected by its mutex, but for what is constant
+ * @md: its mapped device
+ * @table: the table
+ * @dev: of the table, if the file is a block device
+ * @is_active: between preresume and postsuspend
+ * @has_failed: writes to the image by the mapped device have failed, under this or another
+ *	table; constant while active
+ */
+struct qcow2_file_user {
+	struct qcow2_file *file;
+	struct list_head node;
+	struct mapped_device *md;
+	struct dm_table *table;
+	struct dm_dev *dev;
+	bool is_active;
+	bool has_failed;
+};
+
+/**
  * struct qcow2_file - an opened layer
- * @filp: the open file description; carries the locks of the image. All mapped
- *	devices of one mapped_device on one image share it.
+ * @filp: the open file description; carries the locks of the image. All tables of one
+ *	mapped device that have one image as their top share it.
  * @bdev: the block device, or NULL for a regular file
- * @dev: of the target's table, or NULL
  * @lease: the blocks of the file; NULL without, or for a block device
  * @pieces: memory for I/O on a file by qcow2_file_rw()
  * @mem_align: alignment of memory for direct I/O, bytes; a power of two
  * @io_align: alignment of offsets and lengths for direct I/O, bytes
  * @may_nowait: the file system heeds IOCB_NOWAIT
- * @md: the mapped device whose top it is; NULL for a backing image
- * @table: the table whose top it is; NULL for a backing image
- * @node: in the registry; protected by its mutex
- * @users: struct qcow2_file_user of a backing image; protected by the registry's mutex
- * @is_active: between preresume and postsuspend; protected by the registry's mutex
  * @is_writable: opened for writing
- * @has_failed: writes to the image have failed under this or another table of the
- *	mapped device; protected by the registry's mutex, constant while active
+ * @top: the table whose top it is; unused for a backing image, which has any number of users
  * @scan: what is known of the refcounts, or NULL; by kvmalloc. While active it is its user's;
  *	else protected by the registry's mutex: the next layer to be active takes it over.
  */
 struct qcow2_file {
 	struct file *filp;
 	struct block_device *bdev;
-	struct dm_dev *dev;
 	struct qcow2_lease *lease;
 	mempool_t *pieces;
 	u32 mem_align;
 	u32 io_align;
 	bool may_nowait;
-	struct mapped_device *md;
-	struct dm_table *table;
-	struct list_head node;
-	struct list_head users;
-	bool is_active;
 	bool is_writable;
-	bool has_failed;
+	struct qcow2_file_user top;
 	struct qcow2_scan *scan;
 };
 
@@ -69,24 +77,6 @@ static inline bool qcow2_file_has_blocks(const struct qcow2_file *f)
 {
 	return f->io_align > SECTOR_SIZE;
 }
-
-/**
- * struct qcow2_file_user - a table that has a file as one of its backing images
- * @node: in qcow2_file.users; protected by the registry's mutex
- * @md: its mapped device
- * @table: the table
- * @dev: of the table, if the file is a block device
- * @is_active: between preresume and postsuspend; protected by the registry's mutex
- * @has_failed: writes to it by its mapped device, when it was the top, have failed
- */
-struct qcow2_file_user {
-	struct list_head node;
-	struct mapped_device *md;
-	struct dm_table *table;
-	struct dm_dev *dev;
-	bool is_active;
-	bool has_failed;
-};
 
 /**
  * struct qcow2_stamp - changes when a file is written to
@@ -158,22 +148,22 @@ int __must_check qcow2_file_open_backing(struct qcow2_file *f, struct dm_target 
 void qcow2_file_close_backing(struct qcow2_file *f);
 
 /**
- * qcow2_file_register_backing - lock a backing image, and let it be found
- * @f: from qcow2_file_open_backing()
+ * qcow2_file_lock_backing - lock a backing image, and get ready to lease it
+ * @f: from qcow2_file_open_backing(), which has its undoing
  * @ti: the target that is being constructed
  * @table: its table line
  * @by_path: the table line has a path: the kernel locks it, as QEMU locks a backing file
  *
- * Return: 0, -EAGAIN when another process writes to it, or another negative errno.
+ * Sets @ti->error on failure. Return: 0, -EAGAIN when another process writes to it, or another
+ * negative errno.
  */
-int __must_check qcow2_file_register_backing(struct qcow2_file *f, struct dm_target *ti,
-					     const struct qcow2_table *table, bool by_path);
-void qcow2_file_unregister_backing(struct qcow2_file *f);
+int __must_check qcow2_file_lock_backing(struct qcow2_file *f, struct dm_target *ti,
+					 const struct qcow2_table *table, bool by_path);
 
 /**
  * qcow2_file_add_user - a table has a file as one of its backing images
  * @f: the file
- * @user: filled in; linked to @f until qcow2_file_remove_user()
+ * @user: filled in; in the registry until qcow2_file_remove_user()
  * @ti: the target that is being constructed
  *
  * Return: 0, or -EBUSY when the table has it already, or another mapped device writes to it.
@@ -182,6 +172,11 @@ int __must_check qcow2_file_add_user(struct qcow2_file *f, struct qcow2_file_use
 				     struct dm_target *ti);
 void qcow2_file_remove_user(struct qcow2_file_user *user, struct dm_target *ti);
 
+/* registry.c */
+
+/* The same inode */
+bool qcow2_file_is_same(const struct qcow2_file *a, const struct qcow2_file *b);
+
 /**
  * qcow2_file_is_written - whether an active table writes to a backing image
  * @f: the file
@@ -189,36 +184,22 @@ void qcow2_file_remove_user(struct qcow2_file_user *user, struct dm_target *ti);
 bool qcow2_file_is_written(const struct qcow2_file *f);
 
 /**
- * qcow2_file_activate_user - a table is going to read from a backing image
- * @f: the file
- * @user: the table's
+ * qcow2_file_activate - a table is going to use an image: if as its top, as the only one
+ * @user: the table's use; from here on its @has_failed says what came before
  *
- * From here on @user->has_failed says what came before. Return: 0, or -EBUSY while another table
- * writes to it.
+ * Return: 0; -EBUSY while another table that writes to it is active, or any if this one does.
  */
-int __must_check qcow2_file_activate_user(struct qcow2_file *f, struct qcow2_file_user *user);
-void qcow2_file_deactivate_user(struct qcow2_file_user *user);
-
-/* The same inode */
-bool qcow2_file_is_same(const struct qcow2_file *a, const struct qcow2_file *b);
+int __must_check qcow2_file_activate(struct qcow2_file_user *user);
 
 /**
- * qcow2_file_activate - become the one user of the image
- * @f: the layer; from here on its @has_failed says what came before
- *
- * Return: 0, or -EBUSY while another table's target is active on the image.
- */
-int __must_check qcow2_file_activate(struct qcow2_file *f);
-
-/**
- * qcow2_file_deactivate - let another table's target use the image
- * @f: an active layer
+ * qcow2_file_deactivate - let another table use the image
+ * @user: an active one
  * @has_failed: writes to the image have failed
  *
- * A failure is handed on to all layers that the mapped device has on the image,
- * and by them to those that it opens later. It ends when the last one is closed.
+ * A failure is handed on to all tables of the mapped device that have the image,
+ * and by them to those that are loaded later. It ends when the last one is gone.
  */
-void qcow2_file_deactivate(struct qcow2_file *f, bool has_failed);
+void qcow2_file_deactivate(struct qcow2_file_user *user, bool has_failed);
 
 /**
  * qcow2_file_bytes - size of the file or block device

@@ -1,18 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Opening a layer, and the registry of layers in use.
- *
- * dm's own holder of a block device is shared by all dm devices, and files have
- * none. So one module-wide list, keyed by inode, says who uses which image:
- *  - one mapped device may hold an image for writing, and then nobody else any;
- *  - any number of them may have it as a backing image, and share the open file; a table
- *    has it once. While a table is replaced, one that is active may write to what another one
- *    of the same mapped device is going to have as a backing image;
- *  - during a reload the old and the new table of one mapped device both hold
- *    it, and share the open file description, so that its locks stay;
- *  - of those two, one is active at a time, and only that one does I/O;
- *  - what one of them failed to write, the other must not call durable: they
- *    share that failure, too.
+ * Opening a layer, and seeing what it is and what I/O it takes.
  */
 #include <linux/device-mapper.h>
 #include <linux/file.h>
@@ -25,89 +13,10 @@
 #include "format/table.h"
 #include "lease/lease.h"
 
-#include "file.h"
+#include "registry.h"
 
 /* Pages of metadata are no longer. */
 #define MAX_TRY		4096U
-
-static DEFINE_MUTEX(registry_lock);
-static LIST_HEAD(registry);
-
-static struct inode *file_inode_of(const struct file *file)
-{
-	return file->f_mapping->host;
-}
-
-static bool is_sibling(const struct qcow2_file *f, const struct qcow2_file *other)
-{
-	return other->md && other->md == f->md &&
-	       file_inode_of(other->filp) == file_inode_of(f->filp);
-}
-
-/* A layer of the same mapped device on the same image, or NULL. */
-static struct qcow2_file *find_sibling(const struct qcow2_file *f)
-{
-	struct qcow2_file *other;
-
-	lockdep_assert_held(&registry_lock);
-	list_for_each_entry(other, &registry, node)
-		if (is_sibling(f, other))
-			return other;
-	return NULL;
-}
-
-/* Whether a top may be opened while others have its image as a backing image. */
-static int check_users(const struct qcow2_file *f, const struct qcow2_file *other)
-{
-	const struct qcow2_file_user *user;
-
-	list_for_each_entry(user, &other->users, node)
-		if (user->table == f->table || (f->is_writable && user->md != f->md))
-			return -EBUSY;
-	return 0;
-}
-
-static int check_registry(const struct qcow2_file *f)
-{
-	struct qcow2_file *other;
-	int err;
-
-	lockdep_assert_held(&registry_lock);
-	list_for_each_entry(other, &registry, node) {
-		if (file_inode_of(other->filp) != file_inode_of(f->filp))
-			continue;
-		err = check_users(f, other);
-		if (err)
-			return err;
-		if (!other->md)
-			continue;
-		if (other->md != f->md && (other->is_writable || f->is_writable))
-			return -EBUSY;
-		if (other->table == f->table)
-			return -EBUSY;
-	}
-	return 0;
-}
-
-/* Whether a table may have a file as a backing image. */
-static int check_user(const struct qcow2_file *f, const struct qcow2_file_user *user)
-{
-	const struct qcow2_file_user *u;
-	const struct qcow2_file *other;
-
-	lockdep_assert_held(&registry_lock);
-	list_for_each_entry(other, &registry, node) {
-		if (file_inode_of(other->filp) != file_inode_of(f->filp))
-			continue;
-		if (other->md && (other->table == user->table ||
-				  (other->is_writable && other->md != user->md)))
-			return -EBUSY;
-		list_for_each_entry(u, &other->users, node)
-			if (u->table == user->table)
-				return -EBUSY;
-	}
-	return 0;
-}
 
 /*
  * A guest's reads are no news of the file, and to look whether its access time is
@@ -146,7 +55,7 @@ static struct inode *real_inode(const struct qcow2_file *f)
 static int check_file(const struct qcow2_file *f, struct dm_target *ti)
 {
 	struct gendisk *disk = dm_disk(dm_table_get_md(ti->table));
-	struct inode *inode = file_inode_of(f->filp);
+	struct inode *inode = qcow2_file_inode(f);
 
 	if (!S_ISREG(inode->i_mode) && !S_ISBLK(inode->i_mode)) {
 		ti->error = "Layer is neither a regular file nor a block device";
@@ -233,105 +142,30 @@ static int probe_file(struct qcow2_file *f, struct dm_target *ti)
 	return 0;
 }
 
-static int claim_device(struct file *filp, struct dm_target *ti, blk_mode_t mode,
-			struct dm_dev **dev)
-{
-	char name[32];
-	dev_t devt = file_inode_of(filp)->i_rdev;
-	int err;
-
-	snprintf(name, sizeof(name), "%u:%u", MAJOR(devt), MINOR(devt));
-	err = dm_get_device(ti, name, mode, dev);
-	if (err)
-		ti->error = "Cannot claim the layer's block device";
-	return err;
-}
-
 static void probe_bdev(struct qcow2_file *f)
 {
-	f->bdev = I_BDEV(file_inode_of(f->filp));
+	f->bdev = I_BDEV(qcow2_file_inode(f));
 	f->mem_align = bdev_dma_alignment(f->bdev) + 1;
 	f->io_align = bdev_logical_block_size(f->bdev);
 }
 
-/* Lock the image, or share the description that holds its locks already. */
-static int lock_or_share(struct qcow2_file *f, struct dm_target *ti, bool by_path)
-{
-	struct qcow2_file *sibling = find_sibling(f);
-	int err;
-
-	err = check_registry(f);
-	if (err) {
-		ti->error = "Image is in use by another mapped device";
-		return err;
-	}
-	if (!by_path)
-		return 0;
-	if (sibling && (sibling->is_writable || !f->is_writable)) {
-		fput(f->filp);
-		f->filp = get_file(sibling->filp);
-		return 0;
-	}
-	err = qcow2_image_lock(f->filp, f->is_writable);
-	if (err)
-		ti->error = "Image is locked by another process";
-	return err;
-}
-
-static int register_layer(struct qcow2_file *f, struct dm_target *ti, bool by_path)
-{
-	struct qcow2_file *sibling;
-	int err;
-
-	mutex_lock(&registry_lock);
-	err = lock_or_share(f, ti, by_path);
-	if (!err) {
-		sibling = find_sibling(f);
-		f->has_failed = sibling && sibling->has_failed;
-		list_add(&f->node, &registry);
-	}
-	mutex_unlock(&registry_lock);
-	return err;
-}
-
-static void unregister_layer(struct qcow2_file *f)
-{
-	mutex_lock(&registry_lock);
-	list_del(&f->node);
-	mutex_unlock(&registry_lock);
-}
-
-/* Open it, and see what it is and takes. */
-static int open_and_probe(struct qcow2_file *f, struct dm_target *ti,
-			  const struct qcow2_table_layer *layer)
+/* See what it is and takes. */
+static int probe(struct qcow2_file *f, struct dm_target *ti)
 {
 	int err;
 
-	INIT_LIST_HEAD(&f->users);
 	err = qcow2_file_io_init(f);
 	if (err) {
 		ti->error = "Out of memory";
 		return err;
 	}
-	err = open_file(f, ti, layer);
-	if (err)
-		goto err_io;
 	err = check_file(f, ti);
 	if (err)
-		goto err_fput;
-	if (!S_ISBLK(file_inode_of(f->filp)->i_mode))
-		err = probe_file(f, ti);
-	else
-		probe_bdev(f);
-	if (err)
-		goto err_fput;
+		return err;
+	if (!S_ISBLK(qcow2_file_inode(f)->i_mode))
+		return probe_file(f, ti);
+	probe_bdev(f);
 	return 0;
-
-err_fput:
-	__fput_sync(f->filp);
-err_io:
-	qcow2_file_io_exit(f);
-	return err;
 }
 
 static void close_file(struct qcow2_file *f)
@@ -340,40 +174,83 @@ static void close_file(struct qcow2_file *f)
 	qcow2_file_io_exit(f);
 }
 
+static int open_and_probe(struct qcow2_file *f, struct dm_target *ti,
+			  const struct qcow2_table_layer *layer)
+{
+	int err;
+
+	err = open_file(f, ti, layer);
+	if (err)
+		return err;
+	err = probe(f, ti);
+	if (err)
+		close_file(f);
+	return err;
+}
+
+/* Begin a table's use of a file: of a block device, by dm's means. */
+static int begin_use(struct qcow2_file *f, struct qcow2_file_user *user, struct dm_target *ti,
+		     blk_mode_t mode)
+{
+	char name[32];
+	dev_t devt;
+	int err;
+
+	*user = (struct qcow2_file_user) {
+		.file = f,
+		.md = dm_table_get_md(ti->table),
+		.table = ti->table,
+	};
+	if (!f->bdev)
+		return 0;
+	devt = f->bdev->bd_dev;
+	snprintf(name, sizeof(name), "%u:%u", MAJOR(devt), MINOR(devt));
+	err = dm_get_device(ti, name, mode, &user->dev);
+	if (err)
+		ti->error = "Cannot claim the layer's block device";
+	return err;
+}
+
+static void end_use(struct qcow2_file_user *user, struct dm_target *ti)
+{
+	if (user->dev)
+		dm_put_device(ti, user->dev);
+}
+
+static int open_lease(struct qcow2_file *f, struct dm_target *ti, const struct qcow2_table *table)
+{
+	int err = f->bdev || table->no_layouts ? 0 : qcow2_lease_open(f->filp, &f->lease);
+
+	if (err)
+		ti->error = "Out of memory";
+	return err;
+}
+
 int qcow2_file_open(struct qcow2_file *f, struct dm_target *ti, const struct qcow2_table *table)
 {
 	const struct qcow2_table_layer *top = qcow2_table_top(table);
 	blk_mode_t mode = dm_table_get_mode(ti->table);
 	int err;
 
-	*f = (struct qcow2_file) {
-		.md = dm_table_get_md(ti->table),
-		.table = ti->table,
-		.is_writable = mode & BLK_OPEN_WRITE,
-	};
+	*f = (struct qcow2_file) { .is_writable = mode & BLK_OPEN_WRITE };
 	err = open_and_probe(f, ti, top);
 	if (err)
 		return err;
-	err = f->bdev ? claim_device(f->filp, ti, mode, &f->dev) : 0;
+	err = begin_use(f, &f->top, ti, mode);
 	if (err)
 		goto err_close;
-	err = register_layer(f, ti, top->path);
+	err = qcow2_registry_add_top(f, ti, top->path);
 	if (err)
-		goto err_put_device;
-	if (f->bdev || table->no_layouts)
-		return 0;
-	err = qcow2_lease_open(f->filp, &f->lease);
-	if (err) {
-		ti->error = "Out of memory";
-		goto err_unregister;
-	}
+		goto err_end_use;
+	err = open_lease(f, ti, table);
+	if (err)
+		goto err_remove;
 	return 0;
 
-err_unregister:
-	unregister_layer(f);
-err_put_device:
-	if (f->dev)
-		dm_put_device(ti, f->dev);
+err_remove:
+	qcow2_registry_remove(&f->top);
+err_end_use:
+	end_use(&f->top, ti);
 err_close:
 	close_file(f);
 	return err;
@@ -382,10 +259,9 @@ err_close:
 void qcow2_file_close(struct qcow2_file *f, struct dm_target *ti)
 {
 	qcow2_lease_close(f->lease);
-	unregister_layer(f);
+	qcow2_registry_remove(&f->top);
 	kvfree(f->scan);
-	if (f->dev)
-		dm_put_device(ti, f->dev);
+	end_use(&f->top, ti);
 	close_file(f);
 }
 
@@ -398,13 +274,8 @@ int qcow2_file_open_backing(struct qcow2_file *f, struct dm_target *ti,
 	return open_and_probe(f, ti, layer);
 }
 
-void qcow2_file_close_backing(struct qcow2_file *f)
-{
-	close_file(f);
-}
-
-int qcow2_file_register_backing(struct qcow2_file *f, struct dm_target *ti,
-				const struct qcow2_table *table, bool by_path)
+int qcow2_file_lock_backing(struct qcow2_file *f, struct dm_target *ti,
+			    const struct qcow2_table *table, bool by_path)
 {
 	int err = by_path ? qcow2_image_lock(f->filp, false) : 0;
 
@@ -412,120 +283,34 @@ int qcow2_file_register_backing(struct qcow2_file *f, struct dm_target *ti,
 		ti->error = "Backing image is locked by another process";
 		return err;
 	}
-	err = f->bdev || table->no_layouts ? 0 : qcow2_lease_open(f->filp, &f->lease);
-	if (err) {
-		ti->error = "Out of memory";
-		return err;
-	}
-	mutex_lock(&registry_lock);
-	list_add(&f->node, &registry);
-	mutex_unlock(&registry_lock);
-	return 0;
+	return open_lease(f, ti, table);
 }
 
-void qcow2_file_unregister_backing(struct qcow2_file *f)
+void qcow2_file_close_backing(struct qcow2_file *f)
 {
 	qcow2_lease_close(f->lease);
-	unregister_layer(f);
+	close_file(f);
 }
 
 int qcow2_file_add_user(struct qcow2_file *f, struct qcow2_file_user *user, struct dm_target *ti)
 {
 	int err;
 
-	*user = (struct qcow2_file_user) {
-		.md = dm_table_get_md(ti->table),
-		.table = ti->table,
-	};
-	err = f->bdev ? claim_device(f->filp, ti, BLK_OPEN_READ, &user->dev) : 0;
+	err = begin_use(f, user, ti, BLK_OPEN_READ);
 	if (err)
 		return err;
-	mutex_lock(&registry_lock);
-	err = check_user(f, user);
-	if (!err)
-		list_add(&user->node, &f->users);
-	mutex_unlock(&registry_lock);
+	err = qcow2_registry_add(user);
 	if (!err)
 		return 0;
 	ti->error = "Backing image is in the chain twice, or is written to";
-	if (user->dev)
-		dm_put_device(ti, user->dev);
+	end_use(user, ti);
 	return err;
 }
 
 void qcow2_file_remove_user(struct qcow2_file_user *user, struct dm_target *ti)
 {
-	mutex_lock(&registry_lock);
-	list_del(&user->node);
-	mutex_unlock(&registry_lock);
-	if (user->dev)
-		dm_put_device(ti, user->dev);
-}
-
-/* Whether somebody active writes to it: the table that this one replaces. */
-static bool is_written(const struct qcow2_file *f)
-{
-	const struct qcow2_file *other;
-
-	lockdep_assert_held(&registry_lock);
-	list_for_each_entry(other, &registry, node)
-		if (other->is_active && other->is_writable &&
-		    file_inode_of(other->filp) == file_inode_of(f->filp))
-			return true;
-	return false;
-}
-
-bool qcow2_file_is_written(const struct qcow2_file *f)
-{
-	bool result;
-
-	mutex_lock(&registry_lock);
-	result = is_written(f);
-	mutex_unlock(&registry_lock);
-	return result;
-}
-
-/* A table of the same mapped device has had it as its top, or has inherited that. */
-static void inherit_failure(const struct qcow2_file *f, struct qcow2_file_user *user)
-{
-	const struct qcow2_file_user *u;
-	const struct qcow2_file *other;
-
-	lockdep_assert_held(&registry_lock);
-	list_for_each_entry(other, &registry, node) {
-		if (file_inode_of(other->filp) != file_inode_of(f->filp))
-			continue;
-		user->has_failed |= other->md == user->md && other->has_failed;
-		list_for_each_entry(u, &other->users, node)
-			user->has_failed |= u->md == user->md && u->has_failed;
-	}
-}
-
-int qcow2_file_activate_user(struct qcow2_file *f, struct qcow2_file_user *user)
-{
-	int err = 0;
-
-	mutex_lock(&registry_lock);
-	if (is_written(f)) {
-		err = -EBUSY;
-	} else {
-		user->is_active = true;
-		inherit_failure(f, user);
-	}
-	mutex_unlock(&registry_lock);
-	return err;
-}
-
-void qcow2_file_deactivate_user(struct qcow2_file_user *user)
-{
-	mutex_lock(&registry_lock);
-	user->is_active = false;
-	mutex_unlock(&registry_lock);
-}
-
-bool qcow2_file_is_same(const struct qcow2_file *a, const struct qcow2_file *b)
-{
-	return file_inode_of(a->filp) == file_inode_of(b->filp);
+	qcow2_registry_remove(user);
+	end_use(user, ti);
 }
 
 bool qcow2_file_stamp(const struct qcow2_file *f, struct qcow2_stamp *stamp)
@@ -547,58 +332,4 @@ bool qcow2_file_stamp(const struct qcow2_file *f, struct qcow2_stamp *stamp)
 bool qcow2_file_needs_stable_writes(const struct qcow2_file *f)
 {
 	return !f->bdev && mapping_stable_writes(real_inode(f)->i_mapping);
-}
-
-/* What another table of the mapped device has found out about the image. */
-static void take_scan(struct qcow2_file *f)
-{
-	struct qcow2_file *other;
-
-	lockdep_assert_held(&registry_lock);
-	if (f->scan || !f->is_writable)
-		return;
-	list_for_each_entry(other, &registry, node)
-		if (is_sibling(f, other) && !other->is_active && !f->scan)
-			swap(f->scan, other->scan);
-}
-
-static bool has_active_user(const struct qcow2_file *f)
-{
-	const struct qcow2_file_user *user;
-
-	list_for_each_entry(user, &f->users, node)
-		if (user->is_active)
-			return true;
-	return false;
-}
-
-int qcow2_file_activate(struct qcow2_file *f)
-{
-	struct qcow2_file *other;
-	int err = 0;
-
-	mutex_lock(&registry_lock);
-	list_for_each_entry(other, &registry, node)
-		if (other != f && file_inode_of(other->filp) == file_inode_of(f->filp) &&
-		    ((other->is_active && (other->is_writable || f->is_writable)) ||
-		     (f->is_writable && has_active_user(other))))
-			err = -EBUSY;
-	if (!err) {
-		f->is_active = true;
-		take_scan(f);
-	}
-	mutex_unlock(&registry_lock);
-	return err;
-}
-
-void qcow2_file_deactivate(struct qcow2_file *f, bool has_failed)
-{
-	struct qcow2_file *other;
-
-	mutex_lock(&registry_lock);
-	f->is_active = false;
-	list_for_each_entry(other, &registry, node)
-		if (has_failed && is_sibling(f, other))
-			other->has_failed = true;
-	mutex_unlock(&registry_lock);
 }

@@ -95,7 +95,7 @@ static int start(struct qcow2_image *img)
 /* What a table before this one could not write is lost, whichever table is asked. */
 static void inherit_failure(struct qcow2_image *img)
 {
-	if (!img->file.has_failed || qcow2_failed(img))
+	if (!img->file.top.has_failed || qcow2_failed(img))
 		return;
 	set_bit(QCOW2_NEEDS_CHECK, &img->state);
 	set_bit(QCOW2_FAILED, &img->state);
@@ -107,7 +107,7 @@ int qcow2_activate(struct qcow2_image *img)
 {
 	int err;
 
-	err = qcow2_file_activate(&img->file);
+	err = qcow2_file_activate(&img->file.top);
 	if (err) {
 		DMERR("%s: image is active in another table", qcow2_name(img));
 		return err;
@@ -115,7 +115,7 @@ int qcow2_activate(struct qcow2_image *img)
 	inherit_failure(img);
 	err = start(img);
 	if (err) {
-		qcow2_file_deactivate(&img->file, qcow2_failed(img));
+		qcow2_file_deactivate(&img->file.top, qcow2_failed(img));
 		return err;
 	}
 	clear_bit(QCOW2_SUSPENDING, &img->state);
@@ -144,5 +144,5 @@ void qcow2_deactivate(struct qcow2_image *img)
 	qcow2_scan_remember(img, !err && !qcow2_failed(img));
 
 	clear_bit(QCOW2_ACTIVE, &img->state);
-	qcow2_file_deactivate(&img->file, qcow2_failed(img));
+	qcow2_file_deactivate(&img->file.top, qcow2_failed(img));
 }

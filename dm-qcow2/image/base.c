@@ -196,7 +196,7 @@ static int set_up(struct qcow2_base *base, struct qcow2_base *below, struct dm_t
 	err = init_base(base, below);
 	if (err)
 		goto err_why;
-	err = qcow2_file_register_backing(&base->img.file, ti, table, by_path);
+	err = qcow2_file_lock_backing(&base->img.file, ti, table, by_path);
 	if (err)
 		goto err_exit;
 	mutex_lock(&base->lock);
@@ -205,7 +205,6 @@ static int set_up(struct qcow2_base *base, struct qcow2_base *below, struct dm_t
 	if (!err)
 		return 0;
 	ti->error = (char *)why;
-	qcow2_file_unregister_backing(&base->img.file);
 err_exit:
 	exit_base(base);
 	return err;
@@ -292,7 +291,6 @@ static void put_base(struct qcow2_base *base)
 		list_del(&base->node);
 		below = base->below;
 		exit_base(base);
-		qcow2_file_unregister_backing(&base->img.file);
 		mutex_unlock(&bases_lock);
 		free_base(base);
 	}
@@ -406,7 +404,7 @@ static void deactivate(struct qcow2_base *base)
 
 static int activate_user(struct qcow2_base_user *u, const char *name)
 {
-	int err = qcow2_file_activate_user(&u->base->img.file, &u->user);
+	int err = qcow2_file_activate(&u->user);
 
 	if (err) {
 		DMERR("%s: backing image %s is being written to", name, u->base->img.name);
@@ -414,14 +412,14 @@ static int activate_user(struct qcow2_base_user *u, const char *name)
 	}
 	err = activate(u, name);
 	if (err)
-		qcow2_file_deactivate_user(&u->user);
+		qcow2_file_deactivate(&u->user, false);
 	return err;
 }
 
 static void deactivate_user(struct qcow2_base_user *u)
 {
 	deactivate(u->base);
-	qcow2_file_deactivate_user(&u->user);
+	qcow2_file_deactivate(&u->user, false);
 }
 
 int qcow2_bases_activate(struct qcow2_bases *b, const char *name)
