@@ -274,7 +274,7 @@ static int read_aligned(const struct qcow2_file *f, u64 host_off, void *buf, u32
 static int read_bounced(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes)
 {
 	u32 align = file_align(f), skip = host_off & (align - 1), part;
-	u32 room = min(round_up(skip + bytes, align), BOUNCE_BYTES);
+	u32 room = min(round_up(skip + bytes, align), max(BOUNCE_BYTES, align));
 	void *bounce = kmalloc(room, GFP_NOIO);
 	int err = 0;
 
