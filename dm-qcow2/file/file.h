@@ -274,10 +274,10 @@ void qcow2_batch_add(struct qcow2_batch *b, const struct qcow2_file *f, enum req
 		     const struct qcow2_iovec *vec);
 
 /**
- * qcow2_batch_read - start to read any sectors
+ * qcow2_batch_read - start to read any bytes
  * @b: the batch
  * @f: the file
- * @vec: where; the offset and the memory are a multiple of a sector, the latter by kmalloc
+ * @vec: where, of a block device none behind its end; the memory is by kvmalloc
  *
  * The guest's data: the blocks of a file are leased for more of it. What direct I/O cannot take
  * as it is has been read when this returns.
@@ -308,6 +308,17 @@ int __must_check qcow2_batch_end(struct qcow2_batch *b);
  */
 int __must_check qcow2_file_rw(const struct qcow2_file *f, enum req_op op,
 			       const struct qcow2_iovec *vec, unsigned int count);
+
+/**
+ * qcow2_file_read - read any bytes
+ * @f: the file
+ * @host_off: start
+ * @buf: where they go, by kvmalloc
+ * @bytes: length; of a block device, none behind its end
+ *
+ * qcow2_batch_read() of one piece. Return: 0 or a negative errno.
+ */
+int __must_check qcow2_file_read(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes);
 
 /**
  * qcow2_file_sync - make everything written so far durable

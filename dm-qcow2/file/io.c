@@ -12,6 +12,7 @@
 #include <linux/cred.h>
 #include <linux/device-mapper.h>
 #include <linux/mempool.h>
+#include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
@@ -270,7 +271,7 @@ static int read_aligned(const struct qcow2_file *f, u64 host_off, void *buf, u32
 	return qcow2_file_rw(f, REQ_OP_READ, &vec, 1);
 }
 
-/* A part of a block of a file, or memory that direct I/O does not take. */
+/* A part of a block, or memory that direct I/O does not take. */
 static int read_bounced(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes)
 {
 	u32 align = file_align(f), skip = host_off & (align - 1), part;
@@ -295,12 +296,22 @@ void qcow2_batch_read(struct qcow2_batch *b, const struct qcow2_file *f,
 {
 	if (qcow2_lease_extents(f->lease) < 0)
 		qcow2_lease_ask(f->lease, vec->host_off);
-	if (IS_ALIGNED(vec->host_off | vec->bytes | (unsigned long)vec->buf, file_align(f))) {
+	if (IS_ALIGNED(vec->host_off | vec->bytes | (unsigned long)vec->buf, file_align(f)) &&
+	    !is_vmalloc_addr(vec->buf)) {
 		qcow2_batch_add(b, f, REQ_OP_READ, vec);
 		return;
 	}
 	atomic_inc(&b->pending);
 	batch_put(b, read_bounced(f, vec->host_off, vec->buf, vec->bytes));
+}
+
+int qcow2_file_read(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes)
+{
+	struct qcow2_batch b;
+
+	qcow2_batch_begin(&b);
+	qcow2_batch_read(&b, f, &(struct qcow2_iovec) { host_off, buf, bytes });
+	return qcow2_batch_end(&b);
 }
 
 u64 qcow2_file_bytes(const struct qcow2_file *f)

@@ -32,20 +32,20 @@
 #define CACHE_BYTES	SZ_2M
 #define MIN_SLOTS	2
 #define MAX_SLOTS	8
-#define PIECE_BYTES	SZ_32K
+
+/* Room for streams is had in steps. */
+#define SOURCE_STEP	SZ_32K
 
 /**
  * struct memory - what a slot needs to be filled
  * @data: the cluster
- * @piece: PIECE_BYTES for I/O
- * @source: sectors of the stream, or NULL
- * @source_bytes: how many have room there
+ * @source: the stream, or NULL
+ * @source_bytes: how much has room there
  * @workspace: of zlib, or where @zstd is
  * @zstd: or NULL
  */
 struct memory {
 	void *data;
-	void *piece;
 	void *source;
 	u32 source_bytes;
 	void *workspace;
@@ -104,7 +104,6 @@ static void free_memory(struct memory *mem)
 {
 	kvfree(mem->workspace);
 	kvfree(mem->source);
-	kfree(mem->piece);
 	kvfree(mem->data);
 	kfree(mem);
 }
@@ -118,11 +117,10 @@ static struct memory *alloc_memory(const struct qcow2_image *img)
 	if (!mem)
 		return NULL;
 	mem->data = kvmalloc(qcow2_cluster_bytes(&img->geo), GFP_NOIO);
-	mem->piece = kmalloc(PIECE_BYTES, GFP_NOIO);
 	mem->workspace = kvmalloc(bytes, GFP_NOIO);
 	if (is_zstd(img))
 		mem->zstd = zstd_init_dctx(mem->workspace, bytes);
-	if (mem->data && mem->piece && mem->workspace && (mem->zstd || !is_zstd(img)))
+	if (mem->data && mem->workspace && (mem->zstd || !is_zstd(img)))
 		return mem;
 	free_memory(mem);
 	return NULL;
@@ -134,7 +132,7 @@ static int have_source(struct memory *mem, u32 bytes)
 	if (bytes <= mem->source_bytes)
 		return 0;
 	kvfree(mem->source);
-	mem->source_bytes = round_up(bytes, PIECE_BYTES);
+	mem->source_bytes = round_up(bytes, SOURCE_STEP);
 	mem->source = kvmalloc(mem->source_bytes, GFP_NOIO);
 	if (mem->source)
 		return 0;
@@ -142,51 +140,27 @@ static int have_source(struct memory *mem, u32 bytes)
 	return -ENOMEM;
 }
 
-static int read_pieces(const struct qcow2_image *img, struct memory *mem, u64 start, u32 bytes)
-{
-	struct qcow2_iovec vec = { .buf = mem->piece };
-	int err;
-
-	for (u32 done = 0; done < bytes; done += vec.bytes) {
-		vec.host_off = start + done;
-		vec.bytes = min_t(u32, bytes - done, PIECE_BYTES);
-		err = qcow2_file_rw(&img->file, REQ_OP_READ, &vec, 1);
-		if (err)
-			return err;
-		memcpy(mem->source + done, mem->piece, vec.bytes);
-	}
-	return 0;
-}
-
-/*
- * Behind the end of the image there are zeroes: a file reads so, a device has to be spared.
- * Return: where in the source the stream begins, or a negative errno.
- */
+/* Behind the end of the image there are zeroes: a file reads so, a device has to be spared. */
 static int read_source(const struct qcow2_image *img, struct memory *mem, u64 host_off, u32 bytes)
 {
-	u32 align = img->file.io_align;
-	u64 start = round_down(host_off, align);
-	u64 end = round_up(host_off + bytes, align);
-	u64 readable = end;
+	u32 readable = bytes;
 	int err;
 
 	if (!qcow2_is_file(img))
-		readable = min(end, qcow2_file_bytes(&img->file));
-	err = have_source(mem, end - start);
-	if (!err)
-		err = read_pieces(img, mem, start, readable - start);
+		readable = min_t(u64, bytes, qcow2_file_bytes(&img->file) - host_off);
+	err = have_source(mem, bytes);
 	if (err)
 		return err;
-	memset(mem->source + (readable - start), 0, end - readable);
-	return host_off - start;
+	memset(mem->source + readable, 0, bytes - readable);
+	return qcow2_file_read(&img->file, host_off, mem->source, readable);
 }
 
 /* What comes behind the cluster's last byte is not looked at; QEMU does it so. */
-static bool inflate_zlib(const struct memory *mem, const void *stream, u32 bytes, u32 want)
+static bool inflate_zlib(const struct memory *mem, u32 bytes, u32 want)
 {
 	z_stream z = {
 		.workspace = mem->workspace,
-		.next_in = stream,
+		.next_in = mem->source,
 		.avail_in = bytes,
 		.next_out = mem->data,
 		.avail_out = want,
@@ -203,8 +177,9 @@ static bool inflate_zlib(const struct memory *mem, const void *stream, u32 bytes
  * A cluster may be several frames. The length of each has to be known first, as what comes
  * behind the last one is no frame. Each has some, so this comes to an end.
  */
-static bool inflate_zstd(const struct memory *mem, const void *stream, size_t bytes, u32 want)
+static bool inflate_zstd(const struct memory *mem, size_t bytes, u32 want)
 {
+	const void *stream = mem->source;
 	size_t frame, got;
 
 	for (u32 done = 0; done < want; done += got) {
@@ -221,13 +196,11 @@ static bool inflate_zstd(const struct memory *mem, const void *stream, size_t by
 	return true;
 }
 
-static bool inflate(const struct qcow2_image *img, const struct memory *mem, const void *stream,
-		    u32 bytes)
+static bool inflate(const struct qcow2_image *img, const struct memory *mem, u32 bytes)
 {
 	u32 want = qcow2_cluster_bytes(&img->geo);
 
-	return is_zstd(img) ? inflate_zstd(mem, stream, bytes, want) :
-			      inflate_zlib(mem, stream, bytes, want);
+	return is_zstd(img) ? inflate_zstd(mem, bytes, want) : inflate_zlib(mem, bytes, want);
 }
 
 static int damaged(struct qcow2_image *img, u64 host_off)
@@ -240,7 +213,7 @@ static int fill(struct qcow2_image *img, struct slot *slot, u64 entry)
 {
 	u64 host_off = qcow2_compressed_offset(&img->geo, entry);
 	u32 bytes = qcow2_compressed_bytes(&img->geo, entry);
-	int begin;
+	int err;
 
 	lockdep_assert_held(&slot->mutex);
 	if (host_off >= qcow2_file_bytes(&img->file))
@@ -249,10 +222,10 @@ static int fill(struct qcow2_image *img, struct slot *slot, u64 entry)
 		slot->memory = alloc_memory(img);
 	if (!slot->memory)
 		return -ENOMEM;
-	begin = read_source(img, slot->memory, host_off, bytes);
-	if (begin < 0)
-		return begin;
-	if (!inflate(img, slot->memory, slot->memory->source + begin, bytes))
+	err = read_source(img, slot->memory, host_off, bytes);
+	if (err)
+		return err;
+	if (!inflate(img, slot->memory, bytes))
 		return damaged(img, host_off);
 	slot->cluster.data = slot->memory->data;
 	return 0;
@@ -412,7 +385,7 @@ int qcow2_compressed_init(struct qcow2_image *img)
 	spin_lock_init(&c->lock);
 	INIT_LIST_HEAD(&c->lru);
 	init_waitqueue_head(&c->wait);
-	c->slot_pages = (cluster_bytes + PIECE_BYTES + workspace_bytes(img)) >> PAGE_SHIFT;
+	c->slot_pages = (cluster_bytes + SOURCE_STEP + workspace_bytes(img)) >> PAGE_SHIFT;
 	for (unsigned int i = 0; i < nr; i++) {
 		mutex_init(&c->slots[i].mutex);
 		list_add_tail(&c->slots[i].lru, &c->lru);
