@@ -22,11 +22,6 @@
 static DEFINE_MUTEX(bases_lock);
 static LIST_HEAD(bases);
 
-static u64 raw_bytes(const struct qcow2_base *base)
-{
-	return round_up(qcow2_file_bytes(&base->img.file), SECTOR_SIZE);
-}
-
 static int check_chain(const struct qcow2_base *base, const struct qcow2_header *h,
 		       const char **why)
 {
@@ -59,7 +54,7 @@ static int read_header(struct qcow2_base *base, const char **why)
 
 	if (base->is_raw) {
 		*why = "table has an image below one that has no backing file";
-		base->bytes = raw_bytes(base);
+		base->bytes = round_up(qcow2_file_bytes(&img->file), SECTOR_SIZE);
 		return base->below ? -EINVAL : 0;
 	}
 	err = qcow2_read_header(img, &h, why) ?: check_chain(base, &h, why);
@@ -108,13 +103,14 @@ static bool has_changed(const struct qcow2_base *base)
 	       !timespec64_equal(&now.mtime, &base->stamp.mtime);
 }
 
-/* Opening */
-
-static void exit_qcow2(struct qcow2_base *base)
+/* 0 when nobody could say whether it has changed. */
+static u64 known_generation(const struct qcow2_base *base)
 {
-	forget_compressed(&base->img);
-	qcow2_cache_exit(&base->img);
+	lockdep_assert_held(&base->lock);
+	return base->is_known ? base->generation : 0;
 }
+
+/* Opening */
 
 static int set_chain(struct qcow2_base *base, struct qcow2_base *below)
 {
@@ -181,8 +177,10 @@ static int init_base(struct qcow2_base *base, struct qcow2_base *below)
 
 static void exit_base(struct qcow2_base *base)
 {
-	if (!base->is_raw)
-		exit_qcow2(base);
+	if (!base->is_raw) {
+		forget_compressed(&base->img);
+		qcow2_cache_exit(&base->img);
+	}
 	qcow2_chain_map_exit(&base->map);
 }
 
@@ -312,7 +310,7 @@ static int open_user(struct qcow2_bases *b, struct dm_target *ti, const struct q
 	}
 	u->base = base;
 	mutex_lock(&base->lock);
-	u->generation = base->is_known ? base->generation : 0;
+	u->generation = known_generation(base);
 	mutex_unlock(&base->lock);
 	b->count++;
 	return 0;
@@ -362,32 +360,38 @@ static void follow_below(struct qcow2_base *base)
 	base->map_generation++;
 }
 
-static int check_generation(struct qcow2_base_user *u, const char **why)
+/* See what it is, if nobody could say so far whether that has changed, and what is below. */
+static int refresh(struct qcow2_base *base, const char **why)
 {
-	int err;
+	int err = !base->is_known && !base->nr_active ? look_at(base, why) : 0;
 
-	if (has_changed(u->base))
-		return -ESTALE;
-	err = !u->base->is_known && !u->base->nr_active ? look_at(u->base, why) : 0;
-	if (err)
-		return err;
-	follow_below(u->base);
-	if (u->generation && u->generation != u->base->generation)
-		return -ESTALE;
-	u->generation = u->base->is_known ? u->base->generation : 0;
-	return 0;
+	if (!err)
+		follow_below(base);
+	return err;
+}
+
+static bool is_as_loaded(const struct qcow2_base_user *u)
+{
+	return !has_changed(u->base) && (!u->generation || u->generation == u->base->generation);
 }
 
 static int activate(struct qcow2_base_user *u, const char *name)
 {
-	const char *why = "has changed, reload the table";
 	struct qcow2_base *base = u->base;
+	const char *why;
 	int err;
 
 	mutex_lock(&base->lock);
-	err = check_generation(u, &why);
-	if (!err && !base->nr_active++)
-		qcow2_lease_start(base->img.file.lease);
+	err = refresh(base, &why);
+	if (!err && !is_as_loaded(u)) {
+		why = "has changed, reload the table";
+		err = -ESTALE;
+	}
+	if (!err) {
+		u->generation = known_generation(base);
+		if (!base->nr_active++)
+			qcow2_lease_start(base->img.file.lease);
+	}
 	mutex_unlock(&base->lock);
 	if (err)
 		DMERR("%s: backing image %s: %s", name, base->img.name, why);
