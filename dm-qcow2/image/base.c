@@ -211,87 +211,122 @@ err_why:
 	return err;
 }
 
-static struct qcow2_base *find_base(const struct qcow2_base *base, const struct qcow2_base *below)
+static struct qcow2_base *find_locked(const struct qcow2_base *base,
+				      const struct qcow2_base *below)
 {
 	struct qcow2_base *other;
 
 	lockdep_assert_held(&bases_lock);
 	list_for_each_entry(other, &bases, node)
 		if (other->below == below && other->is_raw == base->is_raw &&
-		    qcow2_file_is_same(&other->img.file, &base->img.file))
+		    qcow2_file_is_same(&other->img.file, &base->img.file)) {
+			other->refs++;
 			return other;
+		}
 	return NULL;
 }
 
+/* Return: one like it that others have, with a reference, or NULL. */
+static struct qcow2_base *find_base(const struct qcow2_base *base, const struct qcow2_base *below)
+{
+	struct qcow2_base *other;
+
+	mutex_lock(&bases_lock);
+	other = find_locked(base, below);
+	mutex_unlock(&bases_lock);
+	return other;
+}
+
+/* Return: the base, or one like it that came first; with a reference. */
+static struct qcow2_base *insert_base(struct qcow2_base *base)
+{
+	struct qcow2_base *first;
+
+	mutex_lock(&bases_lock);
+	first = find_locked(base, base->below);
+	if (!first) {
+		list_add(&base->node, &bases);
+		if (base->below)
+			base->below->refs++;
+		first = base;
+	}
+	mutex_unlock(&bases_lock);
+	return first;
+}
+
 /* One that others have: it may have changed while nobody used it. */
-static int share(struct qcow2_base *base, struct dm_target *ti)
+static int check_shared(struct qcow2_base *base, struct dm_target *ti)
 {
 	const char *why = "Backing image has changed while it is in use";
+	unsigned int noio;
 	int err = 0;
 
+	/* A resume wants this lock, and writeback may wait for that. */
+	noio = memalloc_noio_save();
 	mutex_lock(&base->lock);
 	if (!base->nr_active && (!base->is_known || has_changed(base)))
 		err = look_at(base, &why);
 	else if (has_changed(base))
 		err = -ESTALE;
 	mutex_unlock(&base->lock);
+	memalloc_noio_restore(noio);
 	if (err)
 		ti->error = (char *)why;
-	else
-		base->refs++;
 	return err;
-}
-
-/* The caller has a reference to @below, and keeps it. */
-static struct qcow2_base *get_base(struct dm_target *ti, const struct qcow2_table *table,
-				   const struct qcow2_table_layer *layer,
-				   struct qcow2_base *below)
-{
-	struct qcow2_base *base, *other;
-	unsigned int noio;
-	int err;
-
-	base = alloc_base(ti, layer);
-	if (IS_ERR(base))
-		return base;
-	/* A resume wants these locks, and writeback may wait for that. */
-	noio = memalloc_noio_save();
-	mutex_lock(&bases_lock);
-	other = find_base(base, below);
-	if (other) {
-		err = share(other, ti);
-	} else {
-		err = set_up(base, below, ti, table, layer->path);
-		if (!err) {
-			list_add(&base->node, &bases);
-			if (below)
-				below->refs++;
-		}
-	}
-	mutex_unlock(&bases_lock);
-	memalloc_noio_restore(noio);
-	if (err || other)
-		free_base(base);
-	return err ? ERR_PTR(err) : other ?: base;
 }
 
 /* A base holds those below it; the last one to go takes them with it. */
 static void put_base(struct qcow2_base *base)
 {
 	struct qcow2_base *below;
+	bool is_last;
 
 	for (; base; base = below) {
 		mutex_lock(&bases_lock);
-		if (--base->refs) {
-			mutex_unlock(&bases_lock);
+		is_last = !--base->refs;
+		if (is_last)
+			list_del(&base->node);
+		mutex_unlock(&bases_lock);
+		if (!is_last)
 			return;
-		}
-		list_del(&base->node);
 		below = base->below;
 		exit_base(base);
-		mutex_unlock(&bases_lock);
 		free_base(base);
 	}
+}
+
+/*
+ * Make an image a base, or use the one that others have made of it, with a reference. The caller
+ * has a reference to @below, and keeps it. Whoever waits for the image's host waits alone.
+ */
+static struct qcow2_base *get_base(struct dm_target *ti, const struct qcow2_table *table,
+				   const struct qcow2_table_layer *layer,
+				   struct qcow2_base *below)
+{
+	struct qcow2_base *base, *other;
+	int err;
+
+	base = alloc_base(ti, layer);
+	if (IS_ERR(base))
+		return base;
+	other = find_base(base, below);
+	if (!other) {
+		err = set_up(base, below, ti, table, layer->path);
+		if (err) {
+			free_base(base);
+			return ERR_PTR(err);
+		}
+		other = insert_base(base);
+		if (other == base)
+			return base;
+		exit_base(base);
+	}
+	free_base(base);
+	err = check_shared(other, ti);
+	if (!err)
+		return other;
+	put_base(other);
+	return ERR_PTR(err);
 }
 
 static int open_user(struct qcow2_bases *b, struct dm_target *ti, const struct qcow2_table *table)

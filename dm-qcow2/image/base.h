@@ -6,7 +6,8 @@
  * all disks whose tops lie on the same images share one: one open file with its locks and
  * leases, one cache of metadata, one map of where its guest's data is (chain-map.h).
  *
- * Locks, outer to inner: bases_lock -> qcow2_base.lock -> those of the registry of files.
+ * bases_lock is held for moments only, as the hosts of some images may hang. qcow2_base.lock is
+ * held while the image is looked at; the lock of the registry of files is inside.
  */
 #ifndef DM_QCOW2_BASE_H
 #define DM_QCOW2_BASE_H
