@@ -7,21 +7,11 @@
  * postsuspend: in between no other table of the mapped device is active on it,
  * and behind it qemu-img may work on the file.
  */
-#include <linux/sched/mm.h>
-#include <linux/sizes.h>
-#include <linux/slab.h>
-
 #include "lease/lease.h"
 #include "space/space.h"
 
 #include "activate.h"
 #include "compressed.h"
-
-/* A failed image is only read from then on, even if it is marked corrupt. */
-static bool may_write(const struct qcow2_image *img)
-{
-	return img->file.is_writable && !qcow2_failed(img);
-}
 
 static void clear_autoclear(struct qcow2_disk_header *d, const void *arg)
 {
@@ -79,7 +69,7 @@ static int start(struct qcow2_image *img)
 		return err;
 	}
 	err = check_unchanged(img, &h);
-	if (!err && may_write(img))
+	if (!err && qcow2_may_write(img))
 		err = prepare_write(img, &h);
 	if (err)
 		return err;
@@ -87,7 +77,7 @@ static int start(struct qcow2_image *img)
 	qcow2_full_reset(img);
 	qcow2_space_activate(img);
 	qcow2_lease_start(img->file.lease);
-	if (may_write(img))
+	if (qcow2_may_write(img))
 		qcow2_scan_start(img);
 	return 0;
 }
@@ -131,7 +121,7 @@ void qcow2_deactivate(struct qcow2_image *img)
 	qcow2_lease_stop(img->file.lease);
 	err = qcow2_commit_wait(img);
 	qcow2_space_stop(img);
-	if (!err && may_write(img))
+	if (!err && qcow2_may_write(img))
 		err = qcow2_space_return(img);
 	qcow2_corrupt_wait(img);
 	if (err)

@@ -23,12 +23,6 @@ static int header_sector(struct qcow2_image *img, enum req_op op, void *buf)
 	return qcow2_file_rw(&img->file, op, &vec, 1);
 }
 
-/* A failed image is only read from then on, even if it is marked corrupt. */
-static bool may_write(const struct qcow2_image *img)
-{
-	return img->file.is_writable && !qcow2_failed(img);
-}
-
 /**
  * struct front - a piece of the first cluster
  * @buf: what it holds; zeroes behind the end of a file
@@ -95,7 +89,7 @@ int qcow2_read_header(struct qcow2_image *img, struct qcow2_header *h, const cha
 	if (!err)
 		err = qcow2_header_parse(f.buf, min_t(u64, bytes, f.bytes), h, why);
 	if (!err)
-		err = qcow2_header_supported(h, may_write(img), why);
+		err = qcow2_header_supported(h, qcow2_may_write(img), why);
 	if (!err)
 		err = qcow2_header_verify(h, qcow2_image_end(h->cluster_bits, bytes,
 							     qcow2_is_file(img)), why);

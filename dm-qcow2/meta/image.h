@@ -113,6 +113,12 @@ static inline bool qcow2_failed(const struct qcow2_image *img)
 	return test_bit(QCOW2_FAILED, &img->state);
 }
 
+/* A failed image is only read from then on, even if it is marked corrupt. */
+static inline bool qcow2_may_write(const struct qcow2_image *img)
+{
+	return img->file.is_writable && !qcow2_failed(img);
+}
+
 /**
  * qcow2_worker_enter - a thread of ours begins a piece of work that does I/O
  *
