@@ -3,9 +3,9 @@
  * A layer: the file or block device that holds an image, how it is opened and locked,
  * who uses it, and synchronous I/O on it.
  *
- * I/O of a guest's data does not come through here: a block device is remapped
- * in place (target.c), so are blocks of a file that are leased (layout.c), and a
- * file gets asynchronous requests for the rest (run.c).
+ * I/O of a guest's data mostly does not come through here: bios are remapped to a block device,
+ * or to the one below a file whose blocks are leased (lease/), and a file gets asynchronous
+ * requests for the rest (io/run.c).
  */
 #ifndef DM_QCOW2_FILE_H
 #define DM_QCOW2_FILE_H

@@ -58,7 +58,7 @@ struct qcow2_below {
 
 /**
  * struct qcow2_chain_map - the segments of a base
- * @segments: struct qcow2_segment; RCU for look-ups, @lock of the array for changes
+ * @segments: by guest offset; RCU for look-ups, the array's own lock for changes
  * @mutex: serialise the making of segments; hashed by segment
  * @nr_segments: how many there are
  * @bytes: memory that they take

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What metacache.c and metaload.c share.
+ * What cache.c and load.c share.
  */
 #ifndef DM_QCOW2_LOAD_H
 #define DM_QCOW2_LOAD_H
