@@ -404,6 +404,7 @@ static unsigned long evict(struct qcow2_chain_map *m, unsigned long wanted)
 			gone++;
 		}
 		rcu_read_unlock();
+		cond_resched();
 	}
 	WRITE_ONCE(m->cursor, index);
 	return gone;
@@ -472,13 +473,18 @@ int qcow2_below_load(struct qcow2_base *base, u64 guest_off)
 
 void qcow2_chain_map_drop(struct qcow2_chain_map *m)
 {
+	unsigned long index = 0;
 	struct segment *seg;
-	unsigned long index;
 
-	rcu_read_lock();
-	xa_for_each(&m->segments, index, seg)
-		remove_segment(m, index, seg);
-	rcu_read_unlock();
+	/* There may be a million, and the shrinker takes some meanwhile. */
+	do {
+		rcu_read_lock();
+		seg = xa_find(&m->segments, &index, ULONG_MAX, XA_PRESENT);
+		if (seg)
+			remove_segment(m, index, seg);
+		rcu_read_unlock();
+		cond_resched();
+	} while (seg);
 }
 
 int qcow2_chain_map_init(struct qcow2_chain_map *m, const char *name)
