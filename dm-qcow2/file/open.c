@@ -239,9 +239,17 @@ int qcow2_file_open(struct qcow2_file *f, struct dm_target *ti, const struct qco
 	err = begin_use(f, &f->top, ti, mode);
 	if (err)
 		goto err_close;
-	err = qcow2_registry_add_top(f, ti, top->path);
-	if (err)
+	err = qcow2_registry_add_top(f, top->path);
+	if (err) {
+		ti->error = "Image is in use by another mapped device";
 		goto err_end_use;
+	}
+	/* Again if the description has the locks: who shares it may not have got them yet. */
+	err = top->path ? qcow2_image_lock(f->filp, f->is_writable) : 0;
+	if (err) {
+		ti->error = "Image is locked by another process";
+		goto err_remove;
+	}
 	err = open_lease(f, ti, table);
 	if (err)
 		goto err_remove;

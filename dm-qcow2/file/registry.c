@@ -14,8 +14,8 @@
  *  - what one of them failed to write, the other must not call durable: they
  *    share that failure, too.
  */
-#include <linux/device-mapper.h>
 #include <linux/file.h>
+#include <linux/mutex.h>
 
 #include "registry.h"
 
@@ -84,41 +84,25 @@ static struct qcow2_file *find_sibling(const struct qcow2_file *f)
 	return NULL;
 }
 
-/* Lock the image, or share the description that holds its locks already. */
-static int lock_or_share(struct qcow2_file *f)
+/* Use the description that holds the image's locks, or is about to have them. */
+static void share_description(struct qcow2_file *f)
 {
 	struct qcow2_file *sibling = find_sibling(f);
 
 	if (!sibling || (f->is_writable && !sibling->is_writable))
-		return qcow2_image_lock(f->filp, f->is_writable);
+		return;
 	fput(f->filp);
 	f->filp = get_file(sibling->filp);
-	return 0;
 }
 
-static int add_top(struct qcow2_file *f, struct dm_target *ti, bool by_path)
-{
-	int err;
-
-	err = add(&f->top);
-	if (err) {
-		ti->error = "Image is in use by another mapped device";
-		return err;
-	}
-	err = by_path ? lock_or_share(f) : 0;
-	if (err) {
-		ti->error = "Image is locked by another process";
-		list_del(&f->top.node);
-	}
-	return err;
-}
-
-int qcow2_registry_add_top(struct qcow2_file *f, struct dm_target *ti, bool by_path)
+int qcow2_registry_add_top(struct qcow2_file *f, bool by_path)
 {
 	int err;
 
 	mutex_lock(&registry_lock);
-	err = add_top(f, ti, by_path);
+	err = add(&f->top);
+	if (!err && by_path)
+		share_description(f);
 	mutex_unlock(&registry_lock);
 	return err;
 }

@@ -19,16 +19,14 @@ int __must_check qcow2_registry_add(struct qcow2_file_user *user);
 /**
  * qcow2_registry_add_top - a table has a file as its top
  * @f: the file; of its @top all but @node and @has_failed are set
- * @ti: the target that is being constructed
- * @by_path: the table line has a path: the kernel locks the image, as QEMU does
+ * @by_path: the table line has a path, so that the kernel locks the image
  *
- * @f->filp becomes that of another table of the mapped device, if that has one with the locks.
- * Sets @ti->error on failure.
+ * @f->filp becomes that of another table of the mapped device, if there is one that may do what
+ * this one may.
  *
- * Return: 0, -EBUSY as above, -EAGAIN when another process has the image, or another
- * negative errno.
+ * Return: 0, or -EBUSY as above.
  */
-int __must_check qcow2_registry_add_top(struct qcow2_file *f, struct dm_target *ti, bool by_path);
+int __must_check qcow2_registry_add_top(struct qcow2_file *f, bool by_path);
 
 void qcow2_registry_remove(struct qcow2_file_user *user);
 
