@@ -11,11 +11,13 @@
  * @QCOW2_HOLD_PART: a write of a part of a block that the file system may see, before it does
  * @QCOW2_HOLD_LEAVING: whoever takes blocks out of what is written past the file system, before it
  *	waits for I/O on them
+ * @QCOW2_HOLD_THREAD: whoever makes a thread for a slow pool
  * @QCOW2_NR_HOLDS: how many there are
  */
 enum qcow2_hold {
 	QCOW2_HOLD_PART,
 	QCOW2_HOLD_LEAVING,
+	QCOW2_HOLD_THREAD,
 	QCOW2_NR_HOLDS,
 };
 

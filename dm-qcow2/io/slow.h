@@ -10,35 +10,48 @@
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "space/work.h"
 
 struct qcow2_dev;
 
-#define QCOW2_SLOW_THREADS	8
-/* Of them; writes may wait for a thaw, or for a host that hangs, and reads go on. */
-#define QCOW2_SLOW_WRITERS	6
+/* The most, and those that are always there: one for writes, and one that none takes. */
+#define QCOW2_SLOW_THREADS	8U
+#define QCOW2_SLOW_MIN_THREADS	2U
+/*
+ * At writes, and never all that there are: they may wait for a thaw, or for a host that hangs, and
+ * reads go on.
+ */
+#define QCOW2_SLOW_WRITERS	6U
 
 /**
  * struct qcow2_slow_pool - the threads of one image
- * @lock: protects the next three; taken in interrupts
+ * @lock: protects all up to @idle; taken in interrupts
  * @queues: struct qcow2_work, first in first out: reads, and writes
  * @nr_writers: threads that are at a write
  * @after_write: the last work taken was a write: a read is next, if there is any
- * @wait: idle threads
- * @threads: the threads, NULL where there is none
+ * @nr_threads: how many there are
+ * @threads: the threads
+ * @idle: those that wait for work, the last one to have worked first
+ * @grow_work: make a thread, if there is work that waits still
+ * @shrink_work: end threads that have been idle for long; pending when there are more than
+ *	QCOW2_SLOW_MIN_THREADS
  * @busy: requests that the pool has not completed, parked ones too
- * @idle: woken when @busy drops to zero
+ * @drained: woken when @busy drops to zero
  */
 struct qcow2_slow_pool {
 	spinlock_t lock;
 	struct list_head queues[2];
 	unsigned int nr_writers;
 	bool after_write;
-	wait_queue_head_t wait;
-	struct task_struct *threads[QCOW2_SLOW_THREADS];
+	unsigned int nr_threads;
+	struct list_head threads;
+	struct list_head idle;
+	struct delayed_work grow_work;
+	struct delayed_work shrink_work;
 	atomic_t busy;
-	wait_queue_head_t idle;
+	wait_queue_head_t drained;
 };
 
 int __must_check qcow2_slow_init(struct qcow2_dev *dev);
