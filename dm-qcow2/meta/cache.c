@@ -2,6 +2,7 @@
 /*
  * The cache of metadata pages: finding, changing, evicting. metaload.c loads.
  */
+#include <linux/log2.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 
@@ -13,7 +14,7 @@
 
 static struct qcow2_mpage __rcu **recent_slot(struct qcow2_cache *c, u64 index)
 {
-	return &c->recent[index % QCOW2_RECENT_PAGES];
+	return &c->recent[index & c->recent_mask];
 }
 
 static struct qcow2_mpage *find_recent(struct qcow2_cache *c,
@@ -353,9 +354,26 @@ static void free_arrays(struct qcow2_cache *c)
 	kvfree(c->recent);
 }
 
-static int alloc_arrays(struct qcow2_cache *c)
+/*
+ * An image with fewer pages has a slot for each, in cache lines that hold nothing else. Of a
+ * backing image it is not known yet.
+ */
+static unsigned long count_recent(const struct qcow2_geometry *g)
 {
-	c->recent = kvcalloc(QCOW2_RECENT_PAGES, sizeof(*c->recent), GFP_KERNEL);
+	unsigned long least = L1_CACHE_BYTES / sizeof(struct qcow2_mpage *);
+
+	if (!g->size)
+		return QCOW2_RECENT_PAGES;
+	return roundup_pow_of_two(clamp_t(u64, qcow2_l2_page(g, g->size - 1) + 1, least,
+					  QCOW2_RECENT_PAGES));
+}
+
+static int alloc_arrays(struct qcow2_cache *c, const struct qcow2_geometry *g)
+{
+	unsigned long nr = count_recent(g);
+
+	c->recent = kvcalloc(nr, sizeof(*c->recent), GFP_KERNEL);
+	c->recent_mask = nr - 1;
 	c->hits = alloc_percpu(unsigned long);
 	if (c->recent && c->hits)
 		return 0;
@@ -388,7 +406,7 @@ int qcow2_cache_init(struct qcow2_image *img, u32 cache_mb)
 	init_waitqueue_head(&c->wait);
 	qcow2_tables_init(img);
 	qcow2_cache_set_limit(img, cache_mb);
-	err = alloc_arrays(c);
+	err = alloc_arrays(c, &img->geo);
 	if (err)
 		return err;
 	err = init_shrinker(img);

@@ -112,13 +112,14 @@ struct qcow2_mpage {
 
 #define QCOW2_TABLE_MUTEXES	16
 
-/* Powers of two. */
+/* At most; a power of two. */
 #define QCOW2_RECENT_PAGES	1024
 
 /**
  * struct qcow2_cache - all metadata pages of an image
  * @recent: L2 pages by the low bits of their index, the latest of each: spares
  *	most look-ups the way through @pages. RCU for look-ups, @lru_lock for changes.
+ * @recent_mask: which bits these are
  * @tables: where all metadata is, see tables.h; RCU in a domain of its own,
  *	qcow2_image.inflight, for look-ups, @tables_lock for changes
  * @hits: look-ups of the hot path that found their page, per CPU
@@ -142,6 +143,7 @@ struct qcow2_mpage {
 struct qcow2_cache {
 	/* Every request reads these on every CPU; none is written while there is I/O. */
 	struct qcow2_mpage __rcu **recent;
+	unsigned long recent_mask;
 	struct qcow2_tables __rcu *tables;
 	unsigned long __percpu *hits;
 	unsigned long limit;
