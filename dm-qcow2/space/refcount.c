@@ -41,7 +41,7 @@ int qcow2_refcount_pin(struct qcow2_image *img, u64 cluster, u64 count)
 	struct qcow2_mpage *p;
 
 	for (u64 page = cluster >> img->geo.refpage_bits; page <= last; page++) {
-		p = s->nr_pinned < ARRAY_SIZE(s->pinned) ?
+		p = s->nr_pinned < s->max_pinned ?
 		    qcow2_mpage_get(img, QCOW2_META_REFBLOCK, page) : ERR_PTR(-E2BIG);
 		if (IS_ERR(p)) {
 			qcow2_refcount_unpin(img);

@@ -290,6 +290,26 @@ int qcow2_space_return(struct qcow2_image *img)
 	return qcow2_barrier(img, QCOW2_BARRIER_DETACH) ?: err;
 }
 
+static int init_bufs(struct qcow2_space *s, const struct qcow2_geometry *g)
+{
+	int err;
+
+	s->max_pinned = (s->step >> g->refpage_bits) + 2;
+	s->pinned = kcalloc(s->max_pinned, sizeof(*s->pinned), GFP_KERNEL);
+	if (!s->pinned)
+		return -ENOMEM;
+	err = qcow2_writeback_init(&s->wb, g);
+	if (err)
+		kfree(s->pinned);
+	return err;
+}
+
+static void exit_bufs(struct qcow2_space *s)
+{
+	qcow2_writeback_exit(&s->wb);
+	kfree(s->pinned);
+}
+
 int qcow2_space_init(struct qcow2_space *s, struct qcow2_image *img)
 {
 	u64 step_bytes = min(STEP_BYTES, img->geo.size / 8);
@@ -306,12 +326,12 @@ int qcow2_space_init(struct qcow2_space *s, struct qcow2_image *img)
 	kthread_init_work(&s->work, space_work);
 	kthread_init_delayed_work(&s->retry, retry);
 	kthread_init_delayed_work(&s->scan, qcow2_scan_work);
-	err = qcow2_writeback_init(&s->wb, &img->geo);
+	err = init_bufs(s, &img->geo);
 	if (err)
 		return err;
 	s->worker = kthread_create_worker(0, "qcow2_space/%s", qcow2_name(img));
 	if (IS_ERR(s->worker)) {
-		qcow2_writeback_exit(&s->wb);
+		exit_bufs(s);
 		return PTR_ERR(s->worker);
 	}
 	return 0;
@@ -323,5 +343,5 @@ void qcow2_space_exit(struct qcow2_space *s)
 	kthread_cancel_delayed_work_sync(&s->retry);
 	kthread_destroy_worker(s->worker);
 	forget(s);
-	qcow2_writeback_exit(&s->wb);
+	exit_bufs(s);
 }

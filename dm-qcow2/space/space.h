@@ -30,9 +30,6 @@
 /* The most clusters that are prepared at a time. */
 #define QCOW2_MAX_STEP	16384U
 
-/* Metadata pages that count them and a new refcount block: 64 clusters each at least. */
-#define QCOW2_MAX_PINNED	(QCOW2_MAX_STEP / 64 + 2)
-
 /**
  * struct qcow2_extent - a run of host clusters
  * @node: in a list of extents
@@ -83,6 +80,7 @@ struct qcow2_dropped {
  * @nr_tries: rounds in a row that found no memory; the thread only
  * @pinned: pages of refcounts of qcow2_refcount_pin(); the thread only
  * @nr_pinned: their number
+ * @max_pinned: how many have room: what counts @step clusters and a new refcount block; constant
  * @wb: buffers of the write-back of refcounts
  */
 struct qcow2_space {
@@ -107,8 +105,9 @@ struct qcow2_space {
 	u64 floor;
 	u64 step;
 	unsigned int nr_tries;
-	struct qcow2_mpage *pinned[QCOW2_MAX_PINNED];
+	struct qcow2_mpage **pinned;
 	unsigned int nr_pinned;
+	unsigned int max_pinned;
 	struct qcow2_writeback wb;
 };
 
