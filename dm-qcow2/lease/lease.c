@@ -241,10 +241,11 @@ int qcow2_lease_open(struct file *file, struct qcow2_lease **lease)
 	l = kzalloc(sizeof(*l), GFP_KERNEL);
 	if (!l)
 		return -ENOMEM;
-	if (init_srcu_struct(&l->users))
-		goto err_free;
-	if (qcow2_unwritten_init(&l->unwritten, file))
-		goto err_srcu;
+	if (init_srcu_struct(&l->users)) {
+		kfree(l);
+		return -ENOMEM;
+	}
+	qcow2_unwritten_init(&l->unwritten, file);
 	l->takes_unwritten = qcow2_extents_may_be_committed(file);
 	l->file = file;
 	INIT_WORK(&l->fill_work, qcow2_lease_fill);
@@ -253,12 +254,6 @@ int qcow2_lease_open(struct file *file, struct qcow2_lease **lease)
 	qcow2_lease_hold_init(l);
 	*lease = l;
 	return 0;
-
-err_srcu:
-	cleanup_srcu_struct(&l->users);
-err_free:
-	kfree(l);
-	return -ENOMEM;
 }
 
 void qcow2_lease_close(struct qcow2_lease *l)

@@ -90,6 +90,15 @@ static struct qcow2_unwritten *alloc_extent(unsigned int nr_blocks)
 	return u;
 }
 
+/* Many files are never written to. */
+static bool have_maps(struct qcow2_unwritten_set *set)
+{
+	lockdep_assert_held(&set->lock);
+	if (!set->maps)
+		set->maps = kvmalloc_array(MAX_MAPS, sizeof(*set->maps), GFP_NOIO | __GFP_NORETRY);
+	return set->maps;
+}
+
 struct qcow2_unwritten *qcow2_unwritten_add(struct qcow2_unwritten_set *set,
 					    const struct iomap *extent)
 {
@@ -102,8 +111,13 @@ struct qcow2_unwritten *qcow2_unwritten_add(struct qcow2_unwritten_set *set,
 	u->distance = (extent->addr >> SECTOR_SHIFT) - u->first;
 	u->block_bits = bits;
 	mutex_lock(&set->lock);
-	list_add_tail(&u->node, &set->extents);
-	set->count++;
+	if (have_maps(set)) {
+		list_add_tail(&u->node, &set->extents);
+		set->count++;
+	} else {
+		kvfree(u);
+		u = NULL;
+	}
 	mutex_unlock(&set->lock);
 	return u;
 }
@@ -313,16 +327,12 @@ void qcow2_unwritten_drop(struct qcow2_unwritten_set *set, sector_t first, secto
 
 /* Life */
 
-int qcow2_unwritten_init(struct qcow2_unwritten_set *set, struct file *file)
+void qcow2_unwritten_init(struct qcow2_unwritten_set *set, struct file *file)
 {
 	set->file = file;
 	mutex_init(&set->lock);
 	INIT_LIST_HEAD(&set->extents);
 	INIT_DELAYED_WORK(&set->age_work, convert_aged);
-	if (!qcow2_extents_may_be_committed(file))
-		return 0;
-	set->maps = kvmalloc_array(MAX_MAPS, sizeof(*set->maps), GFP_KERNEL);
-	return set->maps ? 0 : -ENOMEM;
 }
 
 void qcow2_unwritten_exit(struct qcow2_unwritten_set *set)

@@ -49,7 +49,7 @@ struct qcow2_unwritten {
  * @count: how many
  * @err: of the first conversion that failed
  * @age_work: converts what nobody has asked for
- * @maps: what is converted in one go; NULL if the file takes no extents in
+ * @maps: what is converted in one go; NULL until an extent is taken in
  * @nr_maps: how many
  */
 struct qcow2_unwritten_set {
@@ -71,10 +71,8 @@ struct qcow2_unwritten_set {
  *
  * Unless qcow2_extents_may_be_committed(), nothing must be added. An empty set has nothing
  * pending, and nothing to convert or to drop.
- *
- * Return: 0 or -ENOMEM.
  */
-int __must_check qcow2_unwritten_init(struct qcow2_unwritten_set *set, struct file *file);
+void qcow2_unwritten_init(struct qcow2_unwritten_set *set, struct file *file);
 void qcow2_unwritten_exit(struct qcow2_unwritten_set *set);
 
 /**
