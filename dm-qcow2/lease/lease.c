@@ -3,7 +3,7 @@
  * Data I/O past the file system of an image.
  *
  * To read or write a block that a file has, the file system has nothing to
- * do but say where it is (extent.c), and to be told of first writes (unwritten.c). A
+ * do but say where it is (extents.c), and to be told of first writes (unwritten.c). A
  * server of pNFS block layouts goes by such knowledge, under a lease that XFS breaks, and
  * waits for, before it takes a block from the file. We are such a server, for ourselves:
  * .map remaps to the device below the file system, as for an image on a block device.

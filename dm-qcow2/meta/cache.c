@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The cache of metadata pages: finding, changing, evicting. metaload.c loads.
+ * The cache of metadata pages: finding, changing, evicting. load.c loads.
  */
 #include <linux/log2.h>
 #include <linux/shrinker.h>
