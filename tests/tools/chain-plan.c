@@ -28,6 +28,7 @@
 #define MIB		(1ull << 20)
 #define IMAGES_AT_MOST	8
 #define HOT_SPOTS	6
+#define TMPFS_BLOCK	4096 /* of its direct I/O: smaller clusters are refused there */
 
 struct image {
 	bool is_raw;
@@ -113,11 +114,13 @@ static uint64_t pick_size(uint64_t disk)
 	return disk + (1 + below(disk / SECTOR / 2)) * SECTOR;
 }
 
-static const char *pick_place(bool is_raw)
+static const char *pick_place(const struct image *image)
 {
 	static const char *const places[] = { "ext4", "xfs", "tmpfs", "loop", "ram" };
-	unsigned int n = below(is_raw || nr_ram == 2 ? 4 : 5);
+	unsigned int n = below(image->is_raw || nr_ram == 2 ? 4 : 5);
 
+	if (n == 2 && !image->is_raw && image->cluster < TMPFS_BLOCK)
+		n = 0;
 	nr_ram += n == 4;
 	return places[n];
 }
@@ -129,7 +132,7 @@ static void plan_raw(unsigned int number)
 	/* The last sector is there in part. */
 	if (percent(70) && image->bytes > SECTOR)
 		image->bytes -= 1 + below(SECTOR - 1);
-	printf("image %u raw %s %" PRIu64 "\n", number, pick_place(true), image->bytes);
+	printf("image %u raw %s %" PRIu64 "\n", number, pick_place(image), image->bytes);
 }
 
 static void plan_qcow2(unsigned int number)
@@ -139,7 +142,7 @@ static void plan_qcow2(unsigned int number)
 	unsigned int how = number ? 0 : below(4); /* QEMU preallocates nothing over a backing file. */
 
 	image->cluster = SECTOR << below(13);
-	printf("image %u qcow2 %s %" PRIu64 " cluster_size=%" PRIu64, number, pick_place(false),
+	printf("image %u qcow2 %s %" PRIu64 " cluster_size=%" PRIu64, number, pick_place(image),
 	       image->bytes, image->cluster);
 	if (percent(25))
 		printf(",compat=0.10");
