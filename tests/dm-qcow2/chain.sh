@@ -11,6 +11,8 @@
 # Device, mirror and copy hold the same in the end; no image but the top has changed. A plan that fails is made smaller, and
 # printed.
 
+. "$VBLK_TOP/tests/vm/kmsg.sh"
+
 # With CHAIN_SERVER=qemu, QEMU serves the chain as a file by FUSE: the tests' own test.
 CHAIN_SERVER=${CHAIN_SERVER:-kernel}
 
@@ -230,7 +232,8 @@ chain_commands()
 chain_attach()
 {
 	if [ "$CHAIN_SERVER" = kernel ]; then
-		run dmsetup create "$NAME-chain" --table "$(chain_table "$(image_sectors "${chain_images[-1]}")" "${chain_words[@]}")"
+		log_from_here
+		chain_says_why dmsetup create "$NAME-chain" --table "$(chain_table "$(image_sectors "${chain_images[-1]}")" "${chain_words[@]}")"
 		chain_dev=/dev/mapper/$NAME-chain
 		return
 	fi
@@ -239,6 +242,18 @@ chain_attach()
 	run qemu-storage-daemon --daemonize --pidfile "$TMP/chain-pid" \
 		--blockdev "driver=qcow2,node-name=top,file.driver=file,file.filename=${chain_images[-1]},discard=unmap" \
 		--export "type=fuse,id=top,node-name=top,mountpoint=$chain_dev,writable=on"
+}
+
+# chain_says_why COMMAND...: as run, with what the kernel says of it.
+chain_says_why()
+{
+	local status
+
+	echo "+ $*" >&2
+	"$@" && return
+	status=$?
+	log_since | grep -i qcow2
+	fail "exit status $status: $*: $(log_since | sed -n 's/.*qcow2: //p' | tail -n 1)"
 }
 
 chain_detach()
@@ -298,17 +313,23 @@ chain_judge()
 	run qemu-img compare -q -f qcow2 -F qcow2 "$copy" "$1"
 }
 
-# chain_run PLAN LOG: try it; nothing of it is left.
+# chain_run PLAN LOG: try it; nothing of it is left. The kernel's complaints are this plan's.
 chain_run()
 {
-	local status
+	local status complaint=
 
+	[ "$CHAIN_SERVER" != kernel ] || kmsg_mark "$1"
 	(
 		VBLK_REASON=$TMP/chain-reason
 		chain_try "$1"
 	) >"$2" 2>&1
 	status=$?
 	chain_drop
+	[ "$CHAIN_SERVER" != kernel ] || complaint=$(kmsg_complaints "$2")
+	if [ -n "$complaint" ]; then
+		echo "$complaint" >>"$TMP/chain-reason"
+		status=1
+	fi
 	return $status
 }
 
@@ -326,6 +347,7 @@ chain_seed()
 		chain_minimise "$TMP/plan" "${CHAIN_TRIES:-60}"
 		echo "== seed $seed fails with this, made of $(wc -l <"$TMP/plan") lines (chain-plan $* $seed):"
 		cat "$TMP/smallest"
+		echo "== again: VBLK_SEED=$seed make check T=$TEST"
 		fail "seed $seed ($*): $(tail -n 1 "$TMP/why")"
 	fi
 }

@@ -64,6 +64,7 @@ session_snapshot()
 	cp -al "$VBLK_TOP/build/guest" "$VBLK_OUT/tree/build/"
 	cat >"$VBLK_OUT/env" <<-EOF
 		export KVER=$KVER VBLK_TIMEOUT_SCALE=$VBLK_TIMEOUT_SCALE VBLK_LOG_LINES=${VBLK_LOG_LINES:-60}
+		export VBLK_SEED=${VBLK_SEED:-}
 	EOF
 }
 
