@@ -288,6 +288,24 @@ record_overlay_in_whole()
 	crash_end
 }
 
+# Every cluster is compressed, and shares host clusters with its neighbours: writes of parts inflate and copy, writes of whole
+# ones do not, and what they let go of is freed when its last neighbour has been written. Sets STAMPED; to be replayed with
+# --whole 1.
+record_compressed()
+{
+	STAMPED=8192
+	crash_old_contents
+	crash_leak_limit 4M cluster_size=16384
+	# What is on its way to be whole, and what was let go of and is not free yet: each at most all clusters there are.
+	LEAK_LIMIT=$((LEAK_LIMIT + 512))
+	run crash-replay stamp "$TMP/base.raw" $STAMPED
+	run qemu-img convert -c -f raw -O qcow2 -o cluster_size=16384 "$TMP/base.raw" "$DATA"
+	crash_record
+	attach "$LOGGED"
+	crash_write --ops 500 --max-bytes 24576 "$@"
+	crash_end
+}
+
 # Large clusters, which take longest to be copied; the base has other clusters, and ends in the middle of one.
 record_overlay_on_shorter_base()
 {

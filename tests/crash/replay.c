@@ -33,6 +33,7 @@ static struct {
 	uint64_t at_sector;
 	uint64_t old; /* byte that the guest's disk was full of */
 	uint64_t stamped; /* sectors that had stamps instead, of "stamp" below */
+	uint64_t whole; /* read all of the image: of compressed clusters a map does not say where they are */
 	uint64_t max_leak; /* clusters */
 	uint64_t subsets;
 	uint64_t unit; /* sectors that no power cut parts */
@@ -59,6 +60,7 @@ static const struct option_slot options[] = {
 	{ .name = "at-sector", .number = &opt.at_sector },
 	{ .name = "old", .number = &opt.old },
 	{ .name = "stamped", .number = &opt.stamped },
+	{ .name = "whole", .number = &opt.whole },
 	{ .name = "max-leak", .number = &opt.max_leak },
 	{ .name = NULL },
 };
@@ -71,7 +73,9 @@ struct worker {
 	struct state state;
 	struct view view;
 	struct oracle check;
-	struct oracle map;
+	struct oracle map; /* or one that reads all of the image into contents */
+	char contents[64];
+	char whole[128]; /* what a map of contents would be */
 	char image[512];
 	char snapshot[64]; /* name and mount point of the view */
 	char mount[64];
@@ -118,10 +122,10 @@ static void judge_state(struct worker *w, size_t cut, unsigned int variant)
 		return;
 	}
 	if (oracle_ask(&w->map)) {
-		say_failed(w, cut, variant, "qemu-img map fails", w->map.text);
+		say_failed(w, cut, variant, "qemu-img cannot read it", w->map.text);
 		return;
 	}
-	wrong = verify(&w->promise, w->map.text);
+	wrong = verify(&w->promise, opt.whole ? w->whole : w->map.text);
 	if (wrong) {
 		fprintf(stderr, "  %u sectors are wrong\n", wrong);
 		say_failed(w, cut, variant, "acknowledged data is not there", "");
@@ -178,8 +182,10 @@ static void open_worker(struct worker *w, const char *log, const char *journal, 
 {
 	char *check[] = { "qemu-img", "check", "-f", "qcow2", w->image, NULL };
 	char *map[] = { "qemu-img", "map", "-f", "qcow2", w->image, NULL };
+	char *read[] = { "qemu-img", "convert", "-f", "qcow2", "-O", "raw", w->image, w->contents, NULL };
 
 	open_view(w, target, index);
+	snprintf(w->contents, sizeof(w->contents), "/dev/shm/crash-replay-%d-%u", getppid(), index);
 	log_open(&w->log, log);
 	journal_load(&w->journal, journal);
 	w->promise = (struct promise){ .journal = &w->journal, .at_sector = opt.at_sector, .old = opt.old };
@@ -189,7 +195,9 @@ static void open_worker(struct worker *w, const char *log, const char *journal, 
 		err(1, "memory");
 	state_open(&w->state, target, &w->log);
 	oracle_start(&w->check, opt.warm, check);
-	oracle_start(&w->map, opt.warm, map);
+	oracle_start(&w->map, opt.warm, opt.whole ? read : map);
+	snprintf(w->whole, sizeof(w->whole), "map\n0x0 0x%" PRIx64 " 0x0 %s\n",
+		 (opt.at_sector + w->journal.nr_sectors) * SECTOR_BYTES, w->contents);
 }
 
 /* Replay every @nr_workers-th cut; returns the exit status. */
@@ -205,6 +213,7 @@ static int work(const char *log, const char *journal, char *target, unsigned int
 		try_cut(&w, cuts[i]);
 	free(cuts);
 	view_close(&w.view);
+	unlink(w.contents);
 	if (opt.fs)
 		rmdir(w.mount);
 	printf("worker %u: %zu of %zu cuts of %zu entries, %zu states, %zu failed, at most %" PRIu64 " clusters leaked\n", index,
@@ -284,7 +293,7 @@ static _Noreturn void usage(void)
 	      "       crash-replay stamp FILE SECTORS\n"
 	      "       crash-replay [--fs TYPE --image NAME] [--cuts N] [--subsets N] [--seed N] [--start MARK]\n"
 	      "                    [--unit SECTORS] [--at-sector N] [--max-leak CLUSTERS] [--warm LIBRARY]\n"
-	      "                    [--old BYTE] [--stamped SECTORS]\n"
+	      "                    [--old BYTE] [--stamped SECTORS] [--whole 0|1]\n"
 	      "                    verify LOG JOURNAL TARGET[,COW]...\n",
 	      stderr);
 	exit(2);
