@@ -125,6 +125,11 @@ static const char *pick_place(const struct image *image)
 	return places[n];
 }
 
+static bool is_device(const char *place)
+{
+	return !strcmp(place, "loop") || !strcmp(place, "ram");
+}
+
 static void plan_raw(unsigned int number)
 {
 	struct image *image = &images[number];
@@ -140,9 +145,14 @@ static void plan_qcow2(unsigned int number)
 	static const char *const preallocations[] = { "off", "off", "metadata", "falloc" };
 	struct image *image = &images[number];
 	unsigned int how = number ? 0 : below(4); /* QEMU preallocates nothing over a backing file. */
+	const char *place;
 
 	image->cluster = SECTOR << below(13);
-	printf("image %u qcow2 %s %" PRIu64 " cluster_size=%" PRIu64, number, pick_place(image),
+	place = pick_place(image);
+	/* Of a device it preallocates metadata at most. */
+	if (how == 3 && is_device(place))
+		how = 2;
+	printf("image %u qcow2 %s %" PRIu64 " cluster_size=%" PRIu64, number, place,
 	       image->bytes, image->cluster);
 	if (percent(25))
 		printf(",compat=0.10");
