@@ -93,13 +93,16 @@ read_expected()
 	done < <(grep '^[^#]' "$here/expected")
 }
 
-# iotests_all: QEMU's tests for qcow2 images or for any.
+# iotests_all: QEMU's tests for qcow2 images or for any: their list of formats names these, or they have none.
 iotests_all()
-{
-	local fmt="_supported_fmt .*\<(qcow2|generic)\>|supported_fmts *= *\[[^]]*['\"](qcow2|generic)['\"]"
+(
+	any='\<_?supported_fmts?\>'
+	ours="\<_supported_fmt .*\<(qcow2|generic)\>|\<supported_fmts *= *\[[^]]*['\"](qcow2|generic)['\"]"
 
-	(cd "$suite" && grep -l -E "$fmt" [0-9][0-9][0-9] tests/* | sort)
-}
+	cd "$suite" || exit
+	mapfile -t tests < <(printf '%s\n' [0-9][0-9][0-9] tests/* | grep -v '[.]')
+	{ grep -l -E "$ours" "${tests[@]}"; grep -L -E "$any" "${tests[@]}"; } | sort
+)
 
 # iotests_quick: those that the table has for "make check".
 iotests_quick()
