@@ -14,7 +14,7 @@ commands=()
 all_commands=()
 options=()
 format=
-read_only=
+attach_options=()
 from_stdin=
 name=vblk-iotests$$
 
@@ -53,7 +53,7 @@ parse()
 		case $1 in
 		-c|--cmd) commands+=("$2"); shift ;;
 		-f|--format) format=$2; shift ;;
-		-r|--read-only) read_only=yes; options+=(-r) ;;
+		-r|--read-only) attach_options+=(--read-only); options+=(-r) ;;
 		-n|--nocache|-k|--native-aio) ;;
 		-t|--cache|-i|--aio|-T|--trace) shift ;;
 		-m|--misalign) options+=("$1") ;;
@@ -66,11 +66,25 @@ parse()
 	image=${1:-}
 }
 
-# Where no image is given, the first command may open one. Of its options, those are left out that say no more than
-# in which pieces QEMU is to access the image's file.
+# take_open_options OPTION,...: those are left out that say no more than in which pieces QEMU is to access the image's
+# file.
+take_open_options()
+{
+	local option layer='(file\.|image\.)*'
+
+	for option in ${1//,/ }; do
+		if [[ $option =~ ^backing\.driver=(qcow2|raw)$ ]]; then
+			attach_options+=(--backing-format "${BASH_REMATCH[1]}")
+		elif [[ ! $option =~ ^$layer(driver=(qcow2|blkdebug)|align=.*|(max|opt)-[a-z-]*=.*)$ ]]; then
+			as_given "command open with ${option%%=*}"
+		fi
+	done
+}
+
+# Where no image is given, the first command may open one.
 take_open()
 {
-	local words=() arguments option layer='(file\.|image\.)*'
+	local words=() arguments
 
 	[ -z "$image" ] || return 0
 	read -r -a words <<<"${commands[0]:-}"
@@ -78,14 +92,12 @@ take_open()
 	arguments=("${words[@]:1}")
 	while [[ ${arguments[0]:-} == -* ]]; do
 		case ${arguments[0]} in
-		-r) read_only=yes; options+=(-r) ;;
+		-r) attach_options+=(--read-only); options+=(-r) ;;
 		-o)
-			for option in ${arguments[1]//,/ }; do
-				[[ $option =~ ^$layer(driver=(qcow2|blkdebug)|align=.*|(max|opt)-[a-z-]*=.*)$ ]] ||
-					as_given "command open with ${option%%=*}"
-			done
+			take_open_options "${arguments[1]}"
 			arguments=("${arguments[@]:1}")
 			;;
+		-o*) take_open_options "${arguments[0]#-o}" ;;
 		*) as_given "command open ${arguments[0]}" ;;
 		esac
 		arguments=("${arguments[@]:1}")
@@ -93,6 +105,7 @@ take_open()
 	image=${arguments[0]:-}
 	image=${image#blkdebug::}
 	commands=("${commands[@]:1}")
+	check_image
 }
 
 is_qcow2()
@@ -106,7 +119,8 @@ is_qcow2()
 check_image()
 {
 	[[ ${format:-qcow2} == qcow2 ]] || as_given "format $format"
-	[ -f "$image" ] || as_given 'an image that is no plain file name'
+	[[ ! $image =~ ^([a-z]+): ]] || as_given "an image by ${BASH_REMATCH[1]}:"
+	[ -f "$image" ] || as_given 'no file'
 	is_qcow2 || as_given 'no qcow2 image'
 }
 
@@ -129,16 +143,16 @@ check_command()
 		[[ $word != -[a-zA-Z]* ]] || flags+=${word#-}
 	done
 	case ${1:-} in
-	''|'#'*|flush|aio_flush|sleep|q|quit|length|help) ;;
-	read|readv|aio_read)
+	''|'#'*|f|flush|aio_flush|sleep|q|quit|l|length|help) ;;
+	r|read|readv|aio_read)
 		[[ $flags != *b* ]] || as_given "$1 -b"
 		;;
-	write|writev|aio_write)
+	w|write|writev|aio_write)
 		[[ $flags != *b* ]] || as_given "$1 -b"
 		[[ $flags != *c* ]] || as_given "$1 -c"
 		[[ $flags != *z* ]] || [[ $IOTESTS_OFFERS == *write-zeroes* ]] || as_given "$1 -z: not offered by the device"
 		;;
-	discard)
+	d|discard)
 		[[ $IOTESTS_OFFERS == *discard* ]] || as_given 'discard: not offered by the device'
 		;;
 	*)
@@ -161,7 +175,7 @@ attach()
 {
 	local said
 
-	said=$(vblk-attach --no-vhost ${read_only:+--read-only} "$image" "$name" 2>&1 >/dev/null) && return
+	said=$(vblk-attach --no-vhost "${attach_options[@]}" "$image" "$name" 2>&1 >/dev/null) && return
 	# "vblk-attach: IMAGE: WHY", and hints.
 	said=${said%%$'\n'*}
 	as_given "refused: ${said#vblk-attach: "$image": }"
@@ -189,9 +203,10 @@ run_commands()
 
 [ -z "${IOTESTS_ALONE:-}" ] || as_given 'QEMU alone'
 parse
+# Before anything is read from who may talk to QEMU and wait for its answers.
+[ -z "$image" ] || check_image
 read_commands
 take_open
-check_image
 check_commands
 attach
 say device
