@@ -143,7 +143,7 @@ check_command()
 		[[ $word != -[a-zA-Z]* ]] || flags+=${word#-}
 	done
 	case ${1:-} in
-	''|'#'*|f|flush|aio_flush|sleep|q|quit|l|length|help) ;;
+	''|'#'*|f|flush|aio_flush|sleep|q|quit|close|l|length|help) ;;
 	r|read|readv|aio_read)
 		[[ $flags != *b* ]] || as_given "$1 -b"
 		;;
