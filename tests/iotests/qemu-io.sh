@@ -178,7 +178,13 @@ attach()
 	said=$(vblk-attach --no-vhost "${attach_options[@]}" "$image" "$name" 2>&1 >/dev/null) && return
 	# "vblk-attach: IMAGE: WHY", and hints.
 	said=${said%%$'\n'*}
-	as_given "refused: ${said#vblk-attach: "$image": }"
+	said=${said#vblk-attach: "$image": }
+	# What a test calls its files does not say why.
+	case $said in
+	'backing file json:'*) said="backing file: ${said##*\}: }" ;;
+	'backing file '*) said="backing file: ${said#*: }" ;;
+	esac
+	as_given "refused: $said"
 }
 
 detach()
