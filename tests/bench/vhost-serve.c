@@ -83,6 +83,9 @@ int main(int argc, char **argv)
 	find_device(argv[optind], &d);
 	if ((size_t)snprintf(serving.socket, sizeof(serving.socket), "%s", argv[optind + 1]) >= sizeof(serving.socket))
 		errx(2, "%s: path too long", argv[optind + 1]);
+	/* What the server claims. */
+	if ((size_t)snprintf(serving.name, sizeof(serving.name), "%s", argv[optind]) >= sizeof(serving.name))
+		errx(2, "%s: name too long", argv[optind]);
 	snprintf(serving.serial, sizeof(serving.serial), "%s", argv[optind]);
 	ret = server_open(&d, &serving, false, &server);
 	if (ret)
