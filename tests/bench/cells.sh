@@ -10,6 +10,7 @@ ROWS=(
 	vhost-ram vhost-qcow2-bdev vhost-qcow2-xfs vhost-ram-4q vhost-qcow2-bdev-4q vhost-qcow2-xfs-4q
 	guest-virtio-ram guest-virtio-ram-poll guest-vhost-ram guest-vhost-ram-batch
 	guest-virtio-qcow2-xfs guest-virtio-qcow2-xfs-poll guest-vhost-qcow2-xfs guest-vhost-qcow2-xfs-batch
+	guest-{virtio,vhost}-qcow2-xfs-chain8 guest-virtio-qcow2-xfs-chain8-poll guest-vhost-qcow2-xfs-chain8-batch
 )
 
 # has_cell ROW WORKLOAD: a device without an image has nothing to allocate; variants are there for what is mapped,
@@ -20,11 +21,14 @@ has_cell()
 	case $1/$2 in
 	*-full-*/first-write) ;;
 	*-full-*|*/first-write) return 1 ;;
+	guest-*/randread-qd32) ;;
+	guest-*-chain*) return 1 ;;
+	guest-*/overwrite-qd32) ;;
+	guest-*) return 1 ;;
 	*-chain*/randread-*|*-chain1/allocate-seq-*|*-chain1/allocate-flush32-*|qcow2-xfs-chain1/attach) ;;
 	*-zlib/seqread-*|*-overlays/attach) ;;
 	*-chain*|*-zlib/*|*-overlays/*|*/seqread-*|*/allocate-seq-*|*/allocate-flush32-*) return 1 ;;
-	*-1g/attach|*-16t/attach|guest-*/randread-qd32|guest-*/overwrite-qd32) ;;
-	guest-*) return 1 ;;
+	*-1g/attach|*-16t/attach) ;;
 	*/attach|virtio/allocate-*|ram/allocate-*|linear/allocate-*|vhost-ram/allocate-*|*-[0-9]*/allocate-*) return 1 ;;
 	esac
 }

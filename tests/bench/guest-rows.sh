@@ -7,16 +7,20 @@
 #                       it does by default
 #               vhost   vhost_blk; "-batch": whose worker has the policy SCHED_BATCH
 #     DISK      ram     a RAM disk       qcow2-xfs  an image in a file on XFS; through dm-qcow2 for vhost
+#               qcow2-xfs-chain8    an overlay without data over eight images, which all such rows share
 #
 # Sourced after tests/bench/rows.sh; guest_fio needs tests/bench/events.sh.
 
 GUEST_MIB=80
 GUEST_CPUS=${GUEST_CPUS:-1}
+RAM_MIB=576
 declare -A guest_disk_of
 declare -A guest_serial=(
 	[guest-virtio-ram]=d1 [guest-virtio-ram-poll]=d2 [guest-vhost-ram]=ram3
 	[guest-virtio-qcow2-xfs]=d4 [guest-virtio-qcow2-xfs-poll]=d5 [guest-vhost-qcow2-xfs]=d6
 	[guest-vhost-ram-batch]=ram4 [guest-vhost-qcow2-xfs-batch]=d7
+	[guest-virtio-qcow2-xfs-chain8]=d8 [guest-virtio-qcow2-xfs-chain8-poll]=d9
+	[guest-vhost-qcow2-xfs-chain8]=d10 [guest-vhost-qcow2-xfs-chain8-batch]=d11
 )
 
 # guest_rows_begin: all that a measurement needs.
@@ -46,6 +50,8 @@ guest_rows_prepare()
 	serve_ram ram4 --batch
 	serve_image d6
 	serve_image d7 --batch
+	serve_image d10
+	serve_image d11 --batch
 }
 
 # serve_ram NAME [OPTION...]: as /run/vblk/NAME.sock.
@@ -74,10 +80,26 @@ make_images()
 	run dmsetup create bench --table "0 $((GUEST_MIB * 2048)) qcow2 $IMAGE_MNT/d6"
 	run dd if=/dev/zero of=/dev/mapper/bench bs=1M count=$GUEST_MIB oflag=direct conv=fsync status=none
 	run dmsetup remove --retry bench
-	for n in 4 5 7; do
-		run cp --sparse=never --reflink=never "$IMAGE_MNT/d6" "$IMAGE_MNT/d$n"
+	for n in d4 d5 d7 chain1; do
+		run cp --sparse=never --reflink=never "$IMAGE_MNT/d6" "$IMAGE_MNT/$n"
 	done
+	make_overlays 8 d8 d9 d10 d11
 	sync
+}
+
+# make_overlays DEPTH NAME...: so many images, of which chain1 is there, and overlays on them.
+make_overlays()
+{
+	local depth=$1 n
+	shift
+
+	SIZE_MIB=$GUEST_MIB
+	for ((n = 2; n <= depth; n++)); do
+		overlay_make "$IMAGE_MNT/chain$((n - 1))" "$IMAGE_MNT/chain$n"
+	done
+	for n; do
+		overlay_make "$IMAGE_MNT/chain$depth" "$IMAGE_MNT/$n"
+	done
 }
 
 # virtio_disk SERIAL FILE FORMAT [IOTHREAD-OPTION]: QEMU's options.
@@ -103,7 +125,9 @@ guest_rows_start()
 	guest_start bench - --smp "$GUEST_CPUS" -name bench,debug-threads=on \
 		$(virtio_disk d1 /dev/ram1 raw poll-max-ns=0) $(virtio_disk d2 /dev/ram2 raw) \
 		$(vhost_disk ram3) $(vhost_disk ram4) $(vhost_disk d6) $(vhost_disk d7) \
-		$(virtio_disk d4 "$IMAGE_MNT/d4" qcow2 poll-max-ns=0) $(virtio_disk d5 "$IMAGE_MNT/d5" qcow2)
+		$(virtio_disk d4 "$IMAGE_MNT/d4" qcow2 poll-max-ns=0) $(virtio_disk d5 "$IMAGE_MNT/d5" qcow2) \
+		$(virtio_disk d8 "$IMAGE_MNT/d8" qcow2 poll-max-ns=0) $(virtio_disk d9 "$IMAGE_MNT/d9" qcow2) \
+		$(vhost_disk d10) $(vhost_disk d11)
 	for row in "${!guest_serial[@]}"; do
 		# shellcheck disable=SC2004 # the index is a name
 		guest_disk_of[$row]=$(guest_run bench <<<"cd /sys/block && dirname \$(grep -l -x ${guest_serial[$row]} vd*/serial)") ||

@@ -10,7 +10,7 @@
 #              full-1g, full-1t   all of it is mapped, and it was grown by $GROWN_MIB then
 #              4q        four queues, each with a worker, instead of one
 #              chain1, chain8, chain64   an overlay without data over so many images: all data is in the lowest
-#              overlays  chain1, on whose base $OTHERS more overlays are attached
+#              overlays  chain1, of 16 GiB, on whose base $OTHERS more overlays are attached
 #              zlib      all of it is compressed
 #
 # Sourced after tests/lib/test.sh. row_make sets DEV, the path to do I/O on, and DETACH, what io-cost needs to end
@@ -21,7 +21,7 @@ BENCH_MIB=256
 GROWN_MIB=1024
 RAM_MIB=448
 ZLIB_MIB=64
-OTHERS=63
+OTHERS=999
 IMAGE_MNT=$TMP/mnt
 LOWER=/dev/ram0
 DM_NAME=bench
@@ -81,6 +81,7 @@ size_of()
 	*-full-1t) echo $(((1 << 20) + GROWN_MIB)) ;;
 	*-1g) echo 1024 ;;
 	*-16t) echo $((16 << 20)) ;;
+	*-overlays) echo $((16 << 10)) ;;
 	*-zlib) echo $ZLIB_MIB ;;
 	*) echo $BENCH_MIB ;;
 	esac
@@ -163,25 +164,26 @@ overlay_make()
 	run qemu-img create -q -u -f qcow2 -F qcow2 -b "$1" "$2" "${SIZE_MIB}M"
 }
 
-# others_attach: more overlays on the base of the row. Whether they are there is asked of /dev: a subshell may have made them.
+# others_attach: more overlays on the base of the row, sparse ones, as the RAM disk has no room for so many whole ones.
 others_attach()
 {
-	local i
+	local i separator=
 
+	overlay_make "${BELOW[0]}" "$IMAGE_MNT/empty"
 	for ((i = 0; i < OTHERS; i++)); do
-		[ ! -e "/dev/mapper/other$i" ] || continue
-		overlay_make "${BELOW[0]}" "$IMAGE_MNT/other$i"
-		run dmsetup create "other$i" --table "0 $((SIZE_MIB * 2048)) qcow2 ${BELOW[0]} $IMAGE_MNT/other$i"
-	done
+		run cp --sparse=always "$IMAGE_MNT/empty" "$IMAGE_MNT/other$i" 2>/dev/null
+		printf '%s' "${separator}other$i,,,rw,0 $((SIZE_MIB * 2048)) qcow2 ${BELOW[0]} $IMAGE_MNT/other$i"
+		separator=';'
+	done >"$TMP/others"
+	run dmsetup create --concise <"$TMP/others"
 }
 
+# others_remove: they are looked for in /dev, as a subshell may have made them.
 others_remove()
 {
-	local other
+	local others=(/dev/mapper/other*)
 
-	for other in /dev/mapper/other*; do
-		[ ! -e "$other" ] || run dmsetup remove --retry "${other##*/}"
-	done
+	[ ! -e "${others[0]}" ] || run dmsetup remove --retry "${others[@]##*/}"
 }
 
 # zlib_image_make: made once, as it takes long.

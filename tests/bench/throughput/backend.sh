@@ -61,11 +61,11 @@ has_setting()
 	[[ $1 == *-$2-* ]]
 }
 
-# image_of ROW: "ram", or "qcow2-PLACE".
+# image_of ROW: "ram", or "qcow2-PLACE...".
 image_of()
 {
 	case $1 in
-	*-qcow2-*) echo "qcow2-${1##*-}" ;;
+	*-qcow2-*) echo "qcow2-${1#*-qcow2-}" ;;
 	*) echo ram ;;
 	esac
 }

@@ -78,6 +78,10 @@ full_image()
 {
 	local template=$TMP/full.qcow2
 
+	if [[ $1 == *-chain* ]]; then
+		chain_image "$@"
+		return
+	fi
 	choose_image "$1" "$2"
 	if [ "$1" = ram ]; then
 		template=/dev/zero
@@ -85,4 +89,23 @@ full_image()
 		run qemu-img create -q -f qcow2 -o preallocation=full "$template" ${BENCH_MIB}M
 	fi
 	run dd if="$template" of="$IMAGE" bs=1M count=$((BENCH_MIB + 1)) oflag=direct conv=notrunc,fsync status=none
+}
+
+# chain_image ROW NAME: an overlay on a chain in which the lowest image has all data, and which others share.
+chain_image()
+{
+	local depth i mnt
+
+	depth=$(depth_of "$1")
+	choose_image "$1" chain1
+	mnt=${IMAGE%/*}
+	if [ ! -e "$IMAGE" ]; then
+		full_image "${1%-chain*}" chain1
+		for ((i = 2; i <= depth; i++)); do
+			overlay_make "$mnt/chain$((i - 1))" "$mnt/chain$i"
+		done
+	fi
+	IMAGE=$mnt/$2
+	overlay_make "$mnt/chain$depth" "$IMAGE"
+	run sync -f "$IMAGE"
 }

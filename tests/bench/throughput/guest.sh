@@ -2,14 +2,14 @@
 # shellcheck shell=bash
 # Rows in a nested guest "g", which has the disks of all of them. Sourced after backend.sh.
 
-# measure_guest VCPUS
+# measure_guest TABLE VCPUS
 measure_guest()
 {
-	local table=guest$1 rows
+	local table=$1 rows
 
 	mapfile -t rows < <(selected "$table")
 	[ ${#rows[@]} != 0 ] || return 0
-	guest_begin "$1" "${rows[@]}"
+	guest_begin "$2" "${rows[@]}"
 	if [ -n "$BENCH_HEAT" ]; then
 		heat "$table" "${rows[@]}"
 		mapfile -t rows < <(winners "$table" "${rows[@]}")

@@ -22,7 +22,7 @@ winners()
 
 	awk -v prefix="$table/" -v rows="$*" '
 	function contest(row) {
-		match(row, /(ram|qcow2-[a-z0-9]*)$/)
+		match(row, /(ram|qcow2-[a-z0-9-]*)$/)
 		return substr(row, 1, index(row, "-")) substr(row, RSTART) " " $2
 	}
 	index($1, prefix) != 1 || $3 != 0 { next }

@@ -6,6 +6,7 @@ declare -A title_of=(
 	[guest1]='guest with 1 virtual CPU; x: times the best setting of QEMU on the same'
 	[guest2]='guest with 2 virtual CPUs = queues; x: times the best setting of QEMU on the same'
 	[guest4]='guest with 4 virtual CPUs = queues; x: times the best setting of QEMU on the same'
+	[chains]='guest with 4 virtual CPUs = queues on an overlay; x: times the best setting of QEMU on the same'
 	[host]='host; x: times the raw file, for linear and raw files the RAM disk, for qcow2-bdev linear'
 	[sequential]='host, 1 MiB each; x: times the raw file, for qcow2-bdev the RAM disk'
 	[queues]='vhost_blk, driven from user space: one queue, and four with a worker each; x: times one'
@@ -159,7 +160,7 @@ print_all()
 {
 	local table
 
-	for table in host sequential guest1 guest2 guest4 queues noisy ssd; do
+	for table in host sequential guest1 guest2 guest4 chains queues noisy ssd; do
 		print_table "$table" "$1" "$2"
 		print_latencies "$table" "$1"
 	done

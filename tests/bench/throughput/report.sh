@@ -9,10 +9,10 @@ add_best()
 {
 	awk '
 	{ print }
-	$1 !~ /^(guest[0-9]+|ssd)\/(virtio|vhost)-/ { next }
+	$1 !~ /^(guest[0-9]+|chains|ssd)\/(virtio|vhost)-/ { next }
 	{
 		split($1, part, "/")
-		match(part[2], /(ram|ssd|qcow2-[a-z0-9]*)$/)
+		match(part[2], /(ram|ssd|qcow2-[a-z0-9-]*)$/)
 		contest = part[1] "/best-" substr(part[2], 1, index(part[2], "-")) substr(part[2], RSTART) " " $2
 		setting = contest " " $1
 		if (!(setting in of)) {
@@ -99,9 +99,9 @@ pairs()
 {
 	awk '
 	function against(table, row, workload,    place) {
-		match(row, /(ram|ssd|bdev|xfs|ext4|qcow2-[a-z0-9]*)$/)
+		match(row, /(ram|ssd|bdev|xfs|ext4|qcow2-[a-z0-9-]*)$/)
 		place = substr(row, RSTART)
-		if (table ~ /^guest/)
+		if (table ~ /^(guest|chains)/)
 			return row ~ /^(vhost|qsd|best-vhost)-/ ? table "/best-virtio-" place "/" workload : ""
 		if (table == "ssd")
 			return row != "host" ? "ssd/host/" workload : ""

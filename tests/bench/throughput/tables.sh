@@ -11,27 +11,30 @@
 #                 vhost   vhost_blk with a worker for each queue, w1, w2: so many for all; batch: they have the
 #                         policy SCHED_BATCH
 #                 of both nopoll: they do not poll; poll: for POLL_US, see backend.sh
-#                 PLACE   ram  a RAM disk;  qcow2-bdev, qcow2-xfs  a qcow2 image on one, in a file on one
+#                 PLACE   ram  a RAM disk;  qcow2-bdev, qcow2-xfs  a qcow2 image on one, in a file on one;
+#                         qcow2-xfs-chain8  an overlay without data over eight images, which such rows share
+#     chains      the same with four virtual CPUs: reads of what is in the lowest image
 #     queues      vhost_blk with one queue, and with four
 #     noisy       a queue with one I/O in flight, beside one with 32
 #     events      what happens for one I/O of a guest
 #     idle        what a disk costs that nobody uses
 #     ssd         a device that is limited in latency and I/Os per second
 
-TABLES=(guest1 guest2 guest4 host sequential ssd queues events idle noisy)
+TABLES=(guest1 guest2 guest4 chains host sequential ssd queues events idle noisy)
 
-# guest_rows VCPUS
+# guest_rows VCPUS PLACE...
 guest_rows()
 {
-	local place
+	local place vcpus=$1
+	shift
 
-	for place in ram qcow2-xfs qcow2-bdev; do
+	for place; do
 		echo "virtio-native-$place" "vhost-$place"
 		echo "virtio-native-nopoll-$place" "vhost-nopoll-$place" "virtio-native-poll-$place" "vhost-poll-$place"
 		echo "virtio-uring-$place" "vhost-batch-$place"
-		[ "$1" = 1 ] || echo "vhost-w1-$place" "vhost-w1-poll-$place"
+		[ "$vcpus" = 1 ] || echo "vhost-w1-$place" "vhost-w1-poll-$place"
 		echo "virtio-uring-nopoll-$place"
-		[ "$1/$place" != 4/ram ] || echo "vhost-w2-$place"
+		[ "$vcpus/$place" != 4/ram ] || echo "vhost-w2-$place"
 		[ "$place" = ram ] || echo "qsd-$place"
 	done
 }
@@ -42,7 +45,8 @@ rows_of()
 	case $1 in
 	host) echo ram linear qcow2-bdev raw-xfs loop-xfs qcow2-xfs nbd-xfs raw-ext4 loop-ext4 qcow2-ext4 ;;
 	sequential) echo ram qcow2-bdev raw-xfs qcow2-xfs raw-ext4 qcow2-ext4 ;;
-	guest*) guest_rows "${1#guest}" ;;
+	guest*) guest_rows "${1#guest}" ram qcow2-xfs qcow2-bdev ;;
+	chains) guest_rows 4 qcow2-xfs-chain8 ;;
 	queues) echo vhost-{ram,qcow2-bdev,qcow2-xfs}-{1q,4q} ;;
 	noisy) echo virtio-native-{ram,qcow2-xfs} vhost-{ram,qcow2-xfs} ;;
 	events) echo {virtio-native,vhost}-{,poll-}{ram,qcow2-xfs} ;;
@@ -59,6 +63,7 @@ workloads_of()
 	guest1) echo randread-qd1 randread-qd32 randwrite-qd32 ;;
 	sequential) echo seqread-qd4 seqwrite-qd4 ;;
 	events) echo randread-qd1 randread-qd32 ;;
+	chains) echo randread-qd32 ;;
 	noisy) echo alone-qd1 beside-qd1 ;;
 	idle) ;;
 	*) echo randread-qd32 randwrite-qd32 ;;
