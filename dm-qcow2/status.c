@@ -40,6 +40,21 @@ static u64 used_clusters(const struct qcow2_image *img)
 	return end - min(end, READ_ONCE(space->nr_ready));
 }
 
+/* As last looked; whoever asks again has what is found now. */
+static unsigned int emit_left(struct qcow2_dev *dev, char *result, unsigned int maxlen)
+{
+	unsigned int sz = 0;
+	u64 left;
+
+	if (qcow2_left_bytes(dev->img, &left))
+		DMEMIT(" %llu", left);
+	else
+		DMEMIT(" -");
+	DMEMIT("/%llu", dev->full.low.bytes);
+	qcow2_left_look_soon(dev->img);
+	return sz;
+}
+
 static unsigned int info(struct qcow2_dev *dev, char *result, unsigned int maxlen)
 {
 	int extents = qcow2_lease_extents(dev->img->file.lease);
@@ -57,6 +72,7 @@ static unsigned int info(struct qcow2_dev *dev, char *result, unsigned int maxle
 		DMEMIT(" -");
 	else
 		DMEMIT(" %d", extents);
+	sz += emit_left(dev, result + sz, maxlen - sz);
 	return sz;
 }
 
@@ -94,8 +110,9 @@ static unsigned int table(struct qcow2_dev *dev, char *result, unsigned int maxl
 		sz += emit_layer(&base->img.file, base->is_raw, buf, result + sz, maxlen - sz);
 	}
 	sz += emit_layer(&dev->img->file, false, buf, result + sz, maxlen - sz);
-	DMEMIT("features 3 cache_mb=%u no_space=%s layouts=%s", dev->cache_mb,
-	       dev->full.is_error ? "error" : "queue", dev->no_layouts ? "off" : "on");
+	DMEMIT("features 4 cache_mb=%u no_space=%s layouts=%s low_space=%llu", dev->cache_mb,
+	       dev->full.is_error ? "error" : "queue", dev->no_layouts ? "off" : "on",
+	       dev->full.low.bytes);
 	kfree(buf);
 	return sz;
 }

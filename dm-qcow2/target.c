@@ -98,6 +98,7 @@ static int construct(struct dm_target *ti, const struct qcow2_table *table)
 		ti->error = "Out of memory";
 		return -ENOMEM;
 	}
+	dev->full.low.bytes = table->low_space;
 	err = build(dev, ti, table);
 	if (err) {
 		kfree(dev);

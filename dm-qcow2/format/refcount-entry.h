@@ -82,4 +82,19 @@ static inline bool qcow2_refcount_has_zero(const void *table, unsigned int order
 	return zero & high;
 }
 
+/**
+ * qcow2_refcount_count_used - how many of many refcounts are not 0
+ * @table: the refcounts
+ * @order: log2 of their width in bits
+ * @count: how many there are
+ */
+static inline u32 qcow2_refcount_count_used(const void *table, unsigned int order, u32 count)
+{
+	u32 used = 0;
+
+	for (u32 slot = 0; slot < count; slot++)
+		used += !!qcow2_refcount_get(table, order, slot);
+	return used;
+}
+
 #endif /* DM_QCOW2_REFCOUNT_ENTRY_H */

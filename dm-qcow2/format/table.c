@@ -11,21 +11,31 @@ static int refuse(int err, const char *sentence, const char **why)
 }
 
 /* Decimal digits only: no sign, no space, no other base. */
-static int parse_number(const char *word, u32 max, u32 *value)
+static int parse_u64(const char *word, u64 max, u64 *value)
 {
 	u64 n = 0;
 
 	if (!*word)
 		return -EINVAL;
 	for (; *word; word++) {
-		if (*word < '0' || *word > '9')
+		u64 digit = *word - '0';
+
+		if (*word < '0' || *word > '9' || digit > max || n > (max - digit) / 10)
 			return -EINVAL;
-		n = n * 10 + (*word - '0');
-		if (n > max)
-			return -EINVAL;
+		n = n * 10 + digit;
 	}
 	*value = n;
 	return 0;
+}
+
+static int parse_number(const char *word, u32 max, u32 *value)
+{
+	u64 n;
+	int err = parse_u64(word, max, &n);
+
+	if (!err)
+		*value = n;
+	return err;
 }
 
 static int parse_word(const char *word, struct qcow2_table_layer *l, const char **why)
@@ -96,6 +106,9 @@ static int parse_feature(const char *word, struct qcow2_table *t, const char **w
 		t->no_layouts = false;
 	} else if (!strcmp(word, "layouts=off")) {
 		t->no_layouts = true;
+	} else if (!strncmp(word, "low_space=", 10)) {
+		if (parse_u64(word + 10, ~0ULL, &t->low_space))
+			return refuse(-EINVAL, "low_space is out of range", why);
 	} else {
 		return refuse(-EINVAL, "unknown feature", why);
 	}

@@ -37,6 +37,7 @@ struct qcow2_table_layer {
  * @cache_mb: limit of the metadata cache in MiB
  * @no_space_error: fail writes when the host has no space, instead of queueing
  * @no_layouts: all I/O on a file goes through its file system
+ * @low_space: with fewer bytes left on the host, an event is sent; 0: none is
  */
 struct qcow2_table {
 	struct qcow2_table_layer *layers;
@@ -44,6 +45,7 @@ struct qcow2_table {
 	u32 cache_mb;
 	bool no_space_error;
 	bool no_layouts;
+	u64 low_space;
 };
 
 static inline const struct qcow2_table_layer *qcow2_table_top(const struct qcow2_table *t)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The host has no space: what writes do, and who is told.
+ * The host has no space: what writes do, and who is told; and who is told before, when little
+ * is left (space/left.c looks how much).
  *
  * Writes wait, or fail at once, as no_space= says; those that have waited for too long
  * fail, and so do all others until there is space. It is the same whether a write needs a
@@ -22,6 +23,11 @@ static unsigned int no_space_timeout_secs = 60;
 module_param(no_space_timeout_secs, uint, 0644);
 MODULE_PARM_DESC(no_space_timeout_secs,
 		 "How long writes wait for space in the host before they fail (0: for ever)");
+
+static unsigned int low_space_event_secs = 10;
+module_param(low_space_event_secs, uint, 0644);
+MODULE_PARM_DESC(low_space_event_secs,
+		 "How long after an event of an image's little space the next one comes at the earliest");
 
 bool qcow2_full_is_over(unsigned long since)
 {
@@ -107,6 +113,39 @@ bool qcow2_full_wait(struct qcow2_image *img, int err, unsigned long since)
 	img->full->let_out(img);
 	schedule_timeout_idle(QCOW2_FULL_DELAY);
 	return true;
+}
+
+/* Where space comes and goes around the level, not each time is news. */
+static unsigned long hold_off(const struct qcow2_low *low)
+{
+	unsigned long next = low->told + (unsigned long)READ_ONCE(low_space_event_secs) * HZ;
+
+	return low->is_told && time_before(jiffies, next) ? next - jiffies : 0;
+}
+
+unsigned long qcow2_full_note_left(struct qcow2_image *img, u64 left, u64 device_bytes)
+{
+	struct qcow2_low *low = &img->full->low;
+	bool was_low = low->is_low;
+	unsigned long delay;
+
+	low->is_low = left < low->bytes;
+	if (!low->is_low)
+		low->is_owed = false;
+	else if (!was_low || device_bytes > low->device_bytes)
+		low->is_owed = true;
+	if (!low->is_owed)
+		return 0;
+	delay = hold_off(low);
+	if (delay)
+		return delay;
+	low->is_owed = false;
+	low->is_told = true;
+	low->told = jiffies;
+	low->device_bytes = device_bytes;
+	DMWARN("%s: %llu bytes of space left for the image", qcow2_name(img), left);
+	dm_table_event(img->ti->table);
+	return 0;
 }
 
 void qcow2_full_set_policy(struct qcow2_image *img, bool is_error)

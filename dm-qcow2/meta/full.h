@@ -21,11 +21,30 @@ enum {
 };
 
 /**
+ * struct qcow2_low - whether the host has less space left than user space wants to know of
+ * @bytes: of the table line: how little that is; 0: it does not
+ * @is_low: it had when last looked. This and the rest: the space thread only
+ * @is_owed: an event is due
+ * @is_told: one was sent
+ * @told: when the last one was, in jiffies
+ * @device_bytes: size of the block device then
+ */
+struct qcow2_low {
+	u64 bytes;
+	bool is_low;
+	bool is_owed;
+	bool is_told;
+	unsigned long told;
+	u64 device_bytes;
+};
+
+/**
  * struct qcow2_full - whether the host had space when last asked
  * @lock: serialises changes of the rest, and of QCOW2_NO_SPACE_ERROR with it
  * @what: what it had none for; read without the lock
  * @since: when it was found full, or the policy last set, in jiffies
  * @is_error: of the table line, or the last message: writes that find no space fail
+ * @low: whether there is little left
  * @let_out: called with the image when those who wait for space may have to do so no more
  */
 struct qcow2_full {
@@ -33,6 +52,7 @@ struct qcow2_full {
 	unsigned long what;
 	unsigned long since;
 	bool is_error;
+	struct qcow2_low low;
 	void (*let_out)(struct qcow2_image *img);
 };
 
@@ -113,5 +133,18 @@ bool qcow2_full_may_wait(const struct qcow2_image *img, unsigned int what);
  * The caller lets out those who wait.
  */
 void qcow2_full_set_policy(struct qcow2_image *img, bool is_error);
+
+/**
+ * qcow2_full_note_left - how much space the host has left
+ * @img: the image
+ * @left: so many bytes
+ * @device_bytes: size of its block device; 0 for a file
+ *
+ * Sends an event when that has become less than the table line says, and when it still is on a
+ * device that has grown, as far as the last one is long enough ago. The space thread; sleeps.
+ *
+ * Return: after how many jiffies this is to be called again, as an event is due; or 0.
+ */
+unsigned long qcow2_full_note_left(struct qcow2_image *img, u64 left, u64 device_bytes);
 
 #endif /* DM_QCOW2_FULL_H */

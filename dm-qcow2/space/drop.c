@@ -50,6 +50,8 @@ void qcow2_drop_committed(struct qcow2_image *img)
 
 	if (READ_ONCE(s->nr_dropped) >= much(s))
 		kthread_queue_work(s->worker, &s->work);
+	/* What was written in place may have needed space. */
+	qcow2_left_look_soon(img);
 }
 
 /* Those whose entry is durable; they were queued in about that order. */

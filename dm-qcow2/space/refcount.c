@@ -52,14 +52,21 @@ int qcow2_refcount_pin(struct qcow2_image *img, u64 cluster, u64 count)
 	return 0;
 }
 
-static void fill_page(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u64 count,
-		      u64 value)
+/* Return: how many more clusters than before are in use. */
+static s64 fill_page(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u64 count,
+		     u64 value)
 {
+	unsigned int order = img->geo.refcount_order;
+	s64 more = 0;
+
 	spin_lock(&p->lock);
 	qcow2_mpage_mark_dirty(img, p);
-	for (u64 i = 0; i < count; i++)
-		qcow2_refcount_set(p->data, img->geo.refcount_order, slot + i, value);
+	for (u64 i = 0; i < count; i++) {
+		more += !!value - !!qcow2_refcount_get(p->data, order, slot + i);
+		qcow2_refcount_set(p->data, order, slot + i, value);
+	}
 	spin_unlock(&p->lock);
+	return more;
 }
 
 void qcow2_refcount_fill_pinned(struct qcow2_image *img, u64 cluster, u64 count, u64 value)
@@ -67,12 +74,14 @@ void qcow2_refcount_fill_pinned(struct qcow2_image *img, u64 cluster, u64 count,
 	u64 per_page = BIT_ULL(img->geo.refpage_bits);
 	u32 slot = cluster & (per_page - 1);
 	u64 filled;
+	s64 more;
 
 	if (!value)
 		qcow2_scan_note_free(img, cluster, count);
-	for (unsigned int i = 0; count; i++, count -= filled, slot = 0) {
+	for (unsigned int i = 0; count; i++, count -= filled, cluster += filled, slot = 0) {
 		filled = min(count, per_page - slot);
-		fill_page(img, img->space->pinned[i], slot, filled, value);
+		more = fill_page(img, img->space->pinned[i], slot, filled, value);
+		qcow2_left_note_used(img, cluster, more);
 	}
 }
 

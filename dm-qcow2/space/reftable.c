@@ -223,9 +223,11 @@ int qcow2_reftable_grow(struct qcow2_image *img)
 	if (err)
 		return err;
 	err = zero_place(img, &gr) ?: write_place(img, &gr) ?: switch_table(img, &gr);
-	if (err)
+	if (err) {
 		qcow2_tables_remove(img, gr.first, place_clusters(&gr));
-	else
-		drop_old_table(img, old_offset, old_clusters);
-	return err;
+		return err;
+	}
+	qcow2_left_note_used(img, gr.first, place_clusters(&gr));
+	drop_old_table(img, old_offset, old_clusters);
+	return 0;
 }

@@ -14,6 +14,9 @@
  * end of a file, or from the last refcount block on. From then on the bits are kept
  * right: they are set for what the cursor has passed, and cleared when a cluster becomes free.
  *
+ * Where left.c needs it, the clusters in use are counted on the way; from then on refcount.c
+ * tells of changes.
+ *
  * All this is only a hint. Whether a cluster is free is judged by the cache alone, and a
  * piece that cannot be read is left to it. Refcounts change in the cache and on disk
  * within one work of the thread, and never while this reads them.
@@ -48,7 +51,9 @@
  * @cursor: qcow2_space.cursor then
  * @is_remembered: some of it was found out before a suspend
  * @next: first piece that was not looked at
- * @end: the scan ends before this piece; those from here on were made while active
+ * @end: the scan ends before this piece
+ * @limit: pieces from here on were made while active; those before, but not before @end, are
+ *	not looked at
  * @nr: number of bits
  * @full: a bit for each piece: it counts no free cluster, as far as known
  */
@@ -58,6 +63,7 @@ struct qcow2_scan {
 	bool is_remembered;
 	u64 next;
 	u64 end;
+	u64 limit;
 	u64 nr;
 	unsigned long full[];
 };
@@ -130,12 +136,17 @@ void qcow2_scan_remember(struct qcow2_image *img, bool is_clean)
 /* Of the refcount table as it is now. */
 static u64 count_pieces(const struct qcow2_image *img)
 {
-	return min(qcow2_reftable_entries(img) << block_bits(img), MAX_BYTES >> piece_bits(img));
+	return qcow2_reftable_entries(img) << block_bits(img);
+}
+
+static u64 max_pieces(const struct qcow2_image *img)
+{
+	return min(count_pieces(img), MAX_BYTES >> piece_bits(img));
 }
 
 static struct qcow2_scan *alloc_scan(struct qcow2_image *img)
 {
-	u64 nr = max(count_pieces(img), MIN_PIECES);
+	u64 nr = max(max_pieces(img), MIN_PIECES);
 	struct qcow2_scan *scan;
 
 	scan = kvzalloc(struct_size(scan, full, BITS_TO_LONGS(nr)), GFP_NOIO | __GFP_NOWARN);
@@ -144,16 +155,24 @@ static struct qcow2_scan *alloc_scan(struct qcow2_image *img)
 	return scan;
 }
 
+static void set_end(struct qcow2_image *img, struct qcow2_scan *scan)
+{
+	scan->limit = min(count_pieces(img),
+			  DIV_ROUND_UP_ULL(img->space->floor, BIT_ULL(counted_bits(img))));
+	scan->end = min3(scan->nr, max_pieces(img), scan->limit);
+}
+
 void qcow2_scan_start(struct qcow2_image *img)
 {
 	struct qcow2_scan *scan = img->file.scan ?: alloc_scan(img);
 	struct qcow2_space *s = img->space;
 
+	if (scan)
+		set_end(img, scan);
 	img->file.scan = scan;
+	qcow2_left_start(img);
 	if (!scan)
 		return;
-	scan->end = min3(scan->nr, count_pieces(img),
-			 DIV_ROUND_UP_ULL(s->floor, BIT_ULL(counted_bits(img))));
 	s->cursor = scan->cursor;
 	kthread_queue_delayed_work(s->worker, &s->scan, 0);
 }
@@ -197,7 +216,8 @@ static int collect(struct qcow2_image *img, struct step *step)
 	int err;
 
 	for (step->next = scan->next; step->next < end && step->count < step->max; step->next++) {
-		if (test_bit(step->next, scan->full))
+		/* What the cursor has passed meanwhile is known to be full, but was not counted. */
+		if (test_bit(step->next, scan->full) && !qcow2_left_is_counted(img))
 			continue;
 		err = locate(img, step->next, &host_off);
 		if (err)
@@ -208,12 +228,30 @@ static int collect(struct qcow2_image *img, struct step *step)
 	return 0;
 }
 
-static void note_full(struct qcow2_image *img, const struct step *step)
+static u64 count_used(const struct qcow2_image *img, const struct qcow2_iovec *piece, bool is_full)
 {
-	for (unsigned int i = 0; i < step->count; i++)
-		if (!qcow2_refcount_has_zero(step->vec[i].buf, img->geo.refcount_order,
-					     step->vec[i].bytes))
+	u32 all = BIT(counted_bits(img));
+
+	if (is_full)
+		return all;
+	if (!memchr_inv(piece->buf, 0, piece->bytes))
+		return 0;
+	return qcow2_refcount_count_used(piece->buf, img->geo.refcount_order, all);
+}
+
+static void note_pieces(struct qcow2_image *img, const struct step *step)
+{
+	const struct qcow2_iovec *v;
+	bool is_full;
+
+	for (unsigned int i = 0; i < step->count; i++) {
+		v = &step->vec[i];
+		is_full = !qcow2_refcount_has_zero(v->buf, img->geo.refcount_order, v->bytes);
+		if (is_full)
 			__set_bit(step->piece[i], img->file.scan->full);
+		if (qcow2_left_is_counted(img))
+			img->space->left.used += count_used(img, v, is_full);
+	}
 }
 
 static int run_step(struct qcow2_image *img, struct step *step)
@@ -225,7 +263,7 @@ static int run_step(struct qcow2_image *img, struct step *step)
 		err = qcow2_file_rw(&img->file, REQ_OP_READ, step->vec, step->count);
 	if (err)
 		return err;
-	note_full(img, step);
+	note_pieces(img, step);
 	img->file.scan->next = step->next;
 	return 0;
 }
@@ -287,6 +325,8 @@ void qcow2_scan_work(struct kthread_work *work)
 	memalloc_noio_restore(noio);
 	if (!is_complete(img->file.scan))
 		kthread_queue_delayed_work(s->worker, &s->scan, STEP_DELAY);
+	else
+		qcow2_left_look(img);
 }
 
 bool qcow2_scan_finish(struct qcow2_image *img)
@@ -308,6 +348,26 @@ bool qcow2_scan_finish(struct qcow2_image *img)
 		advance(img);
 		cond_resched();
 	}
+	return true;
+}
+
+bool qcow2_scan_has_counted(const struct qcow2_image *img, u64 cluster)
+{
+	const struct qcow2_scan *scan = img->file.scan;
+	u64 piece = cluster >> counted_bits(img);
+
+	return scan && (piece < scan->next || piece >= scan->limit);
+}
+
+bool qcow2_scan_uncounted(const struct qcow2_image *img, u64 *clusters)
+{
+	const struct qcow2_scan *scan = img->file.scan;
+	u64 floor = img->space->floor;
+
+	if (!scan || !is_complete(scan))
+		return false;
+	*clusters = min(scan->limit << counted_bits(img), floor) -
+		    min(scan->next << counted_bits(img), floor);
 	return true;
 }
 

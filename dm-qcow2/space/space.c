@@ -179,13 +179,14 @@ static void space_work(struct kthread_work *work)
 		wait_err = judge_error(img, err);
 	}
 	if (!READ_ONCE(img->space->nr_waiting))
-		goto restore;
+		goto look;
 	if (READ_ONCE(img->space->nr_ready))
 		release_waiters(img, 0);
 	else if (!err || wait_err || qcow2_failed(img) ||
 		 !qcow2_full_may_wait(img, QCOW2_FULL_CLUSTERS))
 		release_waiters(img, wait_err);
-restore:
+look:
+	qcow2_left_look(img);
 	memalloc_noio_restore(noio);
 }
 
@@ -266,6 +267,7 @@ void qcow2_space_stop(struct qcow2_image *img)
 	struct qcow2_space *s = img->space;
 
 	kthread_cancel_delayed_work_sync(&s->scan);
+	qcow2_left_stop(img);
 	/*
 	 * Nobody waits for space any more, so the work does not start a retry, nor a grace
 	 * period; but if it runs now it may not have seen that.
@@ -326,6 +328,7 @@ int qcow2_space_init(struct qcow2_space *s, struct qcow2_image *img)
 	kthread_init_work(&s->work, space_work);
 	kthread_init_delayed_work(&s->retry, retry);
 	kthread_init_delayed_work(&s->scan, qcow2_scan_work);
+	qcow2_left_init(&s->left);
 	err = init_bufs(s, &img->geo);
 	if (err)
 		return err;
@@ -341,6 +344,7 @@ void qcow2_space_exit(struct qcow2_space *s)
 {
 	kthread_cancel_delayed_work_sync(&s->scan);
 	kthread_cancel_delayed_work_sync(&s->retry);
+	kthread_cancel_delayed_work_sync(&s->left.look);
 	kthread_destroy_worker(s->worker);
 	forget(s);
 	exit_bufs(s);

@@ -55,6 +55,24 @@ struct qcow2_dropped {
 };
 
 /**
+ * struct qcow2_left - how much space the host has left
+ * @is_on: the image is active, and somebody wants to be told
+ * @look: looks how much that is
+ * @looked: when that was done last, in jiffies
+ * @used: clusters of a block device with a refcount, of those that scan.c has counted; the
+ *	thread only
+ * @bytes: of a file: what was left; of a block device: what was not, as that may grow.
+ *	U64_MAX: not known
+ */
+struct qcow2_left {
+	bool is_on;
+	struct kthread_delayed_work look;
+	unsigned long looked;
+	u64 used;
+	u64 bytes;
+};
+
+/**
  * struct qcow2_space - the free space of an image
  * @img: the image
  * @requeue: called with the image and a work that need not wait for space any more
@@ -81,6 +99,7 @@ struct qcow2_dropped {
  * @pinned: pages of refcounts of qcow2_refcount_pin(); the thread only
  * @nr_pinned: their number
  * @max_pinned: how many have room: what counts @step clusters and a new refcount block; constant
+ * @left: how much space the host has left
  * @wb: buffers of the write-back of refcounts
  */
 struct qcow2_space {
@@ -108,6 +127,7 @@ struct qcow2_space {
 	struct qcow2_mpage **pinned;
 	unsigned int nr_pinned;
 	unsigned int max_pinned;
+	struct qcow2_left left;
 	struct qcow2_writeback wb;
 };
 
@@ -316,6 +336,83 @@ void qcow2_scan_pass(struct qcow2_image *img, u64 cluster);
  * @count: how many
  */
 void qcow2_scan_note_free(struct qcow2_image *img, u64 cluster, u64 count);
+
+/**
+ * qcow2_scan_has_counted - whether the refcount of a cluster was counted, or need not be
+ * @img: the image
+ * @cluster: the host cluster; false: it will be counted, or never
+ */
+bool qcow2_scan_has_counted(const struct qcow2_image *img, u64 cluster);
+
+/**
+ * qcow2_scan_uncounted - how many clusters there are that will not be counted
+ * @img: the image
+ * @clusters: set to it
+ *
+ * Return: false while it is not known.
+ */
+bool qcow2_scan_uncounted(const struct qcow2_image *img, u64 *clusters);
+
+/* left.c */
+
+void qcow2_left_init(struct qcow2_left *left);
+
+/**
+ * qcow2_left_start - look how much is left, if the table line asks for it
+ * @img: the image, which may be written to; its thread has done nothing yet
+ */
+void qcow2_left_start(struct qcow2_image *img);
+
+/**
+ * qcow2_left_stop - look no more
+ * @img: the image; its thread's other works may still run
+ */
+void qcow2_left_stop(struct qcow2_image *img);
+
+/**
+ * qcow2_left_work - look how much there is
+ * @work: qcow2_left.look.work
+ */
+void qcow2_left_work(struct kthread_work *work);
+
+/**
+ * qcow2_left_look - look how much there is, and tell when it is low
+ * @img: the image
+ *
+ * The space thread only. Asks the file system, which may take its time.
+ */
+void qcow2_left_look(struct qcow2_image *img);
+
+/**
+ * qcow2_left_look_soon - have the space thread look, a second after it last did
+ * @img: the image
+ *
+ * Any context.
+ */
+void qcow2_left_look_soon(struct qcow2_image *img);
+
+/**
+ * qcow2_left_is_counted - whether clusters in use are counted
+ * @img: the image
+ */
+bool qcow2_left_is_counted(const struct qcow2_image *img);
+
+/**
+ * qcow2_left_note_used - refcounts have changed
+ * @img: the image
+ * @cluster: the first of them; all are in one page, or behind those of the activation
+ * @more: how many more of them are in use than before
+ */
+void qcow2_left_note_used(struct qcow2_image *img, u64 cluster, s64 more);
+
+/**
+ * qcow2_left_bytes - how much the host had left when last looked
+ * @img: the image
+ * @bytes: set to it
+ *
+ * Any context. Return: false when it is not known.
+ */
+bool qcow2_left_bytes(const struct qcow2_image *img, u64 *bytes);
 
 /* reftable.c */
 

@@ -134,6 +134,28 @@ static void all_free_is_noticed(void **state)
 		assert_true(qcow2_refcount_has_zero(block, order, BLOCK_BYTES));
 }
 
+static void those_in_use_are_counted(void **state)
+{
+	(void)state;
+	srandom(2);
+	for (unsigned int order = 0; order <= 6; order++) {
+		void *block = calloc(1, BLOCK_BYTES);
+		u32 used = 0;
+
+		assert_int_equal(qcow2_refcount_count_used(block, order, slots(order)), 0);
+		for (u32 i = 0; i < slots(order); i++) {
+			if (random() % 3)
+				continue;
+			qcow2_refcount_set(block, order, i, 1ULL << (random() % (1U << order)));
+			used++;
+			assert_int_equal(qcow2_refcount_count_used(block, order, i + 1), used);
+			assert_int_equal(qcow2_refcount_count_used(block, order, i), used - 1);
+		}
+		assert_int_equal(qcow2_refcount_count_used(block, order, slots(order)), used);
+		free(block);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -144,6 +166,7 @@ int main(void)
 		cmocka_unit_test(a_neighbour_is_not_disturbed),
 		cmocka_unit_test(one_free_cluster_among_many_is_noticed),
 		cmocka_unit_test(all_free_is_noticed),
+		cmocka_unit_test(those_in_use_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

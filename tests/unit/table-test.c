@@ -59,6 +59,7 @@ static void a_descriptor_alone_gets_the_defaults(void **state)
 	assert_int_equal(t.cache_mb, QCOW2_DEFAULT_CACHE_MB);
 	assert_false(t.no_space_error);
 	assert_false(t.no_layouts);
+	assert_int_equal(t.low_space, 0);
 }
 
 static void a_path_is_a_layer(void **state)
@@ -219,6 +220,31 @@ static void a_cache_has_from_1_mib_to_64_gib(void **state)
 	}
 }
 
+static void a_level_is_any_number_of_64_bits(void **state)
+{
+	static const char *const levels[] = {
+		"", "-1", "+1", " 1", "1G", "0x10", "some", "18446744073709551616", "18446744073709551620",
+		"99999999999999999999999999999999999999999",
+	};
+	char line[128];
+
+	(void)state;
+	assert_int_equal(accepted("3 features 1 low_space=0").low_space, 0);
+	assert_int_equal(accepted("3 features 1 low_space=0001").low_space, 1);
+	assert_true(accepted("3 features 1 low_space=18446744073709551615").low_space == UINT64_MAX);
+	assert_int_equal(accepted("3 features 2 low_space=5 low_space=6").low_space, 6);
+	expect_refused("3 features 1 low_space", -EINVAL, "unknown feature");
+	for (size_t i = 0; i < sizeof(levels) / sizeof(*levels); i++) {
+		char *argv[] = { "3", "features", "1", line };
+		struct qcow2_table t;
+		const char *why = NULL;
+
+		snprintf(line, sizeof(line), "low_space=%s", levels[i]);
+		assert_int_equal(qcow2_table_parse(4, argv, layers, &t, &why), -EINVAL);
+		assert_string_equal(why, "low_space is out of range");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +265,7 @@ int main(void)
 		cmocka_unit_test(the_number_of_features_must_match),
 		cmocka_unit_test(an_unknown_feature_is_refused),
 		cmocka_unit_test(a_cache_has_from_1_mib_to_64_gib),
+		cmocka_unit_test(a_level_is_any_number_of_64_bits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
