@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -42,6 +43,7 @@ const char attach_help[] =
 "      --no-backing       refuse an image that has a backing file\n"
 "      --backing-format F raw or qcow2, where an image does not say which it is\n"
 "      --cache-mb N       limit of the image's metadata cache\n"
+"      --low-space SIZE   send a device-mapper event when the host has less left\n"
 "      --foreground       serve in this process, do not fork a server\n"
 "      --qemu VERSION     print options for that QEMU (the one of this host)\n"
 "      --dry-run          check everything, print what would be done, do nothing\n"
@@ -69,6 +71,7 @@ enum {
 	OPT_NO_BACKING,
 	OPT_BACKING_FORMAT,
 	OPT_CACHE_MB,
+	OPT_LOW_SPACE,
 	OPT_FOREGROUND,
 	OPT_DRY_RUN,
 	OPT_QEMU,
@@ -93,6 +96,7 @@ static const struct option options[] = {
 	{ "no-backing", no_argument, NULL, OPT_NO_BACKING },
 	{ "backing-format", required_argument, NULL, OPT_BACKING_FORMAT },
 	{ "cache-mb", required_argument, NULL, OPT_CACHE_MB },
+	{ "low-space", required_argument, NULL, OPT_LOW_SPACE },
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "foreground", no_argument, NULL, OPT_FOREGROUND },
 	{ "qemu", required_argument, NULL, OPT_QEMU },
@@ -115,6 +119,30 @@ static int parse_uint(const char *what, const char *text, unsigned int min,
 				  "'%s' is not a number from %u to %u", text,
 				  min, max);
 	*value = n;
+	return VBLK_OK;
+}
+
+/* Digits, and perhaps one of the units that vblk-list prints. */
+static int parse_size(const char *what, const char *text, uint64_t *bytes)
+{
+	static const char units[] = "KMGTPE";
+	unsigned int shift = 0;
+	const char *unit;
+	uintmax_t n;
+	char *end;
+
+	errno = 0;
+	n = strtoumax(text, &end, 10);
+	unit = *end ? strchr(units, *end) : NULL;
+	if (unit) {
+		shift = 10 * (unit - units + 1);
+		end++;
+	}
+	if (errno || *end || *text < '0' || *text > '9' || n > UINT64_MAX >> shift)
+		return err_report(VBLK_USAGE, what,
+				  "'%s' is not a size: a number of bytes, or of KiB, MiB... with K, M, G, T, P or E behind it",
+				  text);
+	*bytes = (uint64_t)n << shift;
 	return VBLK_OK;
 }
 
@@ -239,6 +267,9 @@ static int parse_option(struct attach *a, int opt)
 	case OPT_CACHE_MB:
 		return parse_uint("--cache-mb", optarg, 1, QCOW2_MAX_CACHE_MB,
 				  &a->cache_mb);
+	case OPT_LOW_SPACE:
+		a->has_low_space = true;
+		return parse_size("--low-space", optarg, &a->low_space);
 	case OPT_FOREGROUND:
 		a->foreground = true;
 		return VBLK_OK;

@@ -30,15 +30,35 @@ void attach_close_images(struct attach *a)
 	image_close(&a->img);
 }
 
+/* What differs from the target's defaults, each behind a space. Return: how many there are. */
+static unsigned int add_features(const struct attach *a, char *text, size_t size)
+{
+	unsigned int count = 0;
+	size_t len = 0;
+
+	if (a->cache_mb) {
+		len += snprintf(text + len, size - len, " cache_mb=%u", a->cache_mb);
+		count++;
+	}
+	if (a->low_space) {
+		len += snprintf(text + len, size - len, " low_space=%ju", (uintmax_t)a->low_space);
+		count++;
+	}
+	return count;
+}
+
 /** attach_params() - what follows "qcow2" in the table line; the caller frees it, or it is NULL */
 char *attach_params(const struct attach *a, bool with_paths)
 {
 	char *layers = chain_table(&a->chain, with_paths), *params = NULL;
+	char features[64] = "";
+	unsigned int count;
 	int n;
 
-	if (!layers || !a->cache_mb)
+	count = add_features(a, features, sizeof(features));
+	if (!layers || !count)
 		return layers;
-	n = asprintf(&params, "%s features 1 cache_mb=%u", layers, a->cache_mb);
+	n = asprintf(&params, "%s features %u%s", layers, count, features);
 	free(layers);
 	return n < 0 ? NULL : params;
 }

@@ -35,15 +35,16 @@ static void say_kept(const char *option, const char *fmt, ...)
 		   "ignored: the disk stays as it was attached, with %s", is);
 }
 
-static bool has_cache_mb(const struct attach *a)
+/* Whether the table line has one: " NAME=VALUE" */
+static bool has_feature(const struct attach *a, const char *name, uint64_t value)
 {
-	char feature[32], *params, *word;
+	char feature[48], *params, *word;
 	uint64_t sectors;
 	bool has_it;
 
 	if (dmdev_table(a->result.d.name, &sectors, &params))
 		return false;
-	snprintf(feature, sizeof(feature), " cache_mb=%u", a->cache_mb);
+	snprintf(feature, sizeof(feature), " %s=%ju", name, (uintmax_t)value);
 	word = strstr(params, feature);
 	has_it = word && (word[strlen(feature)] == ' ' || !word[strlen(feature)]);
 	free(params);
@@ -85,8 +86,10 @@ static void say_what_is_kept(const struct attach *a)
 		say_kept("--socket-mode", "%04o", is->socket_mode);
 	if (a->serial_arg && strcmp(a->serial_arg, is->serial) != 0)
 		say_kept("--serial", "%s", is->serial);
-	if (a->cache_mb && !has_cache_mb(a))
+	if (a->cache_mb && !has_feature(a, "cache_mb", a->cache_mb))
 		say_kept("--cache-mb", "the limit that it has");
+	if (a->has_low_space && !has_feature(a, "low_space", a->low_space))
+		say_kept("--low-space", "the level that it has");
 }
 
 /** attach_take_over() - a server for a disk whose server has gone; an exit code */

@@ -27,6 +27,8 @@
  * @asked: what the user has given of @serving, 0 or "" for the rest
  * @reconnect: of the QEMU that the user has named
  * @cache_mb: 0 for the target's own default
+ * @low_space: how little space the host has left when an event is sent
+ * @has_low_space: the user has given that
  * @is_new: the device is ours, not one of before
  * @server: opened in this process; only with @foreground
  * @result: what is printed in the end
@@ -47,6 +49,8 @@ struct attach {
 	struct serving asked;
 	enum qemu_reconnect reconnect;
 	unsigned int cache_mb;
+	uint64_t low_space;
+	bool has_low_space;
 	bool read_only;
 	bool no_vhost;
 	bool foreground;

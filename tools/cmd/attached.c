@@ -26,8 +26,8 @@ static uint64_t cluster_bytes(uint64_t disk_bytes, uint64_t clusters)
 /* Documentation/dm-qcow2.rst, Status: the words keep their places. */
 static void read_status(struct attached *a)
 {
-	char *params, mode[8], check[16];
-	uintmax_t used, clusters;
+	char *params, mode[8], check[16], left[24];
+	uintmax_t used, clusters, level;
 	uint64_t sectors;
 
 	if (dmdev_status(a->d.name, &sectors, &params))
@@ -38,6 +38,10 @@ static void read_status(struct attached *a)
 		a->used_bytes = used * cluster_bytes(a->bytes, clusters);
 		a->has_failed = !strcmp(mode, "fail") ||
 				!strcmp(check, "needs_check");
+	}
+	if (sscanf(params, "%*s %*s %*s %*s %*s %*s %*s %*s %23[^/]/%ju", left, &level) == 2) {
+		a->low_space_bytes = level;
+		a->has_left = sscanf(left, "%ju", &a->left_bytes) == 1;
 	}
 	free(params);
 }
@@ -82,6 +86,8 @@ void attached_fill(struct attached *a)
 	a->bytes = 0;
 	a->has_usage = false;
 	a->has_failed = false;
+	a->has_left = false;
+	a->low_space_bytes = 0;
 	err = state_find(a->d.name, a->d.uuid, &a->serving);
 	a->is_served = !err;
 	if (err)
@@ -154,6 +160,12 @@ int attached_find(const char *arg, struct attached *a)
 		return err_errno(-err, arg, "cannot look it up");
 	attached_fill(a);
 	return VBLK_OK;
+}
+
+/** attached_is_low() - whether the host has less left than the user wants to be told of */
+bool attached_is_low(const struct attached *a)
+{
+	return a->has_left && a->left_bytes < a->low_space_bytes;
 }
 
 /**

@@ -18,6 +18,8 @@
  * @base: path of the lowest of them, "" without any
  * @used_bytes: guest data allocated in the image, with @has_usage
  * @has_failed: the target stopped writing; the image needs a check
+ * @low_space_bytes: how little space is little, 0: nobody has said
+ * @left_bytes: what the host has left for the image, with @has_left
  * @is_served: attached for a guest; @serving is valid
  * @serving: how it is served; of a damaged file the name and
  *	its own socket alone, else ""
@@ -34,6 +36,9 @@ struct attached {
 	bool has_usage;
 	uint64_t used_bytes;
 	bool has_failed;
+	uint64_t low_space_bytes;
+	bool has_left;
+	uintmax_t left_bytes;
 	bool is_served;
 	struct serving serving;
 	pid_t server;
@@ -43,6 +48,7 @@ struct attached {
 
 void attached_fill(struct attached *a);
 int attached_find(const char *arg, struct attached *a);
+bool attached_is_low(const struct attached *a);
 const char *attached_state(const struct attached *a);
 
 #endif

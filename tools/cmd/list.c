@@ -17,7 +17,8 @@ static const char help[] =
 "\n"
 "      --json             print JSON, sizes in bytes\n"
 "  -o, --output COLUMNS   of NAME, DEVICE, IMAGE, SIZE, USED, RO, SOCKET,\n"
-"                         SERVER, STATE, PROBLEM, DEPTH, BASE, SERIAL, GUEST\n"
+"                         SERVER, STATE, PROBLEM, DEPTH, BASE, LEFT, LOW, SERIAL,\n"
+"                         GUEST, LOW_SPACE\n"
 "      --chain DISK       the images of a disk, the top first\n"
 "  -h, --help             print this\n";
 

@@ -115,8 +115,11 @@ enum column_id {
 	COL_PROBLEM,
 	COL_DEPTH,
 	COL_BASE,
+	COL_LEFT,
+	COL_LOW,
 	COL_SERIAL,
 	COL_GUEST,
+	COL_LOW_SPACE,
 	NR_COLUMNS,
 };
 
@@ -147,8 +150,11 @@ static const struct column {
 	[COL_PROBLEM] = { "PROBLEM", 7, 0, "problem" },
 	[COL_DEPTH] = { "DEPTH", 1, SCOLS_FL_RIGHT, "depth" },
 	[COL_BASE] = { "BASE", 20, SCOLS_FL_TRUNC, "base" },
+	[COL_LEFT] = { "LEFT", 6, SCOLS_FL_RIGHT, "left_bytes" },
+	[COL_LOW] = { "LOW", 1, SCOLS_FL_RIGHT, "is_low" },
 	[COL_SERIAL] = { "SERIAL", 10, 0, "serial", NULL, true },
 	[COL_GUEST] = { "GUEST", 6, SCOLS_FL_RIGHT, "guest_pid", NULL, true },
+	[COL_LOW_SPACE] = { "LOW_SPACE", 6, SCOLS_FL_RIGHT, "low_space_bytes", NULL, true },
 };
 
 /** out_format_bytes() - a size for people, like 3.2G */
@@ -215,6 +221,18 @@ static void format_cell(const struct attached *a, enum column_id id,
 	case COL_BASE:
 		snprintf(text, size, "%s", a->base);
 		break;
+	case COL_LEFT:
+		if (a->has_left)
+			out_format_bytes(a->left_bytes, text, size);
+		break;
+	case COL_LOW:
+		if (a->has_left)
+			snprintf(text, size, "%d", attached_is_low(a));
+		break;
+	case COL_LOW_SPACE:
+		if (a->low_space_bytes)
+			out_format_bytes(a->low_space_bytes, text, size);
+		break;
 	case COL_SERIAL:
 		if (a->is_served)
 			snprintf(text, size, "%s", a->serving.serial);
@@ -249,6 +267,12 @@ static json_object *cell_to_json(const struct attached *a, enum column_id id)
 		return out_bytes_json(a->bytes);
 	case COL_USED:
 		return a->has_usage ? out_bytes_json(a->used_bytes) : NULL;
+	case COL_LEFT:
+		return a->has_left ? out_bytes_json(a->left_bytes) : NULL;
+	case COL_LOW:
+		return a->has_left ? json_object_new_boolean(attached_is_low(a)) : NULL;
+	case COL_LOW_SPACE:
+		return a->low_space_bytes ? out_bytes_json(a->low_space_bytes) : NULL;
 	case COL_DEPTH:
 		return json_object_new_int(a->depth);
 	case COL_RO:
