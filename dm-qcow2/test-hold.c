@@ -32,3 +32,8 @@ void qcow2_test_hold(enum qcow2_hold where)
 		msleep(20);
 	count(where, -1);
 }
+
+bool qcow2_test_holds(void)
+{
+	return READ_ONCE(hold);
+}

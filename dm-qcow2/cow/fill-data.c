@@ -14,6 +14,7 @@
 #include "image/compressed.h"
 
 #include "fill-internal.h"
+#include "test-hold.h"
 
 /* Of a piece, where there is memory; and where there is little, as the allocator has it always. */
 #define PIECE_BYTES	SZ_64K
@@ -190,7 +191,10 @@ static int write_pieces(const struct group *g, const struct piece *pieces, unsig
 
 static int copy_pieces(struct group *g, struct piece *pieces, unsigned int count)
 {
-	return read_pieces(g, pieces, count) ?: write_pieces(g, pieces, count);
+	int err = read_pieces(g, pieces, count);
+
+	qcow2_test_hold(QCOW2_HOLD_COPY);
+	return err ?: write_pieces(g, pieces, count);
 }
 
 /* Where one of them fails, the others shall not; a host that is full is so for all. */

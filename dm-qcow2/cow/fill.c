@@ -8,6 +8,8 @@
 #include "image/compressed.h"
 
 #include "fill-internal.h"
+#include "test-hold.h"
+#include "test-skip.h"
 
 /* Bytes of clusters that may be fills, and how many clusters that is at least and at most. */
 #define MAX_BYTES	(16ULL << 20)
@@ -62,13 +64,15 @@ static bool set_entry(struct qcow2_image *img, struct qcow2_fill *f)
 {
 	struct qcow2_mpage *p = f->page;
 
+	qcow2_test_hold(QCOW2_HOLD_ENTRY);
 	spin_lock(&p->lock);
 	/* Of an image that is damaged, what is below may look otherwise the next time. */
 	if (unlikely(!is_old(img, f))) {
 		spin_unlock(&p->lock);
 		return false;
 	}
-	p->data_seq = atomic64_inc_return(&img->commit->data_seq);
+	if (!qcow2_test_skips(QCOW2_STEP_DATA_SEQ))
+		p->data_seq = atomic64_inc_return(&img->commit->data_seq);
 	qcow2_mpage_set_entry(img, p, qcow2_slot(&img->geo, f->cluster),
 			      f->host_off | QCOW2_OFLAG_COPIED);
 	spin_unlock(&p->lock);
@@ -147,7 +151,7 @@ static struct qcow2_fill *close_next(struct qcow2_fills *fs, u64 newest)
 	spin_lock_irq(&fs->lock);
 	f = list_first_entry_or_null(&fs->open, struct qcow2_fill, node);
 	if (f && f->number <= newest) {
-		f->is_closed = true;
+		f->is_closed = !qcow2_test_skips(QCOW2_STEP_CLOSED);
 		list_del_init(&f->node);
 	} else {
 		f = NULL;
@@ -180,9 +184,19 @@ static unsigned int close_some(struct qcow2_fills *fs, u64 newest, struct list_h
 			break;
 		list_add_tail(&f->node, fills);
 	}
+	if (qcow2_test_skips(QCOW2_STEP_WRITES_END))
+		return count;
 	list_for_each_entry(f, fills, node)
 		wait_event(fs->wait, !has_writes(fs, f));
 	return count;
+}
+
+/* In a test build only: that it is there is forgotten before its entry is set. */
+static void hide(struct qcow2_fills *fs, struct qcow2_fill *f)
+{
+	spin_lock_irq(&fs->lock);
+	hash_del(&f->hash);
+	spin_unlock_irq(&fs->lock);
 }
 
 /* Return: 0 when it is gone, or a negative errno. */
@@ -194,6 +208,8 @@ static int publish(struct qcow2_fills *fs, struct qcow2_fill *f)
 	}
 	if (f->err)
 		return f->err;
+	if (qcow2_test_skips(QCOW2_STEP_ENTRY_FIRST))
+		hide(fs, f);
 	if (!set_entry(fs->img, f))
 		return -EUCLEAN;
 	forget(fs, f);
@@ -227,7 +243,8 @@ static int publish_all(struct qcow2_fills *fs)
 	newest = fs->newest;
 	spin_unlock_irq(&fs->lock);
 	while (close_some(fs, newest, &fills)) {
-		qcow2_fills_copy(fs, &fills);
+		if (!qcow2_test_skips(QCOW2_STEP_COPY))
+			qcow2_fills_copy(fs, &fills);
 		list_for_each_entry_safe(f, next, &fills, node) {
 			list_del_init(&f->node);
 			err = publish(fs, f);
@@ -258,6 +275,8 @@ int qcow2_fills_publish(struct qcow2_image *img)
 	}
 	if (!smp_load_acquire(&img->commit->nr_fills)) /* pairs with set_count() */
 		return 0;
+	if (qcow2_test_skips(QCOW2_STEP_PUBLISHERS_EXCLUDED))
+		return publish_all(fs);
 	mutex_lock(&fs->publishing);
 	err = publish_all(fs);
 	mutex_unlock(&fs->publishing);
@@ -345,7 +364,8 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 
 	spin_lock_irq(&fs->lock);
 	/* Whoever published one has changed the entry before. */
-	is_new = fs->count < fs->limit && !find(fs, f->cluster) && is_old(fs->img, f);
+	is_new = fs->count < fs->limit && !find(fs, f->cluster) &&
+		 (is_old(fs->img, f) || qcow2_test_skips(QCOW2_STEP_WRITE_AGAIN));
 	if (is_new) {
 		hash_add(fs->by_cluster, &f->hash, f->cluster);
 		f->number = ++fs->newest;
@@ -485,7 +505,8 @@ void qcow2_fill_end(struct qcow2_image *img, struct qcow2_fill *fill, u64 guest_
 
 	spin_lock_irqsave(&fs->lock, flags);
 	if (is_valid)
-		bitmap_set(fill->valid, first, bytes >> SECTOR_SHIFT);
+		bitmap_set(fill->valid, first, (bytes >> SECTOR_SHIFT) -
+					       qcow2_test_skips(QCOW2_STEP_LAST_SECTOR));
 	/* Under the lock: who waits for this frees the fill. */
 	if (!--fill->nr_writes && fill->is_closed)
 		wake_up(&fs->wait);
@@ -513,7 +534,7 @@ bool qcow2_fill_find(struct qcow2_image *img, u64 guest_off, u32 *bytes, u64 *ho
 	u32 left, count;
 
 	*is_known = false;
-	if (!READ_ONCE(img->commit->nr_fills))
+	if (!READ_ONCE(img->commit->nr_fills) || qcow2_test_skips(QCOW2_STEP_READ_FILLS))
 		return false;
 	left = min_t(u64, *bytes, qcow2_cluster_bytes(&img->geo) - in_cluster);
 	*bytes = left;

@@ -9,6 +9,8 @@
 #include "space/space.h"
 
 #include "map.h"
+#include "test-hold.h"
+#include "test-skip.h"
 
 static int check_inside(struct qcow2_image *img, u64 host_off, u64 bytes)
 {
@@ -346,7 +348,7 @@ static int map_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_of
 		m->host_off = host_off;
 		return QCOW2_MAP_DATA;
 	}
-	if (is_known)
+	if (is_known || qcow2_test_skips(QCOW2_STEP_READ_AGAIN))
 		return QCOW2_MAP_MISS;
 	same = count_same(img, p, qcow2_l2_slot(&img->geo, guest_off),
 			  clusters_in_page(img, guest_off, m->bytes), m->old);
@@ -380,7 +382,8 @@ int qcow2_map_unowned(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_
 static int begin_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
 		      struct qcow2_mapping *m)
 {
-	if (!qcow2_fill_try_begin(img, p, guest_off, m->bytes, m->old, &m->fill, &m->host_off))
+	if (qcow2_test_holds() ||
+	    !qcow2_fill_try_begin(img, p, guest_off, m->bytes, m->old, &m->fill, &m->host_off))
 		return QCOW2_MAP_FILL;
 	m->img = img;
 	m->is_durable = false;

@@ -25,6 +25,7 @@
 #include "map.h"
 #include "park.h"
 #include "request.h"
+#include "test-hold.h"
 
 /**
  * struct child - a run of a split request
@@ -227,8 +228,10 @@ static void copy_to_guest(struct qcow2_request *rq, const void *data, u32 bytes)
 static int read_compressed(struct qcow2_request *rq, const struct qcow2_mapping *m, int srcu_idx)
 {
 	u64 in_cluster = qcow2_in_cluster(&m->img->geo, next_guest_off(rq));
-	struct qcow2_inflated *cluster = qcow2_compressed_get(m->img, m->host_off);
+	struct qcow2_inflated *cluster;
 
+	qcow2_test_hold(QCOW2_HOLD_STREAM);
+	cluster = qcow2_compressed_get(m->img, m->host_off);
 	if (!IS_ERR(cluster)) {
 		copy_to_guest(rq, qcow2_inflated_data(cluster) + in_cluster, m->bytes);
 		qcow2_compressed_put(m->img, cluster);
@@ -252,6 +255,7 @@ static int do_fill(struct qcow2_request *rq, struct qcow2_mpage *p, struct qcow2
 		qcow2_inflight_leave(img, srcu_idx);
 		return result;
 	}
+	qcow2_test_hold(QCOW2_HOLD_ENTERED);
 	m->img = img;
 	m->is_fresh = false;
 	if (likely(qcow2_run_fits(m, request_bio(rq), rq->iter))) {
@@ -296,6 +300,8 @@ static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 
 	srcu_idx = qcow2_inflight_enter(img);
 	result = qcow2_map_page(img, p, guest_off, rq->iter.bi_size, is_write, &m);
+	if (result != QCOW2_MAP_DATA)
+		qcow2_test_hold(QCOW2_HOLD_LOOKED);
 	if (qcow2_is_unowned(result))
 		result = qcow2_map_unowned(img, p, guest_off, is_write, result, &m);
 	if (result == QCOW2_MAP_ALLOCATE && READ_ONCE(p->host_off))
