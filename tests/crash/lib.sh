@@ -256,6 +256,13 @@ record_copied_clusters()
 	crash_end
 }
 
+# The same with few flushes, each of which would make entries durable, too: clusters are let go of while entries that do so
+# are not.
+record_copied_clusters_unflushed()
+{
+	record_copied_clusters --flush-percent 2 --fua-percent 0 "$@"
+}
+
 # The log begins before the image is made, of a disk that is full of 0xee, and qemu-img leaves it to others to flush what it
 # wrote. Then there are FUA writes in place, and no flush but by the detach.
 record_unflushed_image()
