@@ -30,6 +30,8 @@ struct qcow2_table_layer;
  * @md: its mapped device
  * @table: the table
  * @dev: of the table, if the file is a block device
+ * @is_locked: of a top: the description has the image's locks, or whoever opened it has seen to
+ *	them
  * @is_active: between preresume and postsuspend
  * @has_failed: writes to the image by the mapped device have failed, under this or another
  *	table; constant while active
@@ -40,6 +42,7 @@ struct qcow2_file_user {
 	struct mapped_device *md;
 	struct dm_table *table;
 	struct dm_dev *dev;
+	bool is_locked;
 	bool is_active;
 	bool has_failed;
 };

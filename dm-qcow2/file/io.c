@@ -275,9 +275,10 @@ static int read_aligned(const struct qcow2_file *f, u64 host_off, void *buf, u32
 /* A part of a block, or memory that direct I/O does not take. */
 static int read_bounced(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes)
 {
-	u32 align = file_align(f), skip = host_off & (align - 1), part;
+	/* A device may end between two places that memory would have to be aligned to. */
+	u32 align = f->bdev ? f->io_align : file_align(f), skip = host_off & (align - 1), part;
 	u32 room = min(round_up(skip + bytes, align), max(BOUNCE_BYTES, align));
-	void *bounce = kmalloc(room, GFP_NOIO);
+	void *bounce = kmalloc(max(roundup_pow_of_two(room), file_align(f)), GFP_NOIO);
 	int err = 0;
 
 	if (!bounce)

@@ -226,6 +226,21 @@ static int open_lease(struct qcow2_file *f, struct dm_target *ti, const struct q
 	return err;
 }
 
+/* Not under the registry's mutex: a server of the host may have to answer. */
+static int lock_top(struct qcow2_file *f, struct dm_target *ti)
+{
+	int err;
+
+	if (f->top.is_locked)
+		return 0;
+	err = qcow2_image_lock(f->filp, f->is_writable);
+	if (err)
+		ti->error = "Image is locked by another process";
+	else
+		qcow2_registry_note_locked(f);
+	return err;
+}
+
 int qcow2_file_open(struct qcow2_file *f, struct dm_target *ti, const struct qcow2_table *table)
 {
 	const struct qcow2_table_layer *top = qcow2_table_top(table);
@@ -244,12 +259,9 @@ int qcow2_file_open(struct qcow2_file *f, struct dm_target *ti, const struct qco
 		ti->error = "Image is in use by another mapped device";
 		goto err_end_use;
 	}
-	/* Again if the description has the locks: who shares it may not have got them yet. */
-	err = top->path ? qcow2_image_lock(f->filp, f->is_writable) : 0;
-	if (err) {
-		ti->error = "Image is locked by another process";
+	err = lock_top(f, ti);
+	if (err)
 		goto err_remove;
-	}
 	err = open_lease(f, ti, table);
 	if (err)
 		goto err_remove;

@@ -84,7 +84,7 @@ static struct qcow2_file *find_sibling(const struct qcow2_file *f)
 	return NULL;
 }
 
-/* Use the description that holds the image's locks, or is about to have them. */
+/* Use the description that has the image's locks, or is about to. */
 static void share_description(struct qcow2_file *f)
 {
 	struct qcow2_file *sibling = find_sibling(f);
@@ -93,18 +93,27 @@ static void share_description(struct qcow2_file *f)
 		return;
 	fput(f->filp);
 	f->filp = get_file(sibling->filp);
+	f->top.is_locked = sibling->top.is_locked;
 }
 
 int qcow2_registry_add_top(struct qcow2_file *f, bool by_path)
 {
 	int err;
 
+	f->top.is_locked = !by_path;
 	mutex_lock(&registry_lock);
 	err = add(&f->top);
 	if (!err && by_path)
 		share_description(f);
 	mutex_unlock(&registry_lock);
 	return err;
+}
+
+void qcow2_registry_note_locked(struct qcow2_file *f)
+{
+	mutex_lock(&registry_lock);
+	f->top.is_locked = true;
+	mutex_unlock(&registry_lock);
 }
 
 void qcow2_registry_remove(struct qcow2_file_user *user)

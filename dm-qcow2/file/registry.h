@@ -28,6 +28,15 @@ int __must_check qcow2_registry_add(struct qcow2_file_user *user);
  */
 int __must_check qcow2_registry_add_top(struct qcow2_file *f, bool by_path);
 
+/**
+ * qcow2_registry_note_locked - the description of a top has the image's locks now
+ * @f: the file, added
+ *
+ * Tables that share it from here on need not take them: that could fail for one who tries to
+ * open the image, and is about to find that he cannot.
+ */
+void qcow2_registry_note_locked(struct qcow2_file *f);
+
 void qcow2_registry_remove(struct qcow2_file_user *user);
 
 static inline struct inode *qcow2_file_inode(const struct qcow2_file *f)

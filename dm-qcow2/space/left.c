@@ -80,7 +80,7 @@ bool qcow2_left_bytes(const struct qcow2_image *img, u64 *bytes)
 	u64 known = READ_ONCE(img->space->left.bytes);
 	u64 size;
 
-	if (known == UNKNOWN)
+	if (known == UNKNOWN || qcow2_failed(img))
 		return false;
 	*bytes = known;
 	if (!qcow2_is_file(img)) {
@@ -149,4 +149,5 @@ void qcow2_left_stop(struct qcow2_image *img)
 {
 	WRITE_ONCE(img->space->left.is_on, false);
 	kthread_cancel_delayed_work_sync(&img->space->left.look);
+	WRITE_ONCE(img->space->left.bytes, UNKNOWN);
 }

@@ -38,6 +38,8 @@
 
 /* Between two steps: the disk is there for others. */
 #define STEP_DELAY	1
+/* Without memory */
+#define RETRY_DELAY	(HZ / 10)
 
 /* The most that is read: what counts 128 TiB in clusters of 64 KiB. */
 #define MAX_BYTES	(4ULL << 30)
@@ -303,28 +305,32 @@ static bool is_complete(const struct qcow2_scan *scan)
 	return scan->next >= scan->end;
 }
 
-/* One step; after an error the rest is left to the cache. */
-static void advance(struct qcow2_image *img)
+/* One step; after an error the rest is left to the cache. Return: whether there was no memory. */
+static bool advance(struct qcow2_image *img)
 {
 	struct qcow2_scan *scan = img->file.scan;
+	int err = is_complete(scan) ? 0 : alloc_and_run(img);
 
-	if (!is_complete(scan) && alloc_and_run(img))
+	if (err && err != -ENOMEM)
 		scan->end = scan->next;
+	return err == -ENOMEM;
 }
 
 void qcow2_scan_work(struct kthread_work *work)
 {
 	struct qcow2_image *img = container_of(work, struct qcow2_space, scan.work)->img;
 	struct qcow2_space *s = img->space;
+	bool lacks_memory;
 	unsigned int noio;
 
 	if (qcow2_failed(img))
 		return;
 	noio = qcow2_worker_enter();
-	advance(img);
+	lacks_memory = advance(img);
 	memalloc_noio_restore(noio);
 	if (!is_complete(img->file.scan))
-		kthread_queue_delayed_work(s->worker, &s->scan, STEP_DELAY);
+		kthread_queue_delayed_work(s->worker, &s->scan,
+					   lacks_memory ? RETRY_DELAY : STEP_DELAY);
 	else
 		qcow2_left_look(img);
 }
@@ -345,7 +351,9 @@ bool qcow2_scan_finish(struct qcow2_image *img)
 		return false;
 	}
 	while (!is_complete(scan)) {
-		advance(img);
+		/* Whoever waits for this gets what is known. */
+		if (advance(img))
+			scan->end = scan->next;
 		cond_resched();
 	}
 	return true;
@@ -362,12 +370,12 @@ bool qcow2_scan_has_counted(const struct qcow2_image *img, u64 cluster)
 bool qcow2_scan_uncounted(const struct qcow2_image *img, u64 *clusters)
 {
 	const struct qcow2_scan *scan = img->file.scan;
-	u64 floor = img->space->floor;
+	u64 end = qcow2_file_bytes(&img->file) >> img->geo.cluster_bits;
 
 	if (!scan || !is_complete(scan))
 		return false;
-	*clusters = min(scan->limit << counted_bits(img), floor) -
-		    min(scan->next << counted_bits(img), floor);
+	*clusters = min(scan->limit << counted_bits(img), end) -
+		    min(scan->next << counted_bits(img), end);
 	return true;
 }
 

@@ -277,6 +277,8 @@ void qcow2_space_stop(struct qcow2_image *img)
 	kthread_flush_work(&s->work);
 	kthread_cancel_delayed_work_sync(&s->retry);
 	kthread_flush_work(&s->work);
+	/* What was dropped meanwhile has kicked it, and it may look for us. */
+	kthread_flush_work(&img->commit->work);
 }
 
 int qcow2_space_return(struct qcow2_image *img)
