@@ -71,8 +71,7 @@ static struct qcow2_iovec vec_of(const struct piece *p, u32 first, u32 end)
 /* Whether direct I/O can write just what is missing. */
 static bool is_aligned(const struct group *g, const struct piece *p)
 {
-	const struct qcow2_file *file = &g->img->file;
-	u32 mask = (max(file->io_align, file->mem_align) >> SECTOR_SHIFT) - 1;
+	u32 mask = (qcow2_file_align(&g->img->file) >> SECTOR_SHIFT) - 1;
 	u32 first, end;
 
 	for (end = p->first; next_missing(p, end, &first, &end); )

@@ -437,63 +437,44 @@ static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster,
  */
 static int try_inflate(struct qcow2_image *img, u64 old)
 {
-	struct qcow2_inflated *cluster;
+	struct qcow2_inflated *cluster = qcow2_compressed_get(img, old);
 
-	if (qcow2_entry_type(&img->geo, old) != QCOW2_ENTRY_COMPRESSED)
-		return 0;
-	cluster = qcow2_compressed_get(img, old);
 	if (IS_ERR(cluster))
 		return PTR_ERR(cluster);
 	qcow2_compressed_put(img, cluster);
 	return 0;
 }
 
+static bool needs_inflating(const struct qcow2_image *img, u32 bytes, u64 old)
+{
+	return bytes < qcow2_cluster_bytes(&img->geo) &&
+	       qcow2_entry_type(&img->geo, old) == QCOW2_ENTRY_COMPRESSED;
+}
+
 int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
 		     u32 bytes, u64 old, struct qcow2_work *work, struct qcow2_fill **fill,
 		     u64 *host_off)
 {
+	gfp_t gfp = work ? GFP_NOIO : GFP_NOWAIT | __GFP_NOWARN;
 	u64 cluster = guest_off >> img->geo.cluster_bits;
 	struct qcow2_fills *fs = img->fills;
 	int result;
 
 	if (!READ_ONCE(p->host_off))
-		return qcow2_table_allocate(img, p);
+		return work ? qcow2_table_allocate(img, p) : QCOW2_COW_PARKED;
 	result = enter_old(fs, cluster, work, fill);
 	if (result == QCOW2_COW_AGAIN) {
+		if (needs_inflating(img, bytes, old)) {
+			result = work ? try_inflate(img, old) : QCOW2_COW_PARKED;
+			if (result)
+				return result;
+		}
 		publish_ahead(fs);
-		result = bytes < qcow2_cluster_bytes(&img->geo) ? try_inflate(img, old) : 0;
-		if (result)
-			return result;
-		result = begin_new(fs, p, cluster, old, GFP_NOIO, fill);
+		result = begin_new(fs, p, cluster, old, gfp, fill);
 	}
 	if (result == QCOW2_COW_READY)
 		*host_off = (*fill)->host_off + qcow2_in_cluster(&img->geo, guest_off);
 	return result;
-}
-
-/* What is compressed may have to be inflated first. */
-static bool is_easy(const struct qcow2_image *img, u32 bytes, u64 old)
-{
-	return bytes == qcow2_cluster_bytes(&img->geo) ||
-	       qcow2_entry_type(&img->geo, old) != QCOW2_ENTRY_COMPRESSED;
-}
-
-bool qcow2_fill_try_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
-			  u32 bytes, u64 old, struct qcow2_fill **fill, u64 *host_off)
-{
-	u64 cluster = guest_off >> img->geo.cluster_bits;
-	struct qcow2_fills *fs = img->fills;
-	int result;
-
-	result = enter_old(fs, cluster, NULL, fill);
-	if (result == QCOW2_COW_AGAIN && is_easy(img, bytes, old)) {
-		publish_ahead(fs);
-		result = begin_new(fs, p, cluster, old, GFP_NOWAIT | __GFP_NOWARN, fill);
-	}
-	if (result != QCOW2_COW_READY)
-		return false;
-	*host_off = (*fill)->host_off + qcow2_in_cluster(&img->geo, guest_off);
-	return true;
 }
 
 void qcow2_fill_end(struct qcow2_image *img, struct qcow2_fill *fill, u64 guest_off, u32 bytes,

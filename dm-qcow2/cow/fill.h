@@ -99,30 +99,18 @@ void qcow2_fills_abandon(struct qcow2_image *img);
  * @guest_off: where it begins
  * @bytes: its length, to the end of the cluster at most
  * @old: the entry of its cluster
- * @work: of its request, if that has to wait
+ * @work: of its request, if that has to wait; NULL for who must not sleep: nothing waits then
  * @fill: set for QCOW2_COW_READY; qcow2_fill_end() is to follow
  * @host_off: set likewise: where the write goes to
  *
- * Slow pool. Return: enum qcow2_cow_result or a negative errno.
+ * Slow pool; without @work anywhere but in an interrupt.
+ *
+ * Return: enum qcow2_cow_result or a negative errno. Without @work the slow pool has to see to all
+ * but QCOW2_COW_READY.
  */
 int __must_check qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
 				  u32 bytes, u64 old, struct qcow2_work *work,
 				  struct qcow2_fill **fill, u64 *host_off);
-
-/**
- * qcow2_fill_try_begin - qcow2_fill_begin(), where that is easy
- * @img: the image
- * @p: the L2 page, with a reference; its table is allocated
- * @guest_off: where it begins
- * @bytes: its length, to the end of the cluster at most
- * @old: the entry of its cluster
- * @fill: set on success; qcow2_fill_end() is to follow
- * @host_off: set likewise: where the write goes to
- *
- * Does not sleep; no interrupt. Return: false when the slow pool has to see to it.
- */
-bool qcow2_fill_try_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
-			  u32 bytes, u64 old, struct qcow2_fill **fill, u64 *host_off);
 
 /**
  * qcow2_fill_end - the write is done

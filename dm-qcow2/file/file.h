@@ -81,6 +81,12 @@ static inline bool qcow2_file_has_blocks(const struct qcow2_file *f)
 	return f->io_align > SECTOR_SIZE;
 }
 
+/* What memory, offsets and lengths of direct I/O are all aligned to, if anything is. */
+static inline u32 qcow2_file_align(const struct qcow2_file *f)
+{
+	return max(f->io_align, f->mem_align);
+}
+
 /**
  * struct qcow2_stamp - changes when a file is written to
  * @bytes: its size

@@ -256,36 +256,25 @@ int qcow2_file_rw(const struct qcow2_file *f, enum req_op op,
 
 #define BOUNCE_BYTES	(32U << 10)
 
-static u32 file_align(const struct qcow2_file *f)
-{
-	return max(f->io_align, f->mem_align);
-}
-
-static int read_aligned(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes)
-{
-	const struct qcow2_iovec vec = {
-		.host_off = host_off,
-		.buf = buf,
-		.bytes = bytes,
-	};
-
-	return qcow2_file_rw(f, REQ_OP_READ, &vec, 1);
-}
-
 /* A part of a block, or memory that direct I/O does not take. */
 static int read_bounced(const struct qcow2_file *f, u64 host_off, void *buf, u32 bytes)
 {
 	/* A device may end between two places that memory would have to be aligned to. */
-	u32 align = f->bdev ? f->io_align : file_align(f), skip = host_off & (align - 1), part;
+	u32 align = f->bdev ? f->io_align : qcow2_file_align(f);
+	u32 skip = host_off & (align - 1), part;
 	u32 room = min(round_up(skip + bytes, align), max(BOUNCE_BYTES, align));
-	void *bounce = kmalloc(max(roundup_pow_of_two(room), file_align(f)), GFP_NOIO);
+	void *bounce = kmalloc(max(roundup_pow_of_two(room), qcow2_file_align(f)), GFP_NOIO);
+	struct qcow2_iovec vec;
 	int err = 0;
 
 	if (!bounce)
 		return -ENOMEM;
 	for (; bytes && !err; bytes -= part, buf += part, host_off += part, skip = 0) {
 		part = min(bytes, room - skip);
-		err = read_aligned(f, host_off - skip, bounce, round_up(skip + part, align));
+		vec = (struct qcow2_iovec) {
+			host_off - skip, bounce, round_up(skip + part, align)
+		};
+		err = qcow2_file_rw(f, REQ_OP_READ, &vec, 1);
 		if (!err)
 			memcpy(buf, bounce + skip, part);
 	}
@@ -298,7 +287,7 @@ void qcow2_batch_read(struct qcow2_batch *b, const struct qcow2_file *f,
 {
 	if (qcow2_lease_extents(f->lease) < 0)
 		qcow2_lease_ask(f->lease, vec->host_off);
-	if (IS_ALIGNED(vec->host_off | vec->bytes | (unsigned long)vec->buf, file_align(f)) &&
+	if (IS_ALIGNED(vec->host_off | vec->bytes | (unsigned long)vec->buf, qcow2_file_align(f)) &&
 	    !is_vmalloc_addr(vec->buf)) {
 		qcow2_batch_add(b, f, REQ_OP_READ, vec);
 		return;

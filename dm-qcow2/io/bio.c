@@ -121,8 +121,7 @@ static __always_inline int map_rw(struct qcow2_dev *dev, struct bio *bio, struct
 		return map_in_fill(dev, bio, guest_off, &m, srcu_idx);
 	qcow2_inflight_leave(dev->img, srcu_idx);
 	if (result == QCOW2_MAP_ZERO) {
-		if (m.bytes < bio->bi_iter.bi_size)
-			dm_accept_partial_bio(bio, m.bytes >> SECTOR_SHIFT);
+		accept(bio, m.bytes);
 		zero_fill_bio(bio);
 		bio_endio(bio);
 		return DM_MAPIO_SUBMITTED;
