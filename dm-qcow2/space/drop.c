@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The way of a cluster that an entry does not point at any more.
+ * The way of clusters that an entry does not point at any more.
  *
  *	dropped --- commit ---> leaving --- grace period ---> free
  *
@@ -12,6 +12,10 @@
  *
  * The thread does not wait for the grace period: I/O that hangs would stop allocation. It is
  * called when that is over, and until then whatever is durable joins the next one.
+ *
+ * They are extents: what is dropped one after the other and lies together is one, so that a
+ * discard of gigabytes takes little memory and few holes. Their number is bounded by those who drop
+ * many at once (qcow2_drop_is_crowded()).
  */
 #include <linux/list_sort.h>
 #include <linux/slab.h>
@@ -20,28 +24,121 @@
 #include "space.h"
 #include "test-skip.h"
 
-static unsigned int much(const struct qcow2_space *s)
+/* Beyond these many extents whoever drops many waits. */
+#define MAX_EXTENTS	65536U
+
+/* Extents that are freed before the thread looks whether somebody wants space. */
+#define MAX_ROUND	256U
+
+/* How long a few clusters stay dropped when nobody needs them. */
+#define TIDY_DELAY	(5 * HZ)
+
+/* It pays to free so many clusters. */
+static u64 much(const struct qcow2_space *s)
 {
 	return max(s->step / 4, 1ULL);
 }
 
-void qcow2_drop(struct qcow2_image *img, struct qcow2_dropped *d, u64 host_off, u64 commit)
+/* So many are not to wait for a commit that somebody else wants. */
+static bool are_too_many(const struct qcow2_space *s)
+{
+	lockdep_assert_held(&s->lock);
+	return s->nr_dropped >= 4 * s->step || s->nr_extents >= MAX_EXTENTS / 2;
+}
+
+/* In the order of their commits. Return: false when it has become a part of the newest. */
+static bool append(struct qcow2_space *s, struct qcow2_dropped *d)
+{
+	struct qcow2_dropped *last;
+
+	lockdep_assert_held(&s->lock);
+	s->nr_dropped += d->count;
+	if (!d->commit) {
+		list_add(&d->node, &s->dropped);
+		s->nr_extents++;
+		return true;
+	}
+	last = list_empty(&s->dropped) ? NULL :
+	       list_last_entry(&s->dropped, struct qcow2_dropped, node);
+	if (last && last->commit == d->commit && qcow2_dropped_join(last, d->start, d->count))
+		return false;
+	list_add_tail(&d->node, &s->dropped);
+	s->nr_extents++;
+	return true;
+}
+
+void qcow2_drop_extents(struct qcow2_image *img, struct list_head *extents, u64 commit)
 {
 	struct qcow2_space *s = img->space;
-	bool is_much;
+	struct qcow2_dropped *d, *next;
+	bool were_too_many, is_news;
+	LIST_HEAD(joined);
 
-	d->cluster = host_off >> img->geo.cluster_bits;
-	d->commit = commit;
 	spin_lock(&s->lock);
-	/* In the order of their commits. */
-	if (commit)
-		list_add_tail(&d->node, &s->dropped);
-	else
-		list_add(&d->node, &s->dropped);
-	is_much = ++s->nr_dropped == much(s);
+	were_too_many = are_too_many(s);
+	list_for_each_entry_safe(d, next, extents, node) {
+		list_del(&d->node);
+		d->commit = commit;
+		if (!append(s, d))
+			list_add(&d->node, &joined);
+	}
+	is_news = !were_too_many && are_too_many(s);
 	spin_unlock(&s->lock);
-	if (is_much)
+	qcow2_dropped_free(&joined);
+	if (is_news)
 		qcow2_commit_kick(img);
+}
+
+void qcow2_drop(struct qcow2_image *img, struct qcow2_dropped *d, u64 host_off, u64 commit)
+{
+	LIST_HEAD(extents);
+
+	d->start = host_off >> img->geo.cluster_bits;
+	d->count = 1;
+	list_add(&d->node, &extents);
+	qcow2_drop_extents(img, &extents, commit);
+}
+
+bool qcow2_drop_is_crowded(struct qcow2_image *img, struct qcow2_work *work)
+{
+	struct qcow2_space *s = img->space;
+	bool is_crowded = false;
+
+	if (likely(READ_ONCE(s->nr_extents) < MAX_EXTENTS))
+		return false;
+	spin_lock(&s->lock);
+	/* Those who would let it out have set the bit before they take the lock. */
+	if (s->nr_extents >= MAX_EXTENTS && !qcow2_failed(img) &&
+	    !test_bit(QCOW2_LEAVING, &img->state)) {
+		list_add_tail(&work->node, &s->crowd);
+		is_crowded = true;
+	}
+	spin_unlock(&s->lock);
+	if (is_crowded)
+		qcow2_commit_kick(img);
+	return is_crowded;
+}
+
+void qcow2_drop_release_crowd(struct qcow2_image *img)
+{
+	struct qcow2_space *s = img->space;
+	struct qcow2_work *work, *next;
+	LIST_HEAD(works);
+
+	spin_lock(&s->lock);
+	list_splice_init(&s->crowd, &works);
+	spin_unlock(&s->lock);
+	list_for_each_entry_safe(work, next, &works, node)
+		s->requeue(img, work);
+}
+
+static void look_at_crowd(struct qcow2_image *img)
+{
+	struct qcow2_space *s = img->space;
+
+	if (!list_empty_careful(&s->crowd) &&
+	    (READ_ONCE(s->nr_extents) < MAX_EXTENTS / 2 || qcow2_failed(img)))
+		qcow2_drop_release_crowd(img);
 }
 
 /* Until they are freed a crash leaks them, and the host has their space. */
@@ -49,41 +146,75 @@ void qcow2_drop_committed(struct qcow2_image *img)
 {
 	struct qcow2_space *s = img->space;
 
-	if (READ_ONCE(s->nr_dropped) >= much(s))
+	if (READ_ONCE(s->nr_dropped) >= much(s) || !list_empty_careful(&s->crowd))
 		kthread_queue_work(s->worker, &s->work);
+	else if (READ_ONCE(s->nr_dropped) && !test_bit(QCOW2_LEAVING, &img->state))
+		kthread_queue_delayed_work(s->worker, &s->tidy, TIDY_DELAY);
 	/* What was written in place may have needed space. */
 	qcow2_left_look_soon(img);
+}
+
+bool qcow2_drop_is_enough(struct qcow2_image *img)
+{
+	struct qcow2_space *s = img->space;
+	u64 dropped = READ_ONCE(s->nr_dropped);
+
+	if (dropped >= much(s))
+		qcow2_commit_kick(img);
+	return dropped + s->nr_leaving >= s->step / 2;
 }
 
 /* Those whose entry is durable; they were queued in about that order. */
 static void take_durable(struct qcow2_image *img)
 {
 	u64 newest = READ_ONCE(img->commit->durable);
+	struct qcow2_space *s = img->space;
 	struct qcow2_dropped *d, *next;
 
-	spin_lock(&img->space->lock);
-	list_for_each_entry_safe(d, next, &img->space->dropped, node) {
+	spin_lock(&s->lock);
+	list_for_each_entry_safe(d, next, &s->dropped, node) {
 		if (d->commit > newest && !qcow2_test_skips(QCOW2_STEP_DROP_DURABLE))
 			break;
-		list_move_tail(&d->node, &img->space->leaving);
-		img->space->nr_dropped--;
+		list_move_tail(&d->node, &s->leaving);
+		s->nr_dropped -= d->count;
+		s->nr_leaving += d->count;
 	}
-	spin_unlock(&img->space->lock);
+	spin_unlock(&s->lock);
 }
 
-static int decrease(struct qcow2_image *img, struct qcow2_dropped *d, bool *is_free)
+/* The first clusters of an extent are on their own from here on. */
+static struct qcow2_dropped *split(struct qcow2_space *s, struct qcow2_dropped *d, u64 count)
 {
-	u64 refcount;
+	struct qcow2_dropped *first = kmalloc(sizeof(*first), GFP_NOIO | __GFP_NOFAIL);
+
+	*first = (struct qcow2_dropped) { .start = d->start, .count = count };
+	d->start += count;
+	d->count -= count;
+	spin_lock(&s->lock);
+	s->nr_extents++;
+	spin_unlock(&s->lock);
+	return first;
+}
+
+/* Decrease the refcounts of an extent, in the cache; stops at one that cannot be. */
+static int decrease(struct qcow2_image *img, struct qcow2_dropped *d, struct list_head *freed,
+		    struct list_head *shared)
+{
+	struct qcow2_dropped *part;
+	bool is_free;
+	u64 count;
 	int err;
 
-	err = qcow2_refcount_read(img, d->cluster, &refcount);
-	if (err)
-		return err;
-	if (!refcount)
-		return qcow2_bad_metadata(img, "refcount of a cluster in use is zero",
-					  d->cluster << img->geo.cluster_bits);
-	*is_free = refcount == 1;
-	return qcow2_refcount_fill(img, d->cluster, 1, refcount - 1);
+	do {
+		err = qcow2_refcount_decrease(img, d->start, d->count, &count, &is_free);
+		if (err)
+			return err;
+		part = count < d->count ? split(img->space, d, count) : d;
+		if (part == d)
+			list_del(&d->node);
+		list_add_tail(&part->node, is_free ? freed : shared);
+	} while (part != d);
+	return 0;
 }
 
 static int compare_dropped(void *priv, const struct list_head *a, const struct list_head *b)
@@ -91,23 +222,23 @@ static int compare_dropped(void *priv, const struct list_head *a, const struct l
 	const struct qcow2_dropped *x = list_entry(a, struct qcow2_dropped, node);
 	const struct qcow2_dropped *y = list_entry(b, struct qcow2_dropped, node);
 
-	return x->cluster > y->cluster;
+	return x->start > y->start;
 }
 
 /* Give space back to the host; a hole takes the file's lock, so few large ones. */
 static void release(struct qcow2_image *img, struct list_head *freed)
 {
 	unsigned int bits = img->geo.cluster_bits;
-	struct qcow2_dropped *d, *next;
+	struct qcow2_dropped *d;
 	u64 start = 0, end = 0;
 
 	list_sort(NULL, freed, compare_dropped);
-	list_for_each_entry_safe(d, next, freed, node) {
-		if (d->cluster != end) {
+	list_for_each_entry(d, freed, node) {
+		if (d->start != end) {
 			qcow2_file_discard(&img->file, start << bits, (end - start) << bits);
-			start = d->cluster;
+			start = d->start;
 		}
-		end = d->cluster + 1;
+		end = d->start + d->count;
 	}
 	qcow2_file_discard(&img->file, start << bits, (end - start) << bits);
 }
@@ -119,64 +250,91 @@ static int check_dropped(struct qcow2_image *img, struct list_head *dropped)
 	int err;
 
 	list_for_each_entry(d, dropped, node) {
-		err = qcow2_tables_check(img, d->cluster, 1);
+		err = qcow2_tables_check(img, d->start, d->count);
 		if (err)
 			return err;
 	}
 	return 0;
 }
 
-static void free_dropped(struct list_head *dropped)
+void qcow2_dropped_free(struct list_head *extents)
 {
 	struct qcow2_dropped *d, *next;
 
-	list_for_each_entry_safe(d, next, dropped, node)
+	list_for_each_entry_safe(d, next, extents, node)
 		kfree(d);
+	INIT_LIST_HEAD(extents);
 }
 
-/* Decrease refcounts in the cache; stops at one that cannot be. */
-static int decrease_all(struct qcow2_image *img, struct list_head *leaving, struct list_head *freed,
+static int decrease_all(struct qcow2_image *img, struct list_head *round, struct list_head *freed,
 			struct list_head *shared)
 {
 	struct qcow2_dropped *d, *next;
-	bool is_free;
 	int err;
 
-	list_for_each_entry_safe(d, next, leaving, node) {
-		err = decrease(img, d, &is_free);
+	list_for_each_entry_safe(d, next, round, node) {
+		err = decrease(img, d, freed, shared);
 		if (err)
 			return err;
-		list_move_tail(&d->node, is_free ? freed : shared);
 	}
 	return 0;
 }
 
-static int free_all(struct qcow2_image *img, struct list_head *leaving)
+/* They are nobody's from here on. */
+static void forget(struct qcow2_space *s, struct list_head *extents)
+{
+	struct qcow2_dropped *d;
+
+	spin_lock(&s->lock);
+	list_for_each_entry(d, extents, node) {
+		s->nr_extents--;
+		s->nr_leaving -= d->count;
+	}
+	spin_unlock(&s->lock);
+	qcow2_dropped_free(extents);
+}
+
+static int free_round(struct qcow2_image *img, struct list_head *round)
 {
 	LIST_HEAD(shared);
 	LIST_HEAD(freed);
 	int err, write_err;
 
-	err = check_dropped(img, leaving);
+	err = check_dropped(img, round);
 	if (err)
 		return err;
-	err = decrease_all(img, leaving, &freed, &shared);
+	err = decrease_all(img, round, &freed, &shared);
 	write_err = qcow2_refcount_write(img, QCOW2_META_REFBLOCK);
 	if (!write_err)
 		release(img, &freed);
-	free_dropped(&freed);
-	free_dropped(&shared);
+	forget(img->space, &freed);
+	forget(img->space, &shared);
 	return write_err ?: err;
+}
+
+static void take_round(struct qcow2_space *s, struct list_head *round)
+{
+	unsigned int count = 0;
+	struct qcow2_dropped *d, *next;
+
+	list_for_each_entry_safe(d, next, &s->leaving, node) {
+		if (count++ == MAX_ROUND)
+			break;
+		list_move_tail(&d->node, round);
+	}
 }
 
 /* What cannot be freed stays, and is tried again. */
 static int free_leaving(struct qcow2_image *img)
 {
+	LIST_HEAD(round);
 	int err;
 
-	if (list_empty(&img->space->leaving))
+	take_round(img->space, &round);
+	if (list_empty(&round))
 		return 0;
-	err = free_all(img, &img->space->leaving);
+	err = free_round(img, &round);
+	list_splice(&round, &img->space->leaving);
 	if (err && !qcow2_failed(img))
 		DMERR_LIMIT("%s: dropped clusters cannot be freed now: error %d",
 			    qcow2_name(img), err);
@@ -197,11 +355,18 @@ int qcow2_drop_finish(struct qcow2_image *img)
 	struct qcow2_space *s = img->space;
 	int err;
 
+	look_at_crowd(img);
 	if (smp_load_acquire(&s->in_grace)) /* pairs with grace_is_over() */
 		return 1;
 	err = free_leaving(img);
+	look_at_crowd(img);
 	if (err || test_bit(QCOW2_LEAVING, &img->state))
 		return err;
+	if (!list_empty(&s->leaving)) {
+		/* Their time has come; others may need space first. */
+		kthread_queue_work(s->worker, &s->work);
+		return 0;
+	}
 	take_durable(img);
 	if (list_empty(&s->leaving))
 		return 0;
@@ -214,6 +379,11 @@ int qcow2_drop_finish(struct qcow2_image *img)
 
 int qcow2_drop_finish_all(struct qcow2_image *img)
 {
+	int err;
+
 	take_durable(img);
-	return free_leaving(img);
+	do {
+		err = free_leaving(img);
+	} while (!err && !list_empty(&img->space->leaving));
+	return err;
 }

@@ -96,6 +96,59 @@ int qcow2_refcount_fill(struct qcow2_image *img, u64 cluster, u64 count, u64 val
 	return 0;
 }
 
+/* How many refcounts from @slot on are the first one, if that is 1, or are more than 1. */
+static u64 count_alike(const struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot,
+		       u64 count, u64 first)
+{
+	bool is_last = first == 1;
+	u64 n, refcount;
+
+	for (n = 1; n < count; n++) {
+		refcount = qcow2_refcount_get(p->data, img->geo.refcount_order, slot + n);
+		if (is_last ? refcount != 1 : refcount < 2)
+			break;
+	}
+	return n;
+}
+
+static void decrease_each(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u64 count)
+{
+	u64 refcount;
+
+	spin_lock(&p->lock);
+	qcow2_mpage_mark_dirty(img, p);
+	for (u64 i = 0; i < count; i++) {
+		refcount = qcow2_refcount_get(p->data, img->geo.refcount_order, slot + i);
+		qcow2_refcount_set(p->data, img->geo.refcount_order, slot + i, refcount - 1);
+	}
+	spin_unlock(&p->lock);
+}
+
+int qcow2_refcount_decrease(struct qcow2_image *img, u64 cluster, u64 count, u64 *done,
+			    bool *is_free)
+{
+	struct qcow2_mpage *p;
+	u64 first;
+	u32 slot;
+
+	p = refcount_page(img, cluster, &slot);
+	if (IS_ERR(p))
+		return PTR_ERR(p);
+	first = qcow2_refcount_get(p->data, img->geo.refcount_order, slot);
+	if (!first) {
+		qcow2_mpage_put(p);
+		return qcow2_bad_metadata(img, "refcount of a cluster in use is zero",
+					  cluster << img->geo.cluster_bits);
+	}
+	*is_free = first == 1;
+	*done = count_alike(img, p, slot, min(count, BIT_ULL(img->geo.refpage_bits) - slot), first);
+	if (*is_free)
+		qcow2_scan_note_free(img, cluster, *done);
+	decrease_each(img, p, slot, *done);
+	qcow2_mpage_put(p);
+	return 0;
+}
+
 int qcow2_refcount_write(struct qcow2_image *img, enum qcow2_meta_kind kind)
 {
 	struct qcow2_writeback *wb = &img->space->wb;

@@ -55,6 +55,20 @@ void qcow2_refcount_fill_pinned(struct qcow2_image *img, u64 cluster, u64 count,
 void qcow2_refcount_unpin(struct qcow2_image *img);
 
 /**
+ * qcow2_refcount_decrease - decrease the refcounts of the first clusters of a run by one
+ * @img: the image
+ * @cluster: first host cluster
+ * @count: number of clusters; at least 1
+ * @done: set on success to how many were decreased, in the cache; at least 1
+ * @is_free: set to whether these have refcount 0 now; else all of them have more
+ *
+ * Return: 0; -EUCLEAN when the first refcount is 0, or another negative errno: then none has
+ * changed.
+ */
+int __must_check qcow2_refcount_decrease(struct qcow2_image *img, u64 cluster, u64 count,
+					 u64 *done, bool *is_free);
+
+/**
  * qcow2_refcount_write - write changed pages of the refcount structures
  * @img: the image
  * @kind: QCOW2_META_REFBLOCK or QCOW2_META_REFTABLE

@@ -8,6 +8,9 @@
 #include "refcount.h"
 #include "space.h"
 
+/* For so long nothing is prepared while much is dropped. */
+#define PATIENCE	(HZ / 2)
+
 #define STEP_BYTES	(64ULL << 20)
 #define MIN_STEP	8
 
@@ -39,8 +42,10 @@ u64 qcow2_space_take(struct qcow2_image *img, u64 want, u64 *start)
 			kfree(e);
 		}
 	}
-	if (s->nr_ready < s->step / 2)
+	if (s->nr_ready < s->step / 2) {
+		s->is_wanted = true;
 		kick(img);
+	}
 	spin_unlock(&s->lock);
 	return count;
 }
@@ -77,6 +82,7 @@ int qcow2_space_wait(struct qcow2_image *img, struct qcow2_work *work)
 	} else {
 		list_add_tail(&work->node, &s->waiting);
 		s->nr_waiting++;
+		s->is_wanted = true;
 		kick(img);
 	}
 	spin_unlock(&s->lock);
@@ -103,6 +109,7 @@ static void release_waiters(struct qcow2_image *img, int err)
 void qcow2_space_release_waiters(struct qcow2_image *img)
 {
 	release_waiters(img, 0);
+	qcow2_drop_release_crowd(img);
 }
 
 /* The host is full: queue or fail writes. */
@@ -120,14 +127,49 @@ static bool has_dropped(struct qcow2_space *s)
 	return !list_empty_careful(&s->dropped) || !list_empty(&s->leaving);
 }
 
+/*
+ * A file that is discarded and written in turn does not grow for want of patience: if enough is
+ * about to be free, that is waited for. Not for long: I/O that hangs delays it.
+ */
+static bool is_patient(struct qcow2_image *img)
+{
+	struct qcow2_space *s = img->space;
+
+	if (!qcow2_drop_is_enough(img) || test_bit(QCOW2_LEAVING, &img->state)) {
+		s->waits_for_drops = false;
+		return false;
+	}
+	if (!s->waits_for_drops)
+		s->patience_ends = jiffies + PATIENCE;
+	s->waits_for_drops = true;
+	if (time_after_eq(jiffies, s->patience_ends))
+		return false;
+	kthread_mod_delayed_work(s->worker, &s->tidy, PATIENCE);
+	return true;
+}
+
+static bool wants_more(const struct qcow2_space *s)
+{
+	return READ_ONCE(s->is_wanted) && READ_ONCE(s->nr_ready) < s->step;
+}
+
+static void note_wish(struct qcow2_space *s)
+{
+	spin_lock(&s->lock);
+	s->is_wanted &= s->nr_ready < s->step / 2;
+	spin_unlock(&s->lock);
+}
+
 /* Return: 0; 1 when there is none yet, but some may become free, when we are called; an error. */
 static int refill(struct qcow2_image *img)
 {
 	int err, drop_err;
 
 	drop_err = min(qcow2_drop_finish(img), 0);
-	if (drop_err == -EUCLEAN || READ_ONCE(img->space->nr_ready) >= img->space->step)
+	if (drop_err == -EUCLEAN || !wants_more(img->space))
 		return drop_err;
+	if (!drop_err && is_patient(img))
+		return 1;
 	/* What could not be freed need not be all that is left. */
 	err = qcow2_refill(img);
 	if (err == -ENOSPC && has_dropped(img->space))
@@ -169,6 +211,7 @@ static void space_work(struct kthread_work *work)
 	int err = refill(img);
 	int wait_err = 0;
 
+	note_wish(img->space);
 	if (!err) {
 		img->space->nr_tries = 0;
 		qcow2_full_leave(img, QCOW2_FULL_CLUSTERS);
@@ -190,6 +233,13 @@ look:
 	memalloc_noio_restore(noio);
 }
 
+static void tidy(struct kthread_work *work)
+{
+	struct qcow2_image *img = container_of(work, struct qcow2_space, tidy.work)->img;
+
+	kick(img);
+}
+
 static void retry(struct kthread_work *work)
 {
 	struct qcow2_image *img = container_of(work, struct qcow2_space, retry.work)->img;
@@ -200,7 +250,6 @@ static void retry(struct kthread_work *work)
 /* A failed image may have some left: nothing more is written for them. */
 static void forget(struct qcow2_space *s)
 {
-	struct qcow2_dropped *d, *next_d;
 	struct qcow2_extent *e, *next_e;
 
 	list_for_each_entry_safe(e, next_e, &s->ready, node)
@@ -208,10 +257,10 @@ static void forget(struct qcow2_space *s)
 	INIT_LIST_HEAD(&s->ready);
 	s->nr_ready = 0;
 	list_splice_init(&s->leaving, &s->dropped);
-	list_for_each_entry_safe(d, next_d, &s->dropped, node)
-		kfree(d);
-	INIT_LIST_HEAD(&s->dropped);
+	qcow2_dropped_free(&s->dropped);
 	s->nr_dropped = 0;
+	s->nr_leaving = 0;
+	s->nr_extents = 0;
 }
 
 void qcow2_space_activate(struct qcow2_image *img)
@@ -219,6 +268,7 @@ void qcow2_space_activate(struct qcow2_image *img)
 	struct qcow2_space *s = img->space;
 
 	forget(s);
+	s->is_wanted = false;
 	s->cursor = 0;
 	s->floor = DIV_ROUND_UP_ULL(qcow2_file_bytes(&img->file),
 				    qcow2_cluster_bytes(&img->geo));
@@ -275,6 +325,7 @@ void qcow2_space_stop(struct qcow2_image *img)
 	kthread_flush_work(&s->work);
 	srcu_barrier(&img->inflight);
 	kthread_flush_work(&s->work);
+	kthread_cancel_delayed_work_sync(&s->tidy);
 	kthread_cancel_delayed_work_sync(&s->retry);
 	kthread_flush_work(&s->work);
 	/* What was dropped meanwhile has kicked it, and it may look for us. */
@@ -326,10 +377,12 @@ int qcow2_space_init(struct qcow2_space *s, struct qcow2_image *img)
 	INIT_LIST_HEAD(&s->waiting);
 	INIT_LIST_HEAD(&s->dropped);
 	INIT_LIST_HEAD(&s->leaving);
+	INIT_LIST_HEAD(&s->crowd);
 	s->step = clamp_t(u64, step_bytes >> img->geo.cluster_bits, MIN_STEP, QCOW2_MAX_STEP);
 	kthread_init_work(&s->work, space_work);
 	kthread_init_delayed_work(&s->retry, retry);
 	kthread_init_delayed_work(&s->scan, qcow2_scan_work);
+	kthread_init_delayed_work(&s->tidy, tidy);
 	qcow2_left_init(&s->left);
 	err = init_bufs(s, &img->geo);
 	if (err)
@@ -345,6 +398,7 @@ int qcow2_space_init(struct qcow2_space *s, struct qcow2_image *img)
 void qcow2_space_exit(struct qcow2_space *s)
 {
 	kthread_cancel_delayed_work_sync(&s->scan);
+	kthread_cancel_delayed_work_sync(&s->tidy);
 	kthread_cancel_delayed_work_sync(&s->retry);
 	kthread_cancel_delayed_work_sync(&s->left.look);
 	kthread_destroy_worker(s->worker);

@@ -9,8 +9,8 @@
  *   ready --- taken by an entry ---> in use
  *     | suspend: refcount 0             | entry changed (drop.c)
  *     v                                 v
- *   free <---------------- refcount <- dropped: commit, grace period of
- *                          decreased    qcow2_image.inflight
+ *   free <- space given <- refcount <- dropped: commit, grace period of
+ *           back to host   decreased    qcow2_image.inflight
  *
  * Where no cluster is free is known by scan.c, so that a refill need not look.
  *
@@ -43,16 +43,36 @@ struct qcow2_extent {
 };
 
 /**
- * struct qcow2_dropped - a cluster that an entry pointed at
+ * struct qcow2_dropped - clusters that an entry pointed at
  * @node: in qcow2_space.dropped
- * @cluster: the host cluster
- * @commit: number of the commit that makes the change of the entry durable
+ * @start: the first host cluster
+ * @count: number of clusters
+ * @commit: number of the commit that makes the change of their entries durable
  */
 struct qcow2_dropped {
 	struct list_head node;
-	u64 cluster;
+	u64 start;
+	u64 count;
 	u64 commit;
 };
+
+/**
+ * qcow2_dropped_join - make clusters a part of an extent, if they lie beside it
+ * @d: the extent
+ * @start: the first cluster
+ * @count: how many
+ *
+ * Return: whether they do.
+ */
+static inline bool qcow2_dropped_join(struct qcow2_dropped *d, u64 start, u64 count)
+{
+	if (start + count == d->start)
+		d->start = start;
+	else if (d->start + d->count != start)
+		return false;
+	d->count += count;
+	return true;
+}
 
 /**
  * struct qcow2_left - how much space the host has left
@@ -80,20 +100,28 @@ struct qcow2_left {
  * @work: free what was dropped, prepare more
  * @retry: look again whether the host has space
  * @scan: find out which refcounts count no free cluster, a step at a time
- * @lock: protects @ready, @nr_ready, @waiting, @nr_waiting, @dropped, @nr_dropped
+ * @tidy: free the few clusters that nobody needs now; or prepare others instead of waiting longer
+ * @lock: protects @ready, @nr_ready, @is_wanted, @waiting, @nr_waiting, @dropped, @nr_dropped,
+ *	@nr_leaving, @nr_extents, @crowd
  * @ready: extents that may be allocated: zeroed and refcounted, durably
  * @nr_ready: clusters in them
+ * @is_wanted: more clusters are to be prepared
  * @waiting: struct qcow2_work that wait for space
  * @nr_waiting: their number
  * @dropped: struct qcow2_dropped
- * @nr_dropped: their number
+ * @nr_dropped: clusters in them
  * @leaving: those whose entry is durable; the thread only
+ * @nr_leaving: clusters in them
+ * @nr_extents: number of struct qcow2_dropped that are not free yet
+ * @crowd: struct qcow2_work that wait for it to become less
  * @grace: of the grace period that they wait for
  * @in_grace: it is not over yet
  * @cursor: no free cluster lies below this one, as far as known; the thread only
  * @tail: where clusters are taken from while it is not known where those in front are free;
  *	0 when it has to be found; the thread only
  * @floor: clusters of the file at activation; constant while active
+ * @waits_for_drops: nothing is prepared as much is dropped; the thread only
+ * @patience_ends: until when, in jiffies
  * @step: clusters to prepare at a time; constant
  * @nr_tries: rounds in a row that found no memory; the thread only
  * @pinned: pages of refcounts of qcow2_refcount_pin(); the thread only
@@ -109,19 +137,26 @@ struct qcow2_space {
 	struct kthread_work work;
 	struct kthread_delayed_work retry;
 	struct kthread_delayed_work scan;
+	struct kthread_delayed_work tidy;
 	spinlock_t lock;
 	struct list_head ready;
 	u64 nr_ready;
+	bool is_wanted;
 	struct list_head waiting;
 	unsigned int nr_waiting;
 	struct list_head dropped;
-	unsigned int nr_dropped;
+	u64 nr_dropped;
 	struct list_head leaving;
+	u64 nr_leaving;
+	unsigned int nr_extents;
+	struct list_head crowd;
 	struct rcu_head grace;
 	bool in_grace;
 	u64 cursor;
 	u64 tail;
 	u64 floor;
+	bool waits_for_drops;
+	unsigned long patience_ends;
 	u64 step;
 	unsigned int nr_tries;
 	struct qcow2_mpage **pinned;
@@ -214,10 +249,47 @@ int qcow2_space_return(struct qcow2_image *img);
 void qcow2_drop(struct qcow2_image *img, struct qcow2_dropped *d, u64 host_off, u64 commit);
 
 /**
+ * qcow2_drop_extents - entries do not point at many clusters any more
+ * @img: the image
+ * @extents: struct qcow2_dropped with @start and @count, from kmalloc; left empty
+ * @commit: as for qcow2_drop()
+ */
+void qcow2_drop_extents(struct qcow2_image *img, struct list_head *extents, u64 commit);
+
+/* Free extents that are nobody's. */
+void qcow2_dropped_free(struct list_head *extents);
+
+/**
+ * qcow2_drop_is_crowded - make sure that those who drop many clusters do not use up memory
+ * @img: the image
+ * @work: of the caller
+ *
+ * Return: false when some more may be dropped; true when @work is parked, and queued again when
+ * there is room, or nobody is to wait any more.
+ */
+bool qcow2_drop_is_crowded(struct qcow2_image *img, struct qcow2_work *work);
+
+/**
+ * qcow2_drop_release_crowd - let those who were too many try again
+ * @img: the image
+ */
+void qcow2_drop_release_crowd(struct qcow2_image *img);
+
+/**
+ * qcow2_drop_is_enough - whether what is dropped makes more clusters unnecessary
+ * @img: the image
+ *
+ * If so their commit is started, and the thread is called again when they are free; unless I/O
+ * hangs, and with it their grace period. The space thread.
+ */
+bool qcow2_drop_is_enough(struct qcow2_image *img);
+
+/**
  * qcow2_drop_committed - entries have become durable
  * @img: the image
  *
- * Where many clusters wait for that the space thread frees them. The commit's thread.
+ * The space thread frees what was dropped: many clusters now, a few in some seconds. The
+ * commit's thread.
  */
 void qcow2_drop_committed(struct qcow2_image *img);
 
@@ -225,7 +297,8 @@ void qcow2_drop_committed(struct qcow2_image *img);
  * qcow2_drop_finish - free dropped clusters whose time has come
  * @img: the image
  *
- * The space thread. Does not wait for a grace period.
+ * The space thread. Does not wait for a grace period. Of very many it frees some, and the
+ * thread's work is queued again.
  *
  * Return: 0; 1 when some wait for a grace period, after which the thread's work is queued;
  * or a negative errno: those that could not be freed are dropped still.
