@@ -30,17 +30,4 @@ enum qcow2_cow_result {
  */
 int __must_check qcow2_table_allocate(struct qcow2_image *img, struct qcow2_mpage *p);
 
-/**
- * qcow2_replace_zero - replace a cluster that is kept for a guest cluster of zeroes
- * @img: the image
- * @p: the L2 page, with a reference
- * @guest_off: in the guest cluster
- *
- * Behind it the entry points at a fresh cluster, which reads as zero.
- *
- * Slow pool. Return: QCOW2_COW_AGAIN, QCOW2_COW_NO_CLUSTER or a negative errno.
- */
-int __must_check qcow2_replace_zero(struct qcow2_image *img, struct qcow2_mpage *p,
-				    u64 guest_off);
-
 #endif /* DM_QCOW2_COW_H */

@@ -104,6 +104,9 @@ static int read_old(struct group *g, const struct qcow2_fill *f, struct qcow2_ba
 	switch (qcow2_entry_type(&img->geo, f->old)) {
 	case QCOW2_ENTRY_UNALLOCATED:
 		return qcow2_below_read(b, img->base, guest_off, buf, bytes);
+	case QCOW2_ENTRY_ZERO_ALLOCATED:
+		memset(buf, 0, bytes);
+		return 0;
 	case QCOW2_ENTRY_COMPRESSED:
 		return qcow2_compressed_read(img, f->old, guest_off, buf, bytes);
 	default:

@@ -10,7 +10,10 @@
 /**
  * struct qcow2_fill - a cluster that no entry points at yet
  * @cluster: the guest cluster
- * @host_off: the host cluster; taken by qcow2_space_take()
+ * @host_off: the host cluster; taken by qcow2_space_take(), or the one that is kept for zeroes
+ * @is_in_place: the latter: it stays the guest cluster's
+ * @may_be_late: older writes to it may be under way
+ * @kept: then, cookie of the grace period behind which none is
  * @old: the entry
  * @drops: to let go of what it points at
  * @page: the L2 page of its entry, with a reference
@@ -26,6 +29,9 @@
 struct qcow2_fill {
 	u64 cluster;
 	u64 host_off;
+	bool is_in_place;
+	bool may_be_late;
+	unsigned long kept;
 	u64 old;
 	struct qcow2_drops drops;
 	struct qcow2_mpage *page;

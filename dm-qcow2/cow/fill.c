@@ -54,6 +54,12 @@ static void set_count(struct qcow2_fills *fs, unsigned int count)
 
 /* Publishing */
 
+/* Writes that looked the cluster up before it was kept for zeroes may reach it late. */
+static bool has_old_writes(struct qcow2_image *img, const struct qcow2_fill *f)
+{
+	return f->may_be_late && !poll_state_synchronize_srcu(&img->inflight, f->kept);
+}
+
 static bool is_old(const struct qcow2_image *img, const struct qcow2_fill *f)
 {
 	return qcow2_mpage_entry(f->page, qcow2_slot(&img->geo, f->cluster)) == f->old;
@@ -76,7 +82,8 @@ static bool set_entry(struct qcow2_image *img, struct qcow2_fill *f)
 	qcow2_mpage_set_entry(img, p, qcow2_slot(&img->geo, f->cluster),
 			      f->host_off | QCOW2_OFLAG_COPIED);
 	spin_unlock(&p->lock);
-	qcow2_drops_use(&f->drops, img, f->old);
+	if (!f->is_in_place)
+		qcow2_drops_use(&f->drops, img, f->old);
 	return true;
 }
 
@@ -104,9 +111,14 @@ static void forget(struct qcow2_fills *fs, struct qcow2_fill *f)
 /* A cluster that nobody has written to successfully, or that is given up. */
 static void drop(struct qcow2_fills *fs, struct qcow2_fill *f)
 {
-	struct qcow2_dropped *d = kmalloc(sizeof(*d), GFP_NOIO | __GFP_NOFAIL);
+	struct qcow2_dropped *d;
 	u64 host_off = f->host_off;
 
+	if (f->is_in_place) {
+		forget(fs, f);
+		return;
+	}
+	d = kmalloc(sizeof(*d), GFP_NOIO | __GFP_NOFAIL);
 	/* A grace period from here on is one for all who have found it. */
 	forget(fs, f);
 	qcow2_drop(fs->img, d, host_off, 0);
@@ -186,8 +198,11 @@ static unsigned int close_some(struct qcow2_fills *fs, u64 newest, struct list_h
 	}
 	if (qcow2_test_skips(QCOW2_STEP_WRITES_END))
 		return count;
-	list_for_each_entry(f, fills, node)
+	list_for_each_entry(f, fills, node) {
 		wait_event(fs->wait, !has_writes(fs, f));
+		if (unlikely(has_old_writes(fs->img, f)))
+			synchronize_srcu(&fs->img->inflight);
+	}
 	return count;
 }
 
@@ -230,6 +245,17 @@ static void fail_waiting(struct qcow2_fills *fs, int err)
 	requeue_all(fs->img, &works);
 }
 
+/* Whoever wants to change an entry itself, and met a fill that is gone now, most likely. */
+static void let_changes_try(struct qcow2_fills *fs)
+{
+	LIST_HEAD(works);
+
+	spin_lock_irq(&fs->lock);
+	list_splice_init(&fs->changes, &works);
+	spin_unlock_irq(&fs->lock);
+	requeue_all(fs->img, &works);
+}
+
 static int publish_all(struct qcow2_fills *fs)
 {
 	struct qcow2_fill *f, *next;
@@ -264,9 +290,9 @@ static int publish_all(struct qcow2_fills *fs)
 	return first;
 }
 
-int qcow2_fills_publish(struct qcow2_image *img)
+static int try_publish(struct qcow2_fills *fs)
 {
-	struct qcow2_fills *fs = img->fills;
+	struct qcow2_image *img = fs->img;
 	int err;
 
 	if (qcow2_failed(img)) {
@@ -283,9 +309,55 @@ int qcow2_fills_publish(struct qcow2_image *img)
 	return err;
 }
 
+int qcow2_fills_publish(struct qcow2_image *img)
+{
+	int err = try_publish(img->fills);
+
+	let_changes_try(img->fills);
+	return err;
+}
+
+/* Changes of entries */
+
+static bool has_fill(struct qcow2_fills *fs, u64 cluster, u32 count)
+{
+	lockdep_assert_held(&fs->lock);
+	for (u32 i = 0; fs->count && i < count; i++)
+		if (find(fs, cluster + i))
+			return true;
+	return false;
+}
+
+bool qcow2_fills_change(struct qcow2_image *img, struct qcow2_mpage *p,
+			const struct qcow2_change *c, struct qcow2_work *work)
+{
+	__be64 *entries = qcow2_mpage_entries(p) + qcow2_slot(&img->geo, c->cluster);
+	struct qcow2_fills *fs = img->fills;
+	bool may_change;
+
+	lockdep_assert_held(&p->lock);
+	spin_lock_irq(&fs->lock);
+	may_change = !has_fill(fs, c->cluster, c->count);
+	if (may_change) {
+		for (u32 i = 0; i < c->count; i++)
+			WRITE_ONCE(entries[i], cpu_to_be64(c->new[i]));
+		if (c->keeps_clusters) {
+			fs->kept = start_poll_synchronize_srcu(&img->inflight);
+			fs->has_kept = true;
+		}
+	} else {
+		list_add_tail(&work->node, &fs->changes);
+	}
+	spin_unlock_irq(&fs->lock);
+	return may_change;
+}
+
+/* Publishing ahead */
+
 static bool is_whole(const struct qcow2_fills *fs, const struct qcow2_fill *f)
 {
-	return !f->nr_writes && bitmap_full(f->valid, qcow2_fill_sectors(fs->img));
+	return !f->nr_writes && bitmap_full(f->valid, qcow2_fill_sectors(fs->img)) &&
+	       !has_old_writes(fs->img, f);
 }
 
 /* One of the oldest, if it needs no copying. */
@@ -370,6 +442,8 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 		hash_add(fs->by_cluster, &f->hash, f->cluster);
 		f->number = ++fs->newest;
 		f->nr_writes = 1;
+		f->may_be_late = f->is_in_place && fs->has_kept;
+		f->kept = fs->kept;
 		list_add_tail(&f->node, &fs->open);
 		set_count(fs, fs->count + 1);
 	}
@@ -385,7 +459,10 @@ static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage
 	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(qcow2_fill_sectors(img))), gfp);
 	if (!f)
 		return NULL;
-	if (!qcow2_drops_alloc(&f->drops, img, old, gfp)) {
+	/* What others may share is let go of, as compressed clusters are. */
+	f->is_in_place = qcow2_entry_type(&img->geo, old) == QCOW2_ENTRY_ZERO_ALLOCATED &&
+			 old & QCOW2_OFLAG_COPIED;
+	if (!f->is_in_place && !qcow2_drops_alloc(&f->drops, img, old, gfp)) {
 		kfree(f);
 		return NULL;
 	}
@@ -398,30 +475,47 @@ static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage
 	return f;
 }
 
+/* A cluster for a fill, unless it has one. Return: QCOW2_COW_READY, or as begin_new(). */
+static int take_cluster(struct qcow2_image *img, struct qcow2_fill *f, gfp_t gfp,
+			struct qcow2_extent **e)
+{
+	u64 cluster;
+
+	*e = NULL;
+	if (f->is_in_place) {
+		f->host_off = qcow2_entry_offset(f->old);
+		return QCOW2_COW_READY;
+	}
+	*e = kmalloc(sizeof(**e), gfp);
+	if (!*e)
+		return -ENOMEM;
+	if (!qcow2_space_take(img, 1, &cluster)) {
+		kfree(*e);
+		return QCOW2_COW_NO_CLUSTER;
+	}
+	f->host_off = cluster << img->geo.cluster_bits;
+	return QCOW2_COW_READY;
+}
+
 static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster, u64 old,
 		     gfp_t gfp, struct qcow2_fill **fill)
 {
 	struct qcow2_image *img = fs->img;
 	struct qcow2_fill *f = alloc_fill(img, p, cluster, old, gfp);
 	struct qcow2_extent *e;
-	u64 start;
+	int result;
 
 	if (!f)
 		return -ENOMEM;
-	e = kmalloc(sizeof(*e), gfp);
-	if (!e) {
+	result = take_cluster(img, f, gfp, &e);
+	if (result != QCOW2_COW_READY) {
 		free_fill(f);
-		return -ENOMEM;
+		return result;
 	}
-	if (!qcow2_space_take(img, 1, &start)) {
-		kfree(e);
-		free_fill(f);
-		return QCOW2_COW_NO_CLUSTER;
-	}
-	f->host_off = start << img->geo.cluster_bits;
 	if (!add(fs, f)) {
 		/* Somebody else was faster. */
-		qcow2_space_give_back(img, e, start);
+		if (e)
+			qcow2_space_give_back(img, e, f->host_off >> img->geo.cluster_bits);
 		free_fill(f);
 		return QCOW2_COW_AGAIN;
 	}
@@ -556,7 +650,15 @@ void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img)
 	hash_init(fs->by_cluster);
 	INIT_LIST_HEAD(&fs->open);
 	INIT_LIST_HEAD(&fs->waiting);
+	INIT_LIST_HEAD(&fs->changes);
 	init_waitqueue_head(&fs->wait);
 	fs->limit = clamp_t(u64, MAX_BYTES >> img->geo.cluster_bits, MIN_FILLS, MAX_FILLS);
 	img->fills = fs;
+}
+
+/* A grace period that was asked for has to be over before its domain may go. */
+void qcow2_fills_exit(struct qcow2_fills *fs)
+{
+	if (fs->has_kept)
+		synchronize_srcu(&fs->img->inflight);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Deferred fill: copy-on-write of clusters that must not be written in place. Those are holes of
- * the top with data below, compressed clusters, and clusters that others share.
+ * the top with data below, compressed clusters, clusters that others share, and those that read as
+ * zero and have a host cluster.
  *
  * A write that covers a part of such a cluster must not cost the copy of the rest before it
  * completes. It goes to a fresh cluster at once; a fill says which of its sectors are valid,
@@ -27,6 +28,14 @@
  * That is the barrier COMMIT_DATA, by qcow2_mpage.data_seq. A crash before the entry is durable
  * leaves a leaked cluster, and the guest sees what was there: no flush has been answered
  * since its write.
+ *
+ * A cluster that is kept for a guest cluster of zeroes, and not shared, is its own fresh cluster:
+ * where all space is allocated there may be no other. What is missing is zeroes, which are written.
+ * Writes that looked the entry up before the zeroes may still be on their way there, so such a fill
+ * is whole behind a grace period only.
+ *
+ * While a cluster has a fill its entry does not change, but by the fill; who wants to change it
+ * waits (qcow2_fills_change()).
  *
  * A reader of such a cluster looks for a fill, and if there is none, at the entry once more: it
  * was changed before the fill was forgotten.
@@ -63,6 +72,9 @@ struct qcow2_fill;
  * @limit: how many there may be
  * @newest: number of the newest
  * @waiting: struct qcow2_work that wait for another one to go
+ * @changes: struct qcow2_work that wait for a commit to publish what they have met
+ * @has_kept: entries have been changed that keep their clusters
+ * @kept: then, cookie of qcow2_image.inflight: of the newest such change
  * @wait: woken when a fill that is CLOSED has no write under way
  */
 struct qcow2_fills {
@@ -78,10 +90,30 @@ struct qcow2_fills {
 	unsigned int limit;
 	u64 newest;
 	struct list_head waiting;
+	struct list_head changes;
+	bool has_kept;
+	unsigned long kept;
 	wait_queue_head_t wait;
 };
 
+#define QCOW2_MAX_CHANGE	32U
+
+/**
+ * struct qcow2_change - what neighbouring entries become, other than by a fill
+ * @cluster: the first guest cluster
+ * @count: number of entries, all in one page
+ * @keeps_clusters: some keep host clusters for zeroes that were data: writes may be under way there
+ * @new: the entries
+ */
+struct qcow2_change {
+	u64 cluster;
+	u32 count;
+	bool keeps_clusters;
+	u64 new[QCOW2_MAX_CHANGE];
+};
+
 void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img);
+void qcow2_fills_exit(struct qcow2_fills *fs);
 
 /**
  * qcow2_fills_abandon - forget fills that could not be published
@@ -150,5 +182,19 @@ bool qcow2_fill_find(struct qcow2_image *img, u64 guest_off, u32 *bytes, u64 *ho
  * of whose flushes fail would be of no use to anybody.
  */
 int qcow2_fills_publish(struct qcow2_image *img);
+
+/**
+ * qcow2_fills_change - change entries, if none of their clusters has a fill
+ * @img: the image
+ * @p: the L2 page, with its lock held and marked dirty
+ * @c: what they become
+ * @work: of the caller
+ *
+ * No fill begins on the word of an old entry from here on. Return: true when they have been
+ * changed; false when @work is parked: the caller starts a commit when it has left the lock, and at
+ * the end of that the work is queued again.
+ */
+bool qcow2_fills_change(struct qcow2_image *img, struct qcow2_mpage *p,
+			const struct qcow2_change *c, struct qcow2_work *work);
 
 #endif /* DM_QCOW2_FILL_H */

@@ -108,6 +108,7 @@ void qcow2_dev_exit(struct qcow2_dev *dev)
 	qcow2_blocks_exit(dev);
 	qcow2_space_exit(&dev->space);
 	qcow2_commit_exit(&dev->commit);
+	qcow2_fills_exit(&dev->fills);
 	qcow2_request_exit(dev);
 	qcow2_compressed_exit(dev->img);
 	qcow2_cache_exit(dev->img);

@@ -59,7 +59,7 @@ static int judge(const struct qcow2_image *img, enum qcow2_entry_type type, bool
 	case QCOW2_ENTRY_ZERO:
 		return is_write ? QCOW2_MAP_ALLOCATE : QCOW2_MAP_ZERO;
 	case QCOW2_ENTRY_ZERO_ALLOCATED:
-		return is_write ? QCOW2_MAP_REPLACE : QCOW2_MAP_ZERO;
+		return is_write ? QCOW2_MAP_FILL : QCOW2_MAP_KEPT;
 	case QCOW2_ENTRY_SHARED:
 		return is_write ? QCOW2_MAP_FILL : QCOW2_MAP_SHARED;
 	default:
@@ -90,8 +90,7 @@ static u32 run_length(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, 
 /* Each of these is a matter of one cluster. */
 static bool is_single(int result)
 {
-	return result == QCOW2_MAP_REPLACE || result == QCOW2_MAP_FILL ||
-	       result == QCOW2_MAP_INFLATE;
+	return result == QCOW2_MAP_FILL || result == QCOW2_MAP_INFLATE;
 }
 
 /* Clusters of this page that a request covers. */
@@ -180,7 +179,7 @@ static int map_other(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u
 		return err;
 	if (result == QCOW2_MAP_FILL && type == QCOW2_ENTRY_COMPRESSED)
 		return check_compressed(img, entry) ?: result;
-	if (result == QCOW2_MAP_ZERO || !points_at_data(type))
+	if (result == QCOW2_MAP_KEPT || !points_at_data(type))
 		return result;
 	err = check_inside(img, m->host_off, m->bytes);
 	if (!err && is_write)
@@ -317,7 +316,8 @@ static int map_read_below(struct qcow2_image *img, u64 guest_off, struct qcow2_m
 static u32 count_same(const struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot,
 		      u32 want, u64 first)
 {
-	bool is_hole = qcow2_entry_type(&img->geo, first) == QCOW2_ENTRY_UNALLOCATED;
+	enum qcow2_entry_type type = qcow2_entry_type(&img->geo, first);
+	bool is_run = type == QCOW2_ENTRY_SHARED || type == QCOW2_ENTRY_COMPRESSED;
 	u64 next;
 	u32 n;
 
@@ -325,8 +325,8 @@ static u32 count_same(const struct qcow2_image *img, const struct qcow2_mpage *p
 	smp_rmb();
 	for (n = 0; n < want; n++) {
 		next = qcow2_mpage_entry(p, slot + n);
-		if (is_hole ? qcow2_entry_type(&img->geo, next) != QCOW2_ENTRY_UNALLOCATED :
-			      next != first + ((u64)n << img->geo.cluster_bits))
+		if (is_run ? next != first + ((u64)n << img->geo.cluster_bits) :
+			     qcow2_entry_type(&img->geo, next) != type)
 			break;
 	}
 	return n;
@@ -373,6 +373,8 @@ int qcow2_map_unowned(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_
 		return map_read_below(img, guest_off, m);
 	case QCOW2_MAP_SHARED:
 		return QCOW2_MAP_DATA;
+	case QCOW2_MAP_KEPT:
+		return QCOW2_MAP_ZERO;
 	default:
 		m->host_off = m->old;
 		return QCOW2_MAP_INFLATE;

@@ -16,13 +16,13 @@ struct qcow2_mpage;
  * @QCOW2_MAP_DATA: read or write host clusters in place
  * @QCOW2_MAP_ZERO: a read of zeroes
  * @QCOW2_MAP_ALLOCATE: a write that needs clusters
- * @QCOW2_MAP_REPLACE: a write to a cluster of zeroes that has a host cluster
  * @QCOW2_MAP_MISS: the metadata page is not in the cache; or if it is, the index of tables has
  *	not been made
  * @QCOW2_MAP_AGAIN: something was done about it, or has changed: look again
  * @QCOW2_MAP_NO_CLUSTER: none is ready to be allocated
  * @QCOW2_MAP_BELOW: a hole of a top that has something below; qcow2_map_unowned() says what
  * @QCOW2_MAP_SHARED: a read of data that must not be written in place; likewise
+ * @QCOW2_MAP_KEPT: a read of zeroes for which a host cluster is kept; likewise
  * @QCOW2_MAP_FILL: a write to a cluster that has to be copied
  * @QCOW2_MAP_IN_FILL: the same, and it has begun: as QCOW2_MAP_DATA, and at its end
  *	qcow2_fill_end()
@@ -37,12 +37,12 @@ enum qcow2_map_result {
 	QCOW2_MAP_DATA,
 	QCOW2_MAP_ZERO,
 	QCOW2_MAP_ALLOCATE,
-	QCOW2_MAP_REPLACE,
 	QCOW2_MAP_MISS,
 	QCOW2_MAP_AGAIN,
 	QCOW2_MAP_NO_CLUSTER,
 	QCOW2_MAP_BELOW,
 	QCOW2_MAP_SHARED,
+	QCOW2_MAP_KEPT,
 	QCOW2_MAP_FILL,
 	QCOW2_MAP_IN_FILL,
 	QCOW2_MAP_LOAD,
@@ -97,7 +97,7 @@ int qcow2_map_page(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off
 static inline bool qcow2_is_unowned(int result)
 {
 	return result == QCOW2_MAP_BELOW || result == QCOW2_MAP_SHARED ||
-	       result == QCOW2_MAP_INFLATE;
+	       result == QCOW2_MAP_KEPT || result == QCOW2_MAP_INFLATE;
 }
 
 /**

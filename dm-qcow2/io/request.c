@@ -281,8 +281,6 @@ static int prepare(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_of
 		return map_result(qcow2_table_allocate(img, p));
 	case QCOW2_MAP_MISS:
 		return qcow2_tables_load(img) ?: QCOW2_MAP_AGAIN;
-	case QCOW2_MAP_REPLACE:
-		return map_result(qcow2_replace_zero(img, p, guest_off));
 	case QCOW2_MAP_LOAD:
 		return qcow2_below_load(img->base, guest_off) ?: QCOW2_MAP_AGAIN;
 	default:
