@@ -7,6 +7,7 @@
 #define DM_QCOW2_COMPAT_H
 
 #include <linux/bio.h>
+#include <linux/blkdev.h>
 #include <linux/exportfs.h>
 #include <linux/fs.h>
 
@@ -31,6 +32,17 @@ static inline void zero_fill_bio_iter(struct bio *bio, struct bvec_iter start)
 		memzero_bvec(&bv);
 }
 #endif
+
+/*
+ * Since 6.17 a device may promise, for fallocate(FALLOC_FL_WRITE_ZEROES), that writes behind it
+ * need no new space.
+ */
+static inline void qcow2_limits_no_unmap_zeroes(struct queue_limits *limits)
+{
+#ifdef QCOW2_HAS_UNMAP_ZEROES
+	limits->max_hw_wzeroes_unmap_sectors = 0;
+#endif
+}
 
 /*
  * Block layouts have operations of their own in the newest, and commit_blocks() sets the

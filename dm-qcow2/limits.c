@@ -4,8 +4,15 @@
  *
  * Data of any image of the chain may be asked for at once: what one of them needs holds for all.
  */
+#include <linux/sizes.h>
+
+#include "compat.h"
 #include "io/dev.h"
+#include "io/discard.h"
 #include "limits.h"
+
+/* A multiple of any cluster; what is as long is done step by step. */
+#define MAX_UNMAP_SECTORS	(SZ_2G >> SECTOR_SHIFT)
 
 /*
  * A device looks at a buffer as a whole. A file system looks at each page of what we hand on:
@@ -60,7 +67,9 @@ void qcow2_limits_set(struct dm_target *ti, struct queue_limits *limits)
 		limits->features |= BLK_FEAT_STABLE_WRITES;
 	if (!are_devices(dev))
 		limits->features &= ~BLK_FEAT_POLL;
-	/* Not there yet. */
-	limits->max_hw_discard_sectors = 0;
-	limits->max_write_zeroes_sectors = 0;
+	limits->discard_granularity = qcow2_cluster_bytes(&dev->img->geo);
+	limits->discard_alignment = 0;
+	limits->max_hw_discard_sectors = qcow2_offers_discard(dev) ? MAX_UNMAP_SECTORS : 0;
+	limits->max_write_zeroes_sectors = qcow2_offers_zeroes(dev) ? MAX_UNMAP_SECTORS : 0;
+	qcow2_limits_no_unmap_zeroes(limits);
 }

@@ -99,6 +99,18 @@ static unsigned int emit_layer(const struct qcow2_file *f, bool is_raw, char *bu
 	return sz;
 }
 
+static const char *discard_word(const struct qcow2_dev *dev)
+{
+	switch (dev->discard) {
+	case QCOW2_DISCARD_UNMAP:
+		return "unmap";
+	case QCOW2_DISCARD_KEEP:
+		return "keep";
+	default:
+		return "ignore";
+	}
+}
+
 static unsigned int table(struct qcow2_dev *dev, char *result, unsigned int maxlen)
 {
 	char *buf = kmalloc(PATH_MAX, GFP_KERNEL);
@@ -110,9 +122,9 @@ static unsigned int table(struct qcow2_dev *dev, char *result, unsigned int maxl
 		sz += emit_layer(&base->img.file, base->is_raw, buf, result + sz, maxlen - sz);
 	}
 	sz += emit_layer(&dev->img->file, false, buf, result + sz, maxlen - sz);
-	DMEMIT("features 4 cache_mb=%u no_space=%s layouts=%s low_space=%llu", dev->cache_mb,
-	       dev->full.is_error ? "error" : "queue", dev->no_layouts ? "off" : "on",
-	       dev->full.low.bytes);
+	DMEMIT("features 5 cache_mb=%u no_space=%s layouts=%s low_space=%llu discard=%s",
+	       dev->cache_mb, dev->full.is_error ? "error" : "queue",
+	       dev->no_layouts ? "off" : "on", dev->full.low.bytes, discard_word(dev));
 	kfree(buf);
 	return sz;
 }

@@ -10,6 +10,7 @@
 #include "image/activate.h"
 #include "io/bio.h"
 #include "io/dev.h"
+#include "io/discard.h"
 #include "io/request.h"
 #include "limits.h"
 #include "status.h"
@@ -56,6 +57,9 @@ static void set_target(struct qcow2_dev *dev, struct dm_target *ti)
 	ti->private = dev;
 	ti->num_flush_bios = 1;
 	ti->flush_supported = true;
+	ti->num_discard_bios = qcow2_offers_discard(dev);
+	ti->discards_supported = qcow2_offers_discard(dev);
+	ti->num_write_zeroes_bios = qcow2_offers_zeroes(dev);
 	ti->per_io_data_size = sizeof(struct qcow2_request);
 }
 

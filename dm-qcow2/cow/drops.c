@@ -6,8 +6,7 @@
 
 #include "drops.h"
 
-/* Host clusters that have the entry in their refcount. A compressed one may touch several. */
-static u32 clusters(const struct qcow2_image *img, u64 entry, u64 *first)
+u32 qcow2_entry_clusters(const struct qcow2_image *img, u64 entry, u64 *first)
 {
 	if (entry & QCOW2_OFLAG_COMPRESSED) {
 		*first = qcow2_compressed_first_cluster(&img->geo, entry);
@@ -21,7 +20,7 @@ bool qcow2_drops_alloc(struct qcow2_drops *drops, const struct qcow2_image *img,
 		       gfp_t gfp)
 {
 	u64 first;
-	u32 count = clusters(img, entry, &first);
+	u32 count = qcow2_entry_clusters(img, entry, &first);
 
 	*drops = (struct qcow2_drops) {};
 	for (u32 i = 0; i < count; i++) {
@@ -43,7 +42,7 @@ void qcow2_drops_free(struct qcow2_drops *drops)
 void qcow2_drops_use(struct qcow2_drops *drops, struct qcow2_image *img, u64 entry)
 {
 	u64 first, commit = qcow2_commit_next(img);
-	u32 count = clusters(img, entry, &first);
+	u32 count = qcow2_entry_clusters(img, entry, &first);
 
 	for (u32 i = 0; i < count; i++) {
 		qcow2_drop(img, drops->d[i], (first + i) << img->geo.cluster_bits, commit);

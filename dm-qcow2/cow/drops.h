@@ -19,6 +19,16 @@ struct qcow2_drops {
 };
 
 /**
+ * qcow2_entry_clusters - host clusters that have an entry in their refcount
+ * @img: the image
+ * @entry: the entry, of any type
+ * @first: set to the first one; a compressed cluster may touch several
+ *
+ * Return: how many.
+ */
+u32 qcow2_entry_clusters(const struct qcow2_image *img, u64 entry, u64 *first);
+
+/**
  * qcow2_drops_alloc - be able to drop what an entry points at
  * @drops: filled in
  * @img: the image

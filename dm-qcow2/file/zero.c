@@ -151,6 +151,11 @@ int qcow2_file_extend(const struct qcow2_file *f, u64 bytes)
 
 void qcow2_file_discard(const struct qcow2_file *f, u64 host_off, u64 bytes)
 {
-	if (!f->bdev && bytes)
+	if (!bytes)
+		return;
+	if (f->bdev)
+		blkdev_issue_discard(f->bdev, host_off >> SECTOR_SHIFT, bytes >> SECTOR_SHIFT,
+				     GFP_NOIO);
+	else
 		punch_hole(f, host_off, bytes);
 }

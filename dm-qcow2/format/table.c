@@ -109,6 +109,12 @@ static int parse_feature(const char *word, struct qcow2_table *t, const char **w
 	} else if (!strncmp(word, "low_space=", 10)) {
 		if (parse_u64(word + 10, ~0ULL, &t->low_space))
 			return refuse(-EINVAL, "low_space is out of range", why);
+	} else if (!strcmp(word, "discard=unmap")) {
+		t->discard = QCOW2_DISCARD_UNMAP;
+	} else if (!strcmp(word, "discard=keep")) {
+		t->discard = QCOW2_DISCARD_KEEP;
+	} else if (!strcmp(word, "discard=ignore")) {
+		t->discard = QCOW2_DISCARD_IGNORE;
 	} else {
 		return refuse(-EINVAL, "unknown feature", why);
 	}

@@ -19,6 +19,20 @@
 #define QCOW2_MAX_LAYERS	256
 
 /**
+ * enum qcow2_discard - what becomes of clusters that are discarded
+ * @QCOW2_DISCARD_DEFAULT: not given
+ * @QCOW2_DISCARD_UNMAP: they are free, and their space is the host's
+ * @QCOW2_DISCARD_KEEP: they read as zero, and stay allocated
+ * @QCOW2_DISCARD_IGNORE: nothing: discards are not offered
+ */
+enum qcow2_discard {
+	QCOW2_DISCARD_DEFAULT,
+	QCOW2_DISCARD_UNMAP,
+	QCOW2_DISCARD_KEEP,
+	QCOW2_DISCARD_IGNORE,
+};
+
+/**
  * struct qcow2_table_layer - an image of the chain
  * @path: its absolute path, or NULL; points into the parsed words
  * @fd: its file descriptor in the caller, or -1
@@ -38,6 +52,7 @@ struct qcow2_table_layer {
  * @no_space_error: fail writes when the host has no space, instead of queueing
  * @no_layouts: all I/O on a file goes through its file system
  * @low_space: with fewer bytes left on the host, an event is sent; 0: none is
+ * @discard: what becomes of discarded clusters
  */
 struct qcow2_table {
 	struct qcow2_table_layer *layers;
@@ -46,6 +61,7 @@ struct qcow2_table {
 	bool no_space_error;
 	bool no_layouts;
 	u64 low_space;
+	enum qcow2_discard discard;
 };
 
 static inline const struct qcow2_table_layer *qcow2_table_top(const struct qcow2_table *t)

@@ -7,6 +7,7 @@
 #include "bio.h"
 #include "blocks.h"
 #include "dev.h"
+#include "discard.h"
 #include "map.h"
 #include "request.h"
 
@@ -145,6 +146,22 @@ static noinline int map_blocks(struct qcow2_dev *dev, struct bio *bio, struct qc
 	return DM_MAPIO_SUBMITTED;
 }
 
+/* All but reads and writes: the empty flush that dm sends, discards, zeroes. */
+#define UNUSUAL	(REQ_PREFLUSH | (REQ_OP_MASK & ~(__force blk_opf_t)REQ_OP_WRITE))
+
+static bool may_write(const struct qcow2_dev *dev)
+{
+	return !qcow2_failed(dev->img) && dev->img->file.is_writable;
+}
+
+static noinline int map_unusual(struct qcow2_dev *dev, struct bio *bio)
+{
+	if (!(bio->bi_opf & REQ_PREFLUSH))
+		return may_write(dev) ? qcow2_discard_map(dev, bio) : DM_MAPIO_KILL;
+	qcow2_commit_bio(dev->img, bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
 int qcow2_bio_map(struct dm_target *ti, struct bio *bio)
 {
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
@@ -153,12 +170,9 @@ int qcow2_bio_map(struct dm_target *ti, struct bio *bio)
 	rq->run.srcu_idx = -1;
 	rq->run.entered = 0;
 	rq->run.lease_io.idx = -1;
-	if (unlikely(bio->bi_opf & REQ_PREFLUSH)) { /* the empty flush that dm sends */
-		qcow2_commit_bio(dev->img, bio);
-		return DM_MAPIO_SUBMITTED;
-	}
-	if (unlikely(op_is_write(bio_op(bio)) &&
-		     (qcow2_failed(dev->img) || !dev->img->file.is_writable)))
+	if (unlikely(bio->bi_opf & UNUSUAL))
+		return map_unusual(dev, bio);
+	if (unlikely(op_is_write(bio_op(bio)) && !may_write(dev)))
 		return DM_MAPIO_KILL;
 	if (unlikely(qcow2_has_blocks(dev)))
 		return map_blocks(dev, bio, &rq->run);
@@ -186,7 +200,7 @@ int qcow2_bio_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 	}
 	/* With its extent settled, and before its read section ends: then the image may go. */
 	if (unlikely(rq->run.entered))
-		qcow2_blocks_leave(dev, bio);
+		qcow2_blocks_leave(dev, rq);
 	if (srcu_idx >= 0)
 		qcow2_inflight_leave(dev->img, srcu_idx);
 	return DM_ENDIO_DONE;

@@ -13,7 +13,7 @@ struct dm_target;
 /**
  * qcow2_bio_map - .map of the target
  * @ti: the target; its @private is the struct qcow2_dev
- * @bio: a read, a write, or an empty flush
+ * @bio: a read, a write, an empty flush, a discard, or write-zeroes
  *
  * Any context that may submit a bio; never sleeps. Return: DM_MAPIO_*.
  */

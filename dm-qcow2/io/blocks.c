@@ -114,9 +114,8 @@ static void init_write(const struct qcow2_dev *dev, struct qcow2_block_write *w,
 	w->is_partial = is_partial(&dev->img->file, &bio->bi_iter);
 }
 
-bool qcow2_blocks_enter(struct qcow2_dev *dev, struct bio *bio)
+static bool enter(struct qcow2_dev *dev, struct qcow2_request *rq, struct bio *bio, bool has_begun)
 {
-	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 	struct qcow2_block_write *w = &rq->block;
 	struct qcow2_block_region *r;
 	unsigned long flags;
@@ -129,12 +128,22 @@ bool qcow2_blocks_enter(struct qcow2_dev *dev, struct bio *bio)
 	w->blockers = count_blockers(r, w);
 	may_start = !w->blockers;
 	/* It starts as soon as the lock is dropped, if what it waits for has ended. */
-	if (!may_start)
-		qcow2_request_prepare(dev, bio);
+	if (!may_start && !has_begun)
+		qcow2_request_begin(dev, rq, bio);
 	list_add_tail(&w->node, &r->writes);
 	r->nr_partial += w->is_partial;
 	spin_unlock_irqrestore(&r->lock, flags);
 	return may_start;
+}
+
+bool qcow2_blocks_enter(struct qcow2_dev *dev, struct bio *bio)
+{
+	return enter(dev, dm_per_bio_data(bio, sizeof(struct qcow2_request)), bio, false);
+}
+
+bool qcow2_blocks_enter_begun(struct qcow2_dev *dev, struct qcow2_request *rq)
+{
+	return enter(dev, rq, rq->run.bio, true);
 }
 
 static void start_waiting(struct qcow2_dev *dev, struct qcow2_block_write *w)
@@ -143,9 +152,8 @@ static void start_waiting(struct qcow2_dev *dev, struct qcow2_block_write *w)
 }
 
 /* Every younger write that conflicts has counted this one. */
-void qcow2_blocks_leave(struct qcow2_dev *dev, struct bio *bio)
+void qcow2_blocks_leave(struct qcow2_dev *dev, struct qcow2_request *rq)
 {
-	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 	struct qcow2_block_write *w = &rq->block, *younger = w;
 	struct qcow2_block_region *r = w->region;
 	unsigned long flags;

@@ -13,6 +13,8 @@
 #include "dev.h"
 #include "map.h"
 
+struct qcow2_request;
+
 /**
  * struct qcow2_block_write - a write to a layer of blocks, from .map to its end
  * @region: the region of the image that it is in
@@ -88,13 +90,22 @@ static inline bool qcow2_run_fits(const struct qcow2_mapping *m, const struct bi
 bool qcow2_blocks_enter(struct qcow2_dev *dev, struct bio *bio);
 
 /**
+ * qcow2_blocks_enter_begun - the same for a write that is the slow pool's already
+ * @dev: an image that qcow2_has_blocks()
+ * @rq: the write, of one region; qcow2_request_begin() has been called for it
+ *
+ * Any context. Return: false when it has to wait, and is queued later.
+ */
+bool qcow2_blocks_enter_begun(struct qcow2_dev *dev, struct qcow2_request *rq);
+
+/**
  * qcow2_blocks_leave - a write has ended
  * @dev: the image
- * @bio: the write
+ * @rq: the write
  *
  * Any context.
  */
-void qcow2_blocks_leave(struct qcow2_dev *dev, struct bio *bio);
+void qcow2_blocks_leave(struct qcow2_dev *dev, struct qcow2_request *rq);
 
 /**
  * qcow2_blocks_rw - do I/O that does not fit, and wait for it

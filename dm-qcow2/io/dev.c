@@ -4,7 +4,6 @@
  */
 #include <linux/slab.h>
 
-#include "format/table.h"
 #include "image/compressed.h"
 
 #include "blocks.h"
@@ -41,6 +40,7 @@ struct qcow2_dev *qcow2_dev_alloc(struct dm_target *ti, const struct qcow2_table
 	dev->img = &dev->image;
 	dev->cache_mb = table->cache_mb;
 	dev->no_layouts = table->no_layouts;
+	dev->discard = table->discard;
 	dev->space.requeue = requeue;
 	dev->full.is_error = table->no_space_error;
 	dev->full.let_out = qcow2_space_release_waiters;
@@ -50,11 +50,20 @@ struct qcow2_dev *qcow2_dev_alloc(struct dm_target *ti, const struct qcow2_table
 	return dev;
 }
 
+/* A device that was made large enough for the image shall stay so. */
+static void choose_discard(struct qcow2_dev *dev)
+{
+	if (dev->discard == QCOW2_DISCARD_DEFAULT)
+		dev->discard = qcow2_is_file(dev->img) ? QCOW2_DISCARD_UNMAP : QCOW2_DISCARD_KEEP;
+	dev->space.gives_back = dev->discard == QCOW2_DISCARD_UNMAP;
+}
+
 /* Everything that starts threads or holds memory, in the order it is used. */
 int qcow2_dev_init(struct qcow2_dev *dev)
 {
 	int err;
 
+	choose_discard(dev);
 	err = init_srcu_struct(&dev->img->inflight);
 	if (err)
 		return err;

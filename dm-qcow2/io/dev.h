@@ -24,6 +24,7 @@
 
 #include "cow/cow.h"
 #include "cow/fill.h"
+#include "format/table.h"
 #include "image/base.h"
 #include "meta/meta.h"
 #include "space/space.h"
@@ -33,7 +34,6 @@
 
 struct dm_target;
 struct qcow2_block_region;
-struct qcow2_table;
 
 /**
  * struct qcow2_dev - a target of a table
@@ -50,6 +50,7 @@ struct qcow2_table;
  * @fills: of the image
  * @cache_mb: of the table line
  * @no_layouts: of the table line
+ * @discard: of the table line, or what suits the image
  * @image: what @img points at
  */
 struct qcow2_dev {
@@ -67,6 +68,7 @@ struct qcow2_dev {
 	struct qcow2_fills fills;
 	u32 cache_mb;
 	bool no_layouts;
+	enum qcow2_discard discard;
 	struct qcow2_image image ____cacheline_aligned_in_smp;
 };
 

@@ -87,7 +87,7 @@ static void end_request(struct qcow2_request *rq)
 	qcow2_slow_done(dev);
 }
 
-static void request_put(struct qcow2_request *rq, blk_status_t status)
+void qcow2_request_put(struct qcow2_request *rq, blk_status_t status)
 {
 	if (status)
 		cmpxchg(&rq->status, BLK_STS_OK, status);
@@ -117,7 +117,7 @@ static void child_endio(struct bio *bio)
 	qcow2_inflight_leave(img, child->run.srcu_idx);
 	bio_put(bio);
 	note_status(rq, status);
-	request_put(rq, BLK_STS_OK);
+	qcow2_request_put(rq, BLK_STS_OK);
 }
 
 /* Where what is left begins */
@@ -336,7 +336,7 @@ static int map_next(struct qcow2_request *rq)
 }
 
 /* What is wrong with metadata is nothing for the guest to act upon. */
-static blk_status_t error_status(int err)
+blk_status_t qcow2_request_error(int err)
 {
 	switch (err) {
 	case -EUCLEAN:
@@ -350,10 +350,10 @@ static blk_status_t error_status(int err)
 }
 
 /* A write that is not to wait for space. */
-static blk_status_t refusal(struct qcow2_dev *dev, int err)
+blk_status_t qcow2_request_refusal(struct qcow2_dev *dev, int err)
 {
 	if (err != -ENOSPC)
-		return error_status(err);
+		return qcow2_request_error(err);
 	return qcow2_full_goes_back(dev->img) ? BLK_STS_DM_REQUEUE : BLK_STS_NOSPC;
 }
 
@@ -374,11 +374,11 @@ static void map_request(struct qcow2_work *work)
 		if (!err)
 			return;
 		if (err != -EAGAIN) {
-			request_put(rq, refusal(dev, err));
+			qcow2_request_put(rq, qcow2_request_refusal(dev, err));
 			return;
 		}
 	}
-	request_put(rq, result < 0 ? error_status(result) : BLK_STS_OK);
+	qcow2_request_put(rq, result < 0 ? qcow2_request_error(result) : BLK_STS_OK);
 }
 
 static void start_mapping(struct qcow2_request *rq)
@@ -403,18 +403,21 @@ static void wait_in_place(struct qcow2_work *work)
 	rq->has_waited = true;
 	err = qcow2_park_in_place(dev, work);
 	if (err)
-		request_put(rq, refusal(dev, err));
+		qcow2_request_put(rq, qcow2_request_refusal(dev, err));
 }
 
-void qcow2_request_prepare(struct qcow2_dev *dev, struct bio *bio)
+void qcow2_request_begin(struct qcow2_dev *dev, struct qcow2_request *rq, struct bio *bio)
 {
-	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
-
 	rq->run.dev = dev;
 	rq->run.bio = bio;
 	rq->has_waited = false;
 	start_mapping(rq);
 	atomic_inc(&dev->slow.busy);
+}
+
+void qcow2_request_prepare(struct qcow2_dev *dev, struct bio *bio)
+{
+	qcow2_request_begin(dev, dm_per_bio_data(bio, sizeof(struct qcow2_request)), bio);
 }
 
 void qcow2_request_slow(struct qcow2_dev *dev, struct bio *bio)

@@ -134,6 +134,35 @@ bool qcow2_request_wants_space(struct qcow2_dev *dev, struct bio *bio);
 void qcow2_request_prepare(struct qcow2_dev *dev, struct bio *bio);
 
 /**
+ * qcow2_request_begin - likewise, for a request that need not be dm's
+ * @dev: the mapped device
+ * @rq: the request; what of its run is left by the bio's end is initialised
+ * @bio: a bio on the mapped device, or its clone; ends with the request
+ *
+ * Any context. qcow2_slow_queue() of its work is to follow.
+ */
+void qcow2_request_begin(struct qcow2_dev *dev, struct qcow2_request *rq, struct bio *bio);
+
+/**
+ * qcow2_request_put - a piece of a request, or its mapping, is done
+ * @rq: the request; may be gone afterwards
+ * @status: how that went
+ *
+ * Any context.
+ */
+void qcow2_request_put(struct qcow2_request *rq, blk_status_t status);
+
+/* How a request ends for an error that is not one of its data. */
+blk_status_t qcow2_request_error(int err);
+
+/**
+ * qcow2_request_refusal - how a request ends that is not to wait for space
+ * @dev: the mapped device
+ * @err: from qcow2_space_wait() or qcow2_park_in_place()
+ */
+blk_status_t qcow2_request_refusal(struct qcow2_dev *dev, int err);
+
+/**
  * qcow2_request_slow - let the slow pool serve a request
  * @dev: the image
  * @bio: a read or write of dm's; qcow2_request_prepare() is called for it

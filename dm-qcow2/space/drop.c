@@ -305,7 +305,7 @@ static int free_round(struct qcow2_image *img, struct list_head *round)
 		return err;
 	err = decrease_all(img, round, &freed, &shared);
 	write_err = qcow2_refcount_write(img, QCOW2_META_REFBLOCK);
-	if (!write_err)
+	if (!write_err && img->space->gives_back)
 		release(img, &freed);
 	forget(img->space, &freed);
 	forget(img->space, &shared);

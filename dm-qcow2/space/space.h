@@ -96,6 +96,7 @@ struct qcow2_left {
  * struct qcow2_space - the free space of an image
  * @img: the image
  * @requeue: called with the image and a work that need not wait for space any more
+ * @gives_back: what becomes free is given back to the host; constant
  * @worker: the thread
  * @work: free what was dropped, prepare more
  * @retry: look again whether the host has space
@@ -133,6 +134,7 @@ struct qcow2_left {
 struct qcow2_space {
 	struct qcow2_image *img;
 	void (*requeue)(struct qcow2_image *img, struct qcow2_work *work);
+	bool gives_back;
 	struct kthread_worker *worker;
 	struct kthread_work work;
 	struct kthread_delayed_work retry;
@@ -168,7 +170,7 @@ struct qcow2_space {
 
 /**
  * qcow2_space_init - start the thread of an image's space
- * @s: what is to be initialised; its @requeue is set
+ * @s: what is to be initialised; its @requeue and @gives_back are set
  * @img: the image; it is set to use @s
  *
  * Return: 0 or a negative errno.

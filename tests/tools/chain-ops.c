@@ -3,7 +3,10 @@
  * chain-ops [--threads N] [--piece BYTES] [--mirror FILE] [--buffered 1] DEVICE PLAN: do what the lines
  * "op" of a plan say (chain-plan.c), from several threads. Where two operations overlap, the later line waits
  * for the earlier one, so that the result is the same each time. The mirror is a raw file that gets
- * the same writes, and has what reads must return.
+ * the same writes, and has what reads must return. What a discard does to it follows from the last image of
+ * the plan: whole clusters read as zero, unless that is of version 2 and has others below. Whether a part of a cluster
+ * becomes zero as a part of that, or by being written, depends on the rest: so where one of two operations is no
+ * read or write, they overlap if they share a cluster.
  *
  * chain-ops patterns DIRECTORY: write each pattern to a file of its number, for qemu-io.
  */
@@ -17,6 +20,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -26,7 +32,9 @@
 #include "../crash/threads.h"
 #include "chain-pattern.h"
 
-enum kind { OP_READ, OP_WRITE, OP_FUA, OP_FLUSH };
+#define SECTOR 512
+
+enum kind { OP_READ, OP_WRITE, OP_FUA, OP_FLUSH, OP_DISCARD, OP_ZERO, OP_UNMAP };
 
 struct op {
 	enum kind kind;
@@ -54,6 +62,15 @@ static const struct option_slot options[] = {
 	{ .name = NULL },
 };
 
+static struct {
+	uint64_t bytes;
+	uint64_t cluster;
+	bool is_old;
+	bool has_base;
+} top = {
+	.cluster = 65536,
+};
+
 static const char *device;
 static int fd;
 static uint8_t *mirror;
@@ -68,8 +85,12 @@ static size_t next;
 
 static bool overlap(const struct op *a, const struct op *b)
 {
-	return a->kind != OP_FLUSH && b->kind != OP_FLUSH && a->offset < b->offset + b->bytes &&
-	       b->offset < a->offset + a->bytes && (a->kind != OP_READ || b->kind != OP_READ);
+	uint64_t unit = a->kind > OP_FLUSH || b->kind > OP_FLUSH ? top.cluster : SECTOR;
+
+	if (a->kind == OP_FLUSH || b->kind == OP_FLUSH || (a->kind == OP_READ && b->kind == OP_READ))
+		return false;
+	return a->offset / unit <= (b->offset + b->bytes - 1) / unit &&
+	       b->offset / unit <= (a->offset + a->bytes - 1) / unit;
 }
 
 /* Those before it have all been taken, so none of them waits for this one. */
@@ -151,6 +172,37 @@ static void compare(const struct op *op, const uint8_t *buf)
 		     device, op->bytes, op->offset, op->offset + i, buf[i], want[i]);
 }
 
+/* Without a command for it zeroes are written, as QEMU does. */
+static void unmap(const struct op *op)
+{
+	uint64_t range[2] = { op->offset, op->bytes };
+	int ret = -1;
+
+	if (op->kind == OP_DISCARD)
+		ret = ioctl(fd, BLKDISCARD, range);
+	else if (op->kind == OP_UNMAP)
+		ret = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, op->offset, op->bytes);
+	if (ret && op->kind != OP_DISCARD)
+		ret = ioctl(fd, BLKZEROOUT, range);
+	if (ret)
+		err(1, "%s: kind %d of %" PRIu64 " bytes at %" PRIu64, device, op->kind, op->bytes, op->offset);
+}
+
+static void unmap_mirror(const struct op *op)
+{
+	uint64_t start = op->offset, end = op->offset + op->bytes;
+
+	if (op->kind == OP_DISCARD) {
+		if (top.is_old && top.has_base)
+			return;
+		start = (start + top.cluster - 1) / top.cluster * top.cluster;
+		if (end != top.bytes)
+			end = end / top.cluster * top.cluster;
+	}
+	if (mirror && start < end)
+		memset(mirror + start, 0, end - start);
+}
+
 static void perform(const struct op *op, uint8_t *buf)
 {
 	switch (op->kind) {
@@ -162,6 +214,12 @@ static void perform(const struct op *op, uint8_t *buf)
 		get(op, buf);
 		if (mirror)
 			compare(op, buf);
+		break;
+	case OP_DISCARD:
+	case OP_ZERO:
+	case OP_UNMAP:
+		unmap(op);
+		unmap_mirror(op);
 		break;
 	default:
 		chain_pattern_fill(buf, op->bytes, op->pattern);
@@ -201,9 +259,31 @@ static bool parse_op(const char *line, struct op *op)
 		op->kind = OP_WRITE;
 	else if (!strcmp(word, "fua"))
 		op->kind = OP_FUA;
+	else if (!strcmp(word, "discard"))
+		op->kind = OP_DISCARD;
+	else if (!strcmp(word, "zero"))
+		op->kind = OP_ZERO;
+	else if (!strcmp(word, "unmap"))
+		op->kind = OP_UNMAP;
 	else if (strcmp(word, "read"))
 		errx(2, "what is this: %s", line);
 	return true;
+}
+
+/* The last one is the top. */
+static void parse_image(const char *line)
+{
+	const char *cluster = strstr(line, "cluster_size=");
+	unsigned int number;
+	uint64_t bytes;
+
+	if (sscanf(line, "image %u %*s %*s %" SCNu64, &number, &bytes) != 2)
+		return;
+	top.has_base = top.bytes;
+	top.bytes = bytes;
+	top.is_old = strstr(line, "compat=0.10");
+	if (cluster)
+		top.cluster = strtoull(cluster + strlen("cluster_size="), NULL, 10);
 }
 
 static void load_plan(const char *path)
@@ -217,8 +297,9 @@ static void load_plan(const char *path)
 		ops = realloc(ops, (nr_ops + 1) * sizeof(*ops));
 		if (!ops)
 			err(1, "plan");
+		parse_image(line);
 		if (parse_op(line, &ops[nr_ops])) {
-			if (ops[nr_ops].bytes > longest)
+			if (ops[nr_ops].kind < OP_DISCARD && ops[nr_ops].bytes > longest)
 				longest = ops[nr_ops].bytes;
 			nr_ops++;
 		}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * chain-plan [--ops N] [--images N] [--mib N] [--compressed 0|1] SEED: a random chain, how its
- * images are filled, and what is then done to the device.
+ * chain-plan [--ops N] [--images N] [--mib N] [--compressed 0|1] [--unmaps 0|1] SEED: a random chain,
+ * how its images are filled, and what is then done to the device.
  *
  * It is printed as lines of words, bottom to top; all numbers are bytes:
  *
@@ -9,6 +9,7 @@
  *	fill NUMBER compressed|write OFFSET BYTES PATTERN	OPTIONS: as for qemu-img's -o
  *	fill NUMBER zero|unmap|discard OFFSET BYTES
  *	op write|fua|read OFFSET BYTES [PATTERN]
+ *	op discard|zero|unmap OFFSET BYTES			with --unmaps 1; unmap: zeroes that may take space away
  *	op flush
  *
  * A plan without some of its lines is a plan, too, as long as it has the last image.
@@ -42,6 +43,7 @@ static struct {
 	uint64_t images;
 	uint64_t mib;
 	uint64_t compressed;
+	uint64_t unmaps;
 } opt = {
 	.ops = 120,
 	.images = IMAGES_AT_MOST,
@@ -54,6 +56,7 @@ static const struct option_slot options[] = {
 	{ .name = "images", .number = &opt.images },
 	{ .name = "mib", .number = &opt.mib },
 	{ .name = "compressed", .number = &opt.compressed },
+	{ .name = "unmaps", .number = &opt.unmaps },
 	{ .name = NULL },
 };
 
@@ -170,11 +173,11 @@ static void plan_images(void)
 
 	if (percent(50))
 		disk = disk / MIB * MIB;
-	nr_images = 2 + below(opt.images - 1);
+	nr_images = opt.images < 2 ? 1 : 2 + below(opt.images - 1);
 	for (i = 0; i < HOT_SPOTS; i++)
 		hot[i] = below(disk / SECTOR) * SECTOR;
 	for (i = 0; i < nr_images; i++) {
-		images[i].is_raw = !i && percent(35);
+		images[i].is_raw = !i && nr_images > 1 && percent(35);
 		images[i].bytes = i + 1 < nr_images ? pick_size(disk) : disk;
 		if (images[i].is_raw)
 			plan_raw(i);
@@ -257,6 +260,22 @@ static uint64_t op_length(const struct image *top)
 	return (1 + below(2 * MIB / SECTOR)) * SECTOR;
 }
 
+/* As often whole clusters as parts of some; now and then many. */
+static void plan_unmap(void)
+{
+	static const char *const kinds[] = { "discard", "discard", "zero", "unmap" };
+	const struct image *top = &images[nr_images - 1];
+	uint64_t offset = pick_offset(top->bytes), length = op_length(top);
+
+	if (percent(50)) {
+		offset -= offset % top->cluster;
+		length = (1 + below(percent(20) ? 400 : 4)) * top->cluster;
+	}
+	if (percent(10))
+		length = top->bytes;
+	printf("op %s %" PRIu64 " %" PRIu64 "\n", kinds[below(4)], offset, min(length, top->bytes - offset));
+}
+
 static void plan_op(void)
 {
 	const struct image *top = &images[nr_images - 1];
@@ -282,15 +301,19 @@ int main(int argc, char **argv)
 {
 	int i = options_parse(argc, argv, options);
 
-	if (i < 0 || argc - i != 1 || opt.images < 2 || opt.images > IMAGES_AT_MOST || opt.mib < 8)
-		errx(2, "usage: chain-plan [--ops N] [--images N] [--mib N] [--compressed 0|1] SEED");
+	if (i < 0 || argc - i != 1 || !opt.images || opt.images > IMAGES_AT_MOST || opt.mib < 8)
+		errx(2, "usage: chain-plan [--ops N] [--images N] [--mib N] [--compressed 0|1] [--unmaps 0|1] SEED");
 	random_seed(&random_state, strtoull(argv[i], NULL, 0));
 	/* Of seeds that are near each other the first numbers are, too. */
 	for (i = 0; i < 16; i++)
 		below(2);
 	plan_images();
 	plan_fills();
-	while (opt.ops--)
-		plan_op();
+	while (opt.ops--) {
+		if (opt.unmaps && percent(30))
+			plan_unmap();
+		else
+			plan_op();
+	}
 	return 0;
 }

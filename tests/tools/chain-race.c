@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * chain-race [--writers N] [--readers N] [--writes N] [--max-bytes N] [--flush-percent N] [--seed N]
- *	      DEVICE: writers and readers of an overlay, all at once and anywhere.
+ *	      [--unmap-percent N] [--unmap-bytes N] DEVICE: writers and readers of an overlay, all at once and
+ *	      anywhere.
  *
  * The base has a stamp of version 0 in each sector ("crash-replay stamp"), and every write is of
  * version 1, so writes may overlap. What a reader finds must be one or the other, for the sector that
@@ -18,6 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
 #include <unistd.h>
 
 #include "../crash/options.h"
@@ -31,6 +35,8 @@ static struct {
 	uint64_t writes;
 	uint64_t max_bytes;
 	uint64_t flush_percent;
+	uint64_t unmap_percent;
+	uint64_t unmap_bytes;
 	uint64_t seed;
 } opt = {
 	.writers = 8,
@@ -38,6 +44,7 @@ static struct {
 	.writes = 1000,
 	.max_bytes = 16384,
 	.flush_percent = 5,
+	.unmap_bytes = 65536,
 	.seed = 1,
 };
 
@@ -47,6 +54,8 @@ static const struct option_slot options[] = {
 	{ .name = "writes", .number = &opt.writes },
 	{ .name = "max-bytes", .number = &opt.max_bytes },
 	{ .name = "flush-percent", .number = &opt.flush_percent },
+	{ .name = "unmap-percent", .number = &opt.unmap_percent },
+	{ .name = "unmap-bytes", .number = &opt.unmap_bytes },
 	{ .name = "seed", .number = &opt.seed },
 	{ .name = NULL },
 };
@@ -83,6 +92,41 @@ static uint8_t *new_buffer(uint64_t bytes)
 	return buf;
 }
 
+static void put(struct range r, uint8_t *buf)
+{
+	ssize_t bytes = r.nr * SECTOR_BYTES;
+	uint64_t i;
+
+	for (i = 0; i < r.nr; i++)
+		stamp_make(buf + i * SECTOR_BYTES, r.sector + i, 1);
+	if (pwrite(fd, buf, bytes, r.sector * SECTOR_BYTES) != bytes)
+		err(1, "%s: write of %" PRIu64 " sectors at %" PRIu64, device, r.nr, r.sector);
+}
+
+/* Whole clusters, one to four of them: a discard leaves alone what is none. */
+static struct range pick_clusters(uint64_t *random)
+{
+	uint64_t cluster = opt.unmap_bytes / SECTOR_BYTES, nr = nr_sectors / cluster;
+	struct range r = { .nr = 1 + random_below(random, nr < 4 ? nr : 4) };
+
+	r.sector = random_below(random, nr - r.nr + 1) * cluster;
+	r.nr *= cluster;
+	return r;
+}
+
+static void unmap(struct range r, unsigned int how)
+{
+	uint64_t range[2] = { r.sector * SECTOR_BYTES, r.nr * SECTOR_BYTES };
+	int ret;
+
+	if (how == 2)
+		ret = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, range[0], range[1]);
+	else
+		ret = ioctl(fd, how ? BLKZEROOUT : BLKDISCARD, range);
+	if (ret)
+		err(1, "%s: unmap %u of %" PRIu64 " sectors at %" PRIu64, device, how, r.nr, r.sector);
+}
+
 static void *write_randomly(void *number)
 {
 	uint64_t random, i;
@@ -91,12 +135,13 @@ static void *write_randomly(void *number)
 	random_seed(&random, opt.seed * 1000 + (uintptr_t)number);
 	while (atomic_fetch_sub(&writes_left, 1) > 0) {
 		struct range r = pick(&random, opt.max_bytes);
-		ssize_t bytes = r.nr * SECTOR_BYTES;
 
-		for (i = 0; i < r.nr; i++)
-			stamp_make(buf + i * SECTOR_BYTES, r.sector + i, 1);
-		if (pwrite(fd, buf, bytes, r.sector * SECTOR_BYTES) != bytes)
-			err(1, "%s: write of %" PRIu64 " sectors at %" PRIu64, device, r.nr, r.sector);
+		if (opt.unmap_percent && random_below(&random, 100) < opt.unmap_percent) {
+			r = pick_clusters(&random);
+			unmap(r, random_below(&random, 3));
+		} else {
+			put(r, buf);
+		}
 		for (i = 0; i < r.nr; i++)
 			atomic_store(&is_written[r.sector + i], 1);
 		if (random_below(&random, 100) < opt.flush_percent && fdatasync(fd))
@@ -106,17 +151,22 @@ static void *write_randomly(void *number)
 	return NULL;
 }
 
-/* Each word is the base's or a write's. */
-static bool is_mixed(uint64_t sector, const uint8_t *data)
+/* Each word is the base's or a write's, or zero where clusters are discarded; the base's only if it may be. */
+static bool is_mixed(uint64_t sector, const uint8_t *data, bool must_be_new)
 {
 	uint8_t old[SECTOR_BYTES], new[SECTOR_BYTES];
 	unsigned int i, word = sizeof(uint64_t);
+	bool is_right;
 
 	stamp_make(old, sector, 0);
 	stamp_make(new, sector, 1);
-	for (i = 0; i < SECTOR_BYTES; i += word)
-		if (memcmp(data + i, old + i, word) && memcmp(data + i, new + i, word))
+	for (i = 0; i < SECTOR_BYTES; i += word) {
+		is_right = !memcmp(data + i, new + i, word) ||
+			   (!must_be_new && !memcmp(data + i, old + i, word)) ||
+			   (opt.unmap_percent && !memcmp(data + i, &(uint64_t){ 0 }, word));
+		if (!is_right)
 			return false;
+	}
 	return true;
 }
 
@@ -124,7 +174,9 @@ static void judge(uint64_t sector, const uint8_t *data, bool must_be_new)
 {
 	struct stamp who;
 
-	if (!must_be_new && !is_quiet && is_mixed(sector, data))
+	if (opt.unmap_percent && sector_is_filled(data, 0))
+		return;
+	if (!is_quiet && is_mixed(sector, data, must_be_new))
 		return;
 	if (!stamp_read(data, &who))
 		errx(1, "%s: sector %" PRIu64 " has neither the base's data nor a write's%s", device, sector,
@@ -196,9 +248,10 @@ int main(int argc, char **argv)
 	int i = options_parse(argc, argv, options);
 	pthread_t *writers, *readers;
 
-	if (i < 0 || argc - i != 1 || opt.max_bytes < SECTOR_BYTES) {
+	if (i < 0 || argc - i != 1 || opt.max_bytes < SECTOR_BYTES || opt.unmap_bytes < SECTOR_BYTES) {
 		fputs("usage: chain-race [--writers N] [--readers N] [--writes N] [--max-bytes N]\n"
-		      "                  [--flush-percent N] [--seed N] DEVICE\n", stderr);
+		      "                  [--flush-percent N] [--seed N] [--unmap-percent N]\n"
+		      "                  [--unmap-bytes N] DEVICE\n", stderr);
 		return 2;
 	}
 	device = argv[i];

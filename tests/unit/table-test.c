@@ -161,12 +161,13 @@ static void what_is_not_there_yet_is_refused_by_name(void **state)
 
 static void features_are_taken_in_any_order(void **state)
 {
-	struct qcow2_table t = accepted("3 features 3 no_space=error layouts=off cache_mb=8");
+	struct qcow2_table t = accepted("3 features 4 no_space=error layouts=off discard=keep cache_mb=8");
 
 	(void)state;
 	assert_true(t.no_space_error);
 	assert_true(t.no_layouts);
 	assert_int_equal(t.cache_mb, 8);
+	assert_int_equal(t.discard, QCOW2_DISCARD_KEEP);
 }
 
 static void the_last_of_two_equal_features_counts(void **state)
@@ -196,7 +197,8 @@ static void the_number_of_features_must_match(void **state)
 
 static void an_unknown_feature_is_refused(void **state)
 {
-	static const char *const words[] = { "cache", "cache_mb", "no_space", "no_space=", "no_space=wait", "layouts", "layouts=" };
+	static const char *const words[] = { "cache", "cache_mb", "no_space", "no_space=", "no_space=wait", "layouts", "layouts=",
+					     "discard", "discard=", "discard=off" };
 	char line[64];
 
 	(void)state;

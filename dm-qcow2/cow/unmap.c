@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest clusters that are to read as zero: discard and write-zeroes, as changes of entries.
+ *
+ *	look at some entries: what they become, what they let go of	-- may fail, and sleep
+ *	change them all, if they are what they were and have no fill	-- lock of page, of fills
+ *	drop what they pointed at, with the next commit's number
+ *
+ * A write that allocates changes its entry under the lock of the page; one that copies has a fill,
+ * from before it takes its first byte from elsewhere until its entry is set, and begins
+ * only if the entry is what it was, under the lock of the fills. So either the change comes
+ * first, and the write finds the new entry; or the write does, and the change sees a new entry, or
+ * waits for the fill.
+ */
+#include <linux/slab.h>
+
+#include "drops.h"
+#include "fill.h"
+#include "unmap.h"
+
+/**
+ * struct chunk - entries that are changed at once
+ * @change: what they become
+ * @old: what they are
+ * @dropped: struct qcow2_dropped that they let go of
+ * @changes: some of them change
+ * @may_fill: some have a host cluster, or something below: there may be a fill
+ */
+struct chunk {
+	struct qcow2_change change;
+	u64 old[QCOW2_MAX_CHANGE];
+	struct list_head dropped;
+	bool changes;
+	bool may_fill;
+};
+
+static u64 unmapped(const struct qcow2_geometry *g, u64 old, const struct qcow2_unmap *how)
+{
+	switch (qcow2_entry_type(g, old)) {
+	case QCOW2_ENTRY_UNALLOCATED:
+		return how->marks_holes ? QCOW2_OFLAG_ZERO : old;
+	case QCOW2_ENTRY_ZERO:
+		return old;
+	case QCOW2_ENTRY_COMPRESSED:
+		break;
+	default:
+		if (!how->drops)
+			return old | QCOW2_OFLAG_ZERO;
+	}
+	return g->version < 3 ? 0 : QCOW2_OFLAG_ZERO;
+}
+
+/* What is let go of, or kept to be written to, has to be where data can be. */
+static int check_clusters(struct qcow2_image *img, u64 first, u32 count)
+{
+	u64 last_off = (first + count - 1) << img->geo.cluster_bits;
+	int srcu_idx, err = 0;
+
+	if (last_off >= READ_ONCE(img->host_bytes))
+		return qcow2_bad_metadata(img, "data cluster outside of the image", last_off);
+	srcu_idx = qcow2_inflight_enter(img);
+	for (u32 i = 0; i < count && !err; i++)
+		if (qcow2_may_be_table(&img->cache, first + i) && qcow2_is_table(img, first + i))
+			err = qcow2_corrupt(img, "data cluster overlaps metadata",
+					    (first + i) << img->geo.cluster_bits);
+	qcow2_inflight_leave(img, srcu_idx);
+	return err;
+}
+
+static int let_go(struct chunk *c, u64 first, u32 count)
+{
+	struct qcow2_dropped *d;
+
+	if (!list_empty(&c->dropped)) {
+		d = list_last_entry(&c->dropped, struct qcow2_dropped, node);
+		if (qcow2_dropped_join(d, first, count))
+			return 0;
+	}
+	d = kmalloc(sizeof(*d), GFP_NOIO);
+	if (!d)
+		return -ENOMEM;
+	*d = (struct qcow2_dropped) { .start = first, .count = count };
+	list_add_tail(&d->node, &c->dropped);
+	return 0;
+}
+
+/* One entry that changes. */
+static int plan_change(struct qcow2_image *img, struct chunk *c, u64 old, u64 new)
+{
+	u32 count;
+	u64 first;
+	int err;
+
+	c->changes = true;
+	count = qcow2_entry_clusters(img, old, &first);
+	if (!count)
+		return 0;
+	err = check_clusters(img, first, count);
+	if (err)
+		return err;
+	if (!qcow2_entry_offset(new))
+		return let_go(c, first, count);
+	c->change.keeps_clusters = true;
+	return 0;
+}
+
+static bool is_zero(enum qcow2_entry_type type)
+{
+	return type == QCOW2_ENTRY_UNALLOCATED || type == QCOW2_ENTRY_ZERO ||
+	       type == QCOW2_ENTRY_ZERO_ALLOCATED;
+}
+
+static int plan_entry(struct qcow2_image *img, struct chunk *c, u64 old,
+		      const struct qcow2_unmap *how)
+{
+	enum qcow2_entry_type type = qcow2_entry_type(&img->geo, old);
+	u64 new = unmapped(&img->geo, old, how);
+	u32 i = c->change.count++;
+
+	if (type == QCOW2_ENTRY_BAD)
+		return qcow2_corrupt(img, "L2 entry", qcow2_entry_offset(old));
+	if (how->is_careful && !is_zero(type))
+		return QCOW2_COW_AGAIN;
+	c->old[i] = old;
+	c->change.new[i] = new;
+	c->may_fill |= new != old || type == QCOW2_ENTRY_ZERO_ALLOCATED;
+	return new == old ? 0 : plan_change(img, c, old, new);
+}
+
+static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off, u32 clusters,
+		const struct qcow2_unmap *how, struct chunk *c)
+{
+	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
+	u32 count = min(clusters, QCOW2_MAX_CHANGE);
+	int result = 0;
+
+	c->change.cluster = guest_off >> img->geo.cluster_bits;
+	c->change.count = 0;
+	c->change.keeps_clusters = false;
+	c->changes = false;
+	c->may_fill = false;
+	INIT_LIST_HEAD(&c->dropped);
+	for (u32 i = 0; i < count && !result; i++)
+		result = plan_entry(img, c, qcow2_mpage_entry(p, slot + i), how);
+	return result;
+}
+
+static bool are_old(const struct qcow2_mpage *p, u32 slot, const struct chunk *c)
+{
+	for (u32 i = 0; i < c->change.count; i++)
+		if (qcow2_mpage_entry(p, slot + i) != c->old[i])
+			return false;
+	return true;
+}
+
+/* All of them or none. */
+static int change(struct qcow2_image *img, struct qcow2_mpage *p, const struct chunk *c,
+		  struct qcow2_work *work)
+{
+	int result = QCOW2_COW_READY;
+
+	spin_lock(&p->lock);
+	if (!are_old(p, qcow2_slot(&img->geo, c->change.cluster), c)) {
+		result = QCOW2_COW_AGAIN;
+	} else {
+		if (c->changes)
+			qcow2_mpage_mark_dirty(img, p);
+		if (!qcow2_fills_change(img, p, &c->change, work))
+			result = QCOW2_COW_PARKED;
+	}
+	spin_unlock(&p->lock);
+	return result;
+}
+
+static int unmap_some(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 clusters,
+		      const struct qcow2_unmap *how, struct qcow2_work *work, u32 *done)
+{
+	struct chunk c;
+	int result;
+
+	result = plan(img, p, guest_off, clusters, how, &c);
+	if (!result && c.may_fill)
+		result = change(img, p, &c, work);
+	if (result == QCOW2_COW_READY) {
+		*done = c.change.count;
+		if (!list_empty(&c.dropped))
+			qcow2_drop_extents(img, &c.dropped, qcow2_commit_next(img));
+		return result;
+	}
+	qcow2_dropped_free(&c.dropped);
+	if (result == QCOW2_COW_PARKED)
+		qcow2_commit_kick(img);
+	return result;
+}
+
+int qcow2_unmap(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 clusters,
+		const struct qcow2_unmap *how, struct qcow2_work *work, u32 *done)
+{
+	int err;
+
+	if (!READ_ONCE(p->host_off)) {
+		*done = clusters;
+		return how->marks_holes ? qcow2_table_allocate(img, p) : QCOW2_COW_READY;
+	}
+	if (unlikely(test_bit(QCOW2_MPAGE_SHARED, &p->flags)))
+		return qcow2_bad_metadata(img, "L2 table is shared", p->host_off);
+	err = qcow2_tables_are_known(img) ? 0 : qcow2_tables_load(img);
+	return err ?: unmap_some(img, p, guest_off, clusters, how, work, done);
+}

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Discards and write-zeroes: whole clusters are entries that change (cow/unmap.c), in steps of an
+ * L2 page, so that others get their turn in the slow pool. Of what is no whole cluster a discard
+ * leaves alone, and zeroes are written, by requests of our own; unless all of the cluster reads as
+ * zero then, and no data of it is the top's.
+ */
+#include <linux/slab.h>
+#include <linux/sizes.h>
+
+#include "cow/unmap.h"
+
+#include "blocks.h"
+#include "dev.h"
+#include "discard.h"
+#include "request.h"
+
+/* Zeroes that are written at once: in one region of blocks.c. */
+#define PIECE_BYTES	SZ_256K
+
+/**
+ * struct zeroes - zeroes that are written
+ * @rq: the request that writes a piece of them
+ * @parent: whose they are
+ * @guest_off: where what is left begins
+ * @bytes: how much is left
+ * @piece: how much of it is under way
+ * @bio: of @rq
+ * @vecs: of @bio
+ */
+struct zeroes {
+	struct qcow2_request rq;
+	struct qcow2_request *parent;
+	u64 guest_off;
+	u32 bytes;
+	u32 piece;
+	struct bio bio;
+	struct bio_vec vecs[PIECE_BYTES / PAGE_SIZE];
+};
+
+bool qcow2_offers_discard(const struct qcow2_dev *dev)
+{
+	return dev->img->file.is_writable && dev->discard != QCOW2_DISCARD_IGNORE;
+}
+
+static bool has_zero_flag(const struct qcow2_dev *dev)
+{
+	return dev->img->geo.version >= 3;
+}
+
+/* Without the flag a cluster reads as zero if there is none, and nothing below. */
+static bool may_unmap(const struct qcow2_dev *dev)
+{
+	return has_zero_flag(dev) || (dev->discard == QCOW2_DISCARD_UNMAP && !dev->img->base);
+}
+
+bool qcow2_offers_zeroes(const struct qcow2_dev *dev)
+{
+	return dev->img->file.is_writable && may_unmap(dev);
+}
+
+static bool is_discard(const struct qcow2_request *rq)
+{
+	return bio_op(rq->run.bio) == REQ_OP_DISCARD;
+}
+
+/* An image without the zero flag has no other way. */
+static bool drops_clusters(const struct qcow2_request *rq)
+{
+	const struct qcow2_dev *dev = rq->run.dev;
+
+	return !has_zero_flag(dev) || (dev->discard == QCOW2_DISCARD_UNMAP &&
+				       !(rq->run.bio->bi_opf & REQ_NOUNMAP));
+}
+
+/* What QEMU does: a hole stays one under a discard if it reads as zero for sure. */
+static bool marks_holes(const struct qcow2_request *rq)
+{
+	const struct qcow2_dev *dev = rq->run.dev;
+
+	return has_zero_flag(dev) && (!is_discard(rq) || dev->img->base);
+}
+
+static u64 next_guest_off(const struct qcow2_request *rq)
+{
+	return dm_target_offset(rq->run.dev->ti, rq->iter.bi_sector) << SECTOR_SHIFT;
+}
+
+static void advance(struct qcow2_request *rq, u64 bytes)
+{
+	bio_advance_iter(rq->run.bio, &rq->iter, min_t(u64, bytes, rq->iter.bi_size));
+}
+
+/* Zeroes that are written */
+
+static void write_piece(struct qcow2_work *work);
+
+/* May be an interrupt. */
+static void piece_endio(struct bio *bio)
+{
+	struct zeroes *z = container_of(bio, struct zeroes, bio);
+	struct qcow2_request *parent = z->parent;
+	blk_status_t status = bio->bi_status;
+
+	if (z->rq.run.entered)
+		qcow2_blocks_leave(z->rq.run.dev, &z->rq);
+	bio_uninit(bio);
+	z->guest_off += z->piece;
+	z->bytes -= z->piece;
+	if (z->bytes && !status) {
+		z->rq.work.fn = write_piece;
+		qcow2_slow_queue(parent->run.dev, &z->rq.work);
+		return;
+	}
+	kfree(z);
+	qcow2_request_put(parent, status);
+}
+
+static void init_piece(struct zeroes *z)
+{
+	u32 part;
+
+	z->piece = min_t(u64, z->bytes, PIECE_BYTES - (z->guest_off & (PIECE_BYTES - 1)));
+	bio_init(&z->bio, z->parent->run.bio->bi_bdev, z->vecs, ARRAY_SIZE(z->vecs),
+		 REQ_OP_WRITE | REQ_SYNC);
+	z->bio.bi_iter.bi_sector = z->parent->run.dev->ti->begin + (z->guest_off >> SECTOR_SHIFT);
+	z->bio.bi_end_io = piece_endio;
+	for (u32 done = 0; done < z->piece; done += part) {
+		part = min_t(u32, z->piece - done, PAGE_SIZE);
+		__bio_add_page(&z->bio, ZERO_PAGE(0), part, 0);
+	}
+}
+
+static void write_piece(struct qcow2_work *work)
+{
+	struct zeroes *z = container_of(work, struct zeroes, rq.work);
+	struct qcow2_dev *dev = z->parent->run.dev;
+
+	init_piece(z);
+	qcow2_request_begin(dev, &z->rq, &z->bio);
+	if (!qcow2_has_blocks(dev) || qcow2_blocks_enter_begun(dev, &z->rq))
+		qcow2_slow_queue(dev, &z->rq.work);
+}
+
+/* The next bytes of a request, of one cluster. */
+static void write_zeroes(struct qcow2_request *rq, u32 bytes)
+{
+	struct zeroes *z = kzalloc(sizeof(*z), GFP_NOIO | __GFP_NOFAIL);
+
+	z->parent = rq;
+	z->guest_off = next_guest_off(rq);
+	z->bytes = bytes;
+	z->rq.run.srcu_idx = -1;
+	z->rq.run.lease_io.idx = -1;
+	atomic_inc(&rq->pending);
+	advance(rq, bytes);
+	write_piece(&z->rq.work);
+}
+
+/* Parts of clusters */
+
+/*
+ * Whether a range below the top reads as zero. Return: 1 or 0; -EAGAIN when it is not known.
+ */
+static int is_zero_below(struct qcow2_image *img, u64 guest_off, u64 end)
+{
+	struct qcow2_below run;
+
+	for (; guest_off < end; guest_off += run.bytes) {
+		switch (qcow2_below_find(img->base, guest_off, end - guest_off, &run)) {
+		case QCOW2_BELOW_ZERO:
+			break;
+		case QCOW2_BELOW_MISS:
+			return -EAGAIN;
+		default:
+			return 0;
+		}
+	}
+	return 1;
+}
+
+/* Whether the rest of a cluster shows nothing of what is below. Return: as is_zero_below(). */
+static int is_rest_zero_below(struct qcow2_image *img, u64 guest_off, u32 bytes)
+{
+	u64 start = guest_off - qcow2_in_cluster(&img->geo, guest_off);
+	u64 end = min(start + qcow2_cluster_bytes(&img->geo), img->geo.size);
+	int result;
+
+	if (!img->base)
+		return 1;
+	result = is_zero_below(img, start, guest_off);
+	return result == 1 ? is_zero_below(img, guest_off + bytes, end) : result;
+}
+
+/*
+ * Whether a part of a cluster can become zero with all of it: the rest reads as zero, and not by
+ * what has been written. Return: as is_zero_below().
+ */
+static int may_be_whole(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off,
+			u32 bytes)
+{
+	u64 entry = qcow2_mpage_entry(p, qcow2_l2_slot(&img->geo, guest_off));
+	bool is_known;
+	u64 host_off;
+	int srcu_idx;
+
+	srcu_idx = qcow2_inflight_enter(img);
+	qcow2_fill_find(img, guest_off, &(u32) { bytes }, &host_off, &is_known);
+	qcow2_inflight_leave(img, srcu_idx);
+	if (is_known)
+		return 0;
+	switch (qcow2_entry_type(&img->geo, entry)) {
+	case QCOW2_ENTRY_ZERO:
+	case QCOW2_ENTRY_ZERO_ALLOCATED:
+		return 1;
+	case QCOW2_ENTRY_UNALLOCATED:
+		return is_rest_zero_below(img, guest_off, bytes);
+	default:
+		return 0;
+	}
+}
+
+/* Steps: return enum qcow2_cow_result or a negative errno */
+
+static int zero_part(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off, u32 bytes)
+{
+	const struct qcow2_unmap how = {
+		.drops = drops_clusters(rq),
+		.marks_holes = marks_holes(rq),
+		.is_careful = true,
+	};
+	struct qcow2_image *img = rq->run.dev->img;
+	u32 done;
+	int result;
+
+	result = may_be_whole(img, p, guest_off, bytes);
+	if (result < 0)
+		return qcow2_below_load(img->base, guest_off) ?: QCOW2_COW_AGAIN;
+	if (!result) {
+		write_zeroes(rq, bytes);
+		return QCOW2_COW_READY;
+	}
+	result = qcow2_unmap(img, p, guest_off, 1, &how, &rq->work, &done);
+	if (result == QCOW2_COW_READY)
+		advance(rq, bytes);
+	return result;
+}
+
+/* The whole clusters that come next in this page. */
+static u32 next_clusters(const struct qcow2_request *rq, u64 guest_off)
+{
+	const struct qcow2_geometry *g = &rq->run.dev->img->geo;
+	u64 clusters = rq->iter.bi_size >> g->cluster_bits;
+
+	if (guest_off + rq->iter.bi_size == g->size)
+		clusters = DIV_ROUND_UP_ULL(rq->iter.bi_size, qcow2_cluster_bytes(g));
+	return min_t(u64, clusters, BIT_ULL(g->entry_bits) - qcow2_l2_slot(g, guest_off));
+}
+
+static int unmap_page(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
+{
+	const struct qcow2_unmap how = {
+		.drops = drops_clusters(rq),
+		.marks_holes = marks_holes(rq),
+	};
+	struct qcow2_image *img = rq->run.dev->img;
+	u32 left = next_clusters(rq, guest_off), done;
+	int result;
+
+	do {
+		if (how.drops && qcow2_drop_is_crowded(img, &rq->work))
+			return QCOW2_COW_PARKED;
+		result = qcow2_unmap(img, p, guest_off, left, &how, &rq->work, &done);
+		if (result != QCOW2_COW_READY)
+			break;
+		advance(rq, (u64)done << img->geo.cluster_bits);
+		guest_off += (u64)done << img->geo.cluster_bits;
+		left -= done;
+	} while (left);
+	return result;
+}
+
+/* How much of its first cluster a request covers, if not all of it; else 0. */
+static u32 first_part(const struct qcow2_request *rq, u64 guest_off)
+{
+	const struct qcow2_geometry *g = &rq->run.dev->img->geo;
+	u64 in_cluster = qcow2_in_cluster(g, guest_off);
+	u64 bytes = rq->iter.bi_size;
+
+	if (!in_cluster && (bytes >= qcow2_cluster_bytes(g) || guest_off + bytes == g->size))
+		return 0;
+	return min(bytes, qcow2_cluster_bytes(g) - in_cluster);
+}
+
+/*
+ * The end of the L2 table that maps an offset, if there is none: what lies below a hole of the L1
+ * table need not be looked at. Return: 0 when there is one, or a negative errno.
+ */
+static s64 end_of_hole(struct qcow2_image *img, u64 guest_off)
+{
+	unsigned int bits = img->geo.cluster_bits + img->geo.l2_bits;
+	u64 table = guest_off >> bits;
+	struct qcow2_mpage *l1;
+	bool is_hole;
+
+	l1 = qcow2_mpage_get(img, QCOW2_META_L1, table >> img->geo.entry_bits);
+	if (IS_ERR(l1))
+		return PTR_ERR(l1);
+	is_hole = !qcow2_entry_offset(qcow2_mpage_entry(l1, qcow2_slot(&img->geo, table)));
+	qcow2_mpage_put(l1);
+	return is_hole ? (table + 1) << bits : 0;
+}
+
+static int do_page(struct qcow2_request *rq, u64 guest_off, u32 part)
+{
+	struct qcow2_image *img = rq->run.dev->img;
+	struct qcow2_mpage *p;
+	int result;
+
+	p = qcow2_mpage_get(img, QCOW2_META_L2, qcow2_l2_page(&img->geo, guest_off));
+	if (IS_ERR(p))
+		return PTR_ERR(p);
+	result = part ? zero_part(rq, p, guest_off, part) : unmap_page(rq, p, guest_off);
+	qcow2_mpage_put(p);
+	return result;
+}
+
+static int do_next(struct qcow2_request *rq)
+{
+	struct qcow2_image *img = rq->run.dev->img;
+	u64 guest_off = next_guest_off(rq);
+	u32 part = first_part(rq, guest_off);
+	s64 end = 0;
+
+	if (qcow2_failed(img))
+		return -EIO;
+	if (part && is_discard(rq)) {
+		advance(rq, part);
+		return QCOW2_COW_READY;
+	}
+	if (!part && !marks_holes(rq))
+		end = end_of_hole(img, guest_off);
+	if (end <= 0)
+		return end ?: do_page(rq, guest_off, part);
+	advance(rq, end - guest_off);
+	return QCOW2_COW_READY;
+}
+
+static void discard_request(struct qcow2_work *work)
+{
+	struct qcow2_request *rq = container_of(work, struct qcow2_request, work);
+	struct qcow2_dev *dev = rq->run.dev;
+	int err, result = work->err;
+
+	if (!result)
+		result = do_next(rq);
+	if (result == QCOW2_COW_PARKED)
+		return;
+	if (result == QCOW2_COW_NO_CLUSTER) {
+		err = qcow2_space_wait(dev->img, work);
+		if (!err)
+			return;
+		if (err != -EAGAIN) {
+			qcow2_request_put(rq, qcow2_request_refusal(dev, err));
+			return;
+		}
+	}
+	if (result < 0)
+		qcow2_request_put(rq, qcow2_request_error(result));
+	else if (rq->iter.bi_size && !READ_ONCE(rq->status))
+		qcow2_slow_queue(dev, work);
+	else
+		qcow2_request_put(rq, BLK_STS_OK);
+}
+
+int qcow2_discard_map(struct qcow2_dev *dev, struct bio *bio)
+{
+	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
+
+	/* As QEMU does where the data below would show. */
+	if (bio_op(bio) == REQ_OP_DISCARD && !may_unmap(dev)) {
+		bio_endio(bio);
+		return DM_MAPIO_SUBMITTED;
+	}
+	qcow2_request_begin(dev, rq, bio);
+	rq->work.fn = discard_request;
+	qcow2_slow_queue(dev, &rq->work);
+	return DM_MAPIO_SUBMITTED;
+}
