@@ -44,6 +44,7 @@ const char attach_help[] =
 "      --backing-format F raw or qcow2, where an image does not say which it is\n"
 "      --cache-mb N       limit of the image's metadata cache\n"
 "      --low-space SIZE   send a device-mapper event when the host has less left\n"
+"      --discard MODE     unmap, keep or ignore what the guest discards\n"
 "      --foreground       serve in this process, do not fork a server\n"
 "      --qemu VERSION     print options for that QEMU (the one of this host)\n"
 "      --dry-run          check everything, print what would be done, do nothing\n"
@@ -72,6 +73,7 @@ enum {
 	OPT_BACKING_FORMAT,
 	OPT_CACHE_MB,
 	OPT_LOW_SPACE,
+	OPT_DISCARD,
 	OPT_FOREGROUND,
 	OPT_DRY_RUN,
 	OPT_QEMU,
@@ -97,6 +99,7 @@ static const struct option options[] = {
 	{ "backing-format", required_argument, NULL, OPT_BACKING_FORMAT },
 	{ "cache-mb", required_argument, NULL, OPT_CACHE_MB },
 	{ "low-space", required_argument, NULL, OPT_LOW_SPACE },
+	{ "discard", required_argument, NULL, OPT_DISCARD },
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "foreground", no_argument, NULL, OPT_FOREGROUND },
 	{ "qemu", required_argument, NULL, OPT_QEMU },
@@ -192,6 +195,20 @@ static int parse_mode(const char *text, unsigned int *mode)
 	return VBLK_OK;
 }
 
+static int parse_discard(const char *text, const char **mode)
+{
+	static const char *const modes[] = { "unmap", "keep", "ignore" };
+
+	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+		if (!strcmp(text, modes[i])) {
+			*mode = modes[i];
+			return VBLK_OK;
+		}
+	}
+	return err_report(VBLK_USAGE, "--discard",
+			  "'%s' is neither unmap, keep nor ignore", text);
+}
+
 static int parse_socket_access(struct attach *a, int opt)
 {
 	a->has_socket_access = true;
@@ -270,6 +287,8 @@ static int parse_option(struct attach *a, int opt)
 	case OPT_LOW_SPACE:
 		a->has_low_space = true;
 		return parse_size("--low-space", optarg, &a->low_space);
+	case OPT_DISCARD:
+		return parse_discard(optarg, &a->discard);
 	case OPT_FOREGROUND:
 		a->foreground = true;
 		return VBLK_OK;

@@ -30,9 +30,24 @@ void attach_close_images(struct attach *a)
 	image_close(&a->img);
 }
 
+/* All of its blocks were allocated, so that it shall not need any later. */
+static bool is_preallocated(const struct image *img)
+{
+	return S_ISREG(img->st.st_mode) &&
+	       (uint64_t)img->st.st_blocks * 512 >= img->virtual_bytes;
+}
+
+static const char *discard_mode(const struct attach *a)
+{
+	if (a->discard)
+		return a->discard;
+	return is_preallocated(&a->img) ? "keep" : NULL;
+}
+
 /* What differs from the target's defaults, each behind a space. Return: how many there are. */
 static unsigned int add_features(const struct attach *a, char *text, size_t size)
 {
+	const char *discard = discard_mode(a);
 	unsigned int count = 0;
 	size_t len = 0;
 
@@ -44,6 +59,10 @@ static unsigned int add_features(const struct attach *a, char *text, size_t size
 		len += snprintf(text + len, size - len, " low_space=%ju", (uintmax_t)a->low_space);
 		count++;
 	}
+	if (discard) {
+		snprintf(text + len, size - len, " discard=%s", discard);
+		count++;
+	}
 	return count;
 }
 
@@ -51,7 +70,7 @@ static unsigned int add_features(const struct attach *a, char *text, size_t size
 char *attach_params(const struct attach *a, bool with_paths)
 {
 	char *layers = chain_table(&a->chain, with_paths), *params = NULL;
-	char features[64] = "";
+	char features[96] = "";
 	unsigned int count;
 	int n;
 

@@ -35,20 +35,35 @@ static void say_kept(const char *option, const char *fmt, ...)
 		   "ignored: the disk stays as it was attached, with %s", is);
 }
 
-/* Whether the table line has one: " NAME=VALUE" */
-static bool has_feature(const struct attach *a, const char *name, uint64_t value)
+static bool has_feature(const struct attach *a, const char *feature)
 {
-	char feature[48], *params, *word;
+	char *params, *word;
 	uint64_t sectors;
 	bool has_it;
 
 	if (dmdev_table(a->result.d.name, &sectors, &params))
 		return false;
-	snprintf(feature, sizeof(feature), " %s=%ju", name, (uintmax_t)value);
 	word = strstr(params, feature);
 	has_it = word && (word[strlen(feature)] == ' ' || !word[strlen(feature)]);
 	free(params);
 	return has_it;
+}
+
+/* Whether the table line has " NAME=VALUE" */
+static bool has_number(const struct attach *a, const char *name, uint64_t value)
+{
+	char feature[48];
+
+	snprintf(feature, sizeof(feature), " %s=%ju", name, (uintmax_t)value);
+	return has_feature(a, feature);
+}
+
+static bool has_discard(const struct attach *a)
+{
+	char feature[32];
+
+	snprintf(feature, sizeof(feature), " discard=%s", a->discard);
+	return has_feature(a, feature);
 }
 
 static bool has_other_id(unsigned int asked, unsigned int is)
@@ -86,10 +101,12 @@ static void say_what_is_kept(const struct attach *a)
 		say_kept("--socket-mode", "%04o", is->socket_mode);
 	if (a->serial_arg && strcmp(a->serial_arg, is->serial) != 0)
 		say_kept("--serial", "%s", is->serial);
-	if (a->cache_mb && !has_feature(a, "cache_mb", a->cache_mb))
+	if (a->cache_mb && !has_number(a, "cache_mb", a->cache_mb))
 		say_kept("--cache-mb", "the limit that it has");
-	if (a->has_low_space && !has_feature(a, "low_space", a->low_space))
+	if (a->has_low_space && !has_number(a, "low_space", a->low_space))
 		say_kept("--low-space", "the level that it has");
+	if (a->discard && !has_discard(a))
+		say_kept("--discard", "the mode that it has");
 }
 
 /** attach_take_over() - a server for a disk whose server has gone; an exit code */

@@ -29,6 +29,7 @@
  * @cache_mb: 0 for the target's own default
  * @low_space: how little space the host has left when an event is sent
  * @has_low_space: the user has given that
+ * @discard: what becomes of discarded clusters, a word of the target's; NULL for what suits the image
  * @is_new: the device is ours, not one of before
  * @server: opened in this process; only with @foreground
  * @result: what is printed in the end
@@ -51,6 +52,7 @@ struct attach {
 	unsigned int cache_mb;
 	uint64_t low_space;
 	bool has_low_space;
+	const char *discard;
 	bool read_only;
 	bool no_vhost;
 	bool foreground;
