@@ -231,7 +231,7 @@ static int publish(struct qcow2_fills *fs, struct qcow2_fill *f)
 	return 0;
 }
 
-/* Those who wait for another fill to go have waited in vain. */
+/* Those who wait for another fill to go have waited in vain: it would be an endless wait. */
 static void fail_waiting(struct qcow2_fills *fs, int err)
 {
 	struct qcow2_work *work;
@@ -239,6 +239,7 @@ static void fail_waiting(struct qcow2_fills *fs, int err)
 
 	spin_lock_irq(&fs->lock);
 	list_splice_init(&fs->waiting, &works);
+	list_splice_init(&fs->changes, &works);
 	spin_unlock_irq(&fs->lock);
 	list_for_each_entry(work, &works, node)
 		work->err = err;
@@ -451,6 +452,17 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 	return is_new;
 }
 
+/*
+ * What others may share is let go of, as compressed clusters are, and so is a cluster that the device
+ * ends in: a fill is written as a whole.
+ */
+static bool is_kept_for_zeroes(const struct qcow2_image *img, u64 old)
+{
+	return qcow2_entry_type(&img->geo, old) == QCOW2_ENTRY_ZERO_ALLOCATED &&
+	       old & QCOW2_OFLAG_COPIED &&
+	       qcow2_entry_offset(old) + qcow2_cluster_bytes(&img->geo) <= READ_ONCE(img->host_bytes);
+}
+
 static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 cluster,
 				     u64 old, gfp_t gfp)
 {
@@ -459,9 +471,7 @@ static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage
 	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(qcow2_fill_sectors(img))), gfp);
 	if (!f)
 		return NULL;
-	/* What others may share is let go of, as compressed clusters are. */
-	f->is_in_place = qcow2_entry_type(&img->geo, old) == QCOW2_ENTRY_ZERO_ALLOCATED &&
-			 old & QCOW2_OFLAG_COPIED;
+	f->is_in_place = is_kept_for_zeroes(img, old);
 	if (!f->is_in_place && !qcow2_drops_alloc(&f->drops, img, old, gfp)) {
 		kfree(f);
 		return NULL;

@@ -268,7 +268,7 @@ static int unmap_page(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest
 	int result;
 
 	do {
-		if (how.drops && qcow2_drop_is_crowded(img, &rq->work))
+		if (qcow2_drop_is_crowded(img, &rq->work))
 			return QCOW2_COW_PARKED;
 		result = qcow2_unmap(img, p, guest_off, left, &how, &rq->work, &done);
 		if (result != QCOW2_COW_READY)

@@ -146,9 +146,12 @@ void qcow2_drop_committed(struct qcow2_image *img)
 {
 	struct qcow2_space *s = img->space;
 
+	/* The suspend frees them, and the thread's last work has been waited for. */
+	if (test_bit(QCOW2_LEAVING, &img->state))
+		return;
 	if (READ_ONCE(s->nr_dropped) >= much(s) || !list_empty_careful(&s->crowd))
 		kthread_queue_work(s->worker, &s->work);
-	else if (READ_ONCE(s->nr_dropped) && !test_bit(QCOW2_LEAVING, &img->state))
+	else if (READ_ONCE(s->nr_dropped))
 		kthread_queue_delayed_work(s->worker, &s->tidy, TIDY_DELAY);
 	/* What was written in place may have needed space. */
 	qcow2_left_look_soon(img);
@@ -266,6 +269,26 @@ void qcow2_dropped_free(struct list_head *extents)
 	INIT_LIST_HEAD(extents);
 }
 
+/* Others are not to wait for an extent whose refcounts cannot be read: it leaks, until a suspend. */
+static void set_aside(struct qcow2_image *img, struct qcow2_dropped *d, int err)
+{
+	struct qcow2_space *s = img->space;
+
+	DMERR_LIMIT("%s: dropped clusters cannot be freed now: error %d", qcow2_name(img), err);
+	spin_lock(&s->lock);
+	s->nr_extents--;
+	s->nr_leaving -= d->count;
+	spin_unlock(&s->lock);
+	list_del(&d->node);
+	if (s->nr_stuck == MAX_EXTENTS) {
+		kfree(d);
+		return;
+	}
+	list_add_tail(&d->node, &s->stuck);
+	s->nr_stuck++;
+}
+
+/* Return: 0, or an error that the others would have as well. */
 static int decrease_all(struct qcow2_image *img, struct list_head *round, struct list_head *freed,
 			struct list_head *shared)
 {
@@ -274,10 +297,27 @@ static int decrease_all(struct qcow2_image *img, struct list_head *round, struct
 
 	list_for_each_entry_safe(d, next, round, node) {
 		err = decrease(img, d, freed, shared);
-		if (err)
+		if (err == -EUCLEAN || err == -ENOMEM)
 			return err;
+		if (err)
+			set_aside(img, d, err);
 	}
 	return 0;
+}
+
+/* What was set aside is tried once more. */
+static void take_stuck(struct qcow2_space *s)
+{
+	struct qcow2_dropped *d;
+
+	spin_lock(&s->lock);
+	list_for_each_entry(d, &s->stuck, node) {
+		s->nr_extents++;
+		s->nr_leaving += d->count;
+	}
+	spin_unlock(&s->lock);
+	list_splice_init(&s->stuck, &s->leaving);
+	s->nr_stuck = 0;
 }
 
 /* They are nobody's from here on. */
@@ -312,19 +352,25 @@ static int free_round(struct qcow2_image *img, struct list_head *round)
 	return write_err ?: err;
 }
 
+/* No more than are prepared at a time, as their refcounts are in the cache together. */
 static void take_round(struct qcow2_space *s, struct list_head *round)
 {
-	unsigned int count = 0;
-	struct qcow2_dropped *d, *next;
+	unsigned int extents = MAX_ROUND;
+	struct qcow2_dropped *d;
+	u64 left = s->step;
 
-	list_for_each_entry_safe(d, next, &s->leaving, node) {
-		if (count++ == MAX_ROUND)
-			break;
-		list_move_tail(&d->node, round);
+	while (left && extents-- && !list_empty(&s->leaving)) {
+		d = list_first_entry(&s->leaving, struct qcow2_dropped, node);
+		if (d->count > left)
+			d = split(s, d, left);
+		else
+			list_del(&d->node);
+		list_add_tail(&d->node, round);
+		left -= d->count;
 	}
 }
 
-/* What cannot be freed stays, and is tried again. */
+/* What cannot be freed for want of memory stays, and is tried again. */
 static int free_leaving(struct qcow2_image *img)
 {
 	LIST_HEAD(round);
@@ -335,9 +381,6 @@ static int free_leaving(struct qcow2_image *img)
 		return 0;
 	err = free_round(img, &round);
 	list_splice(&round, &img->space->leaving);
-	if (err && !qcow2_failed(img))
-		DMERR_LIMIT("%s: dropped clusters cannot be freed now: error %d",
-			    qcow2_name(img), err);
 	return err;
 }
 
@@ -360,8 +403,13 @@ int qcow2_drop_finish(struct qcow2_image *img)
 		return 1;
 	err = free_leaving(img);
 	look_at_crowd(img);
-	if (err || test_bit(QCOW2_LEAVING, &img->state))
+	if (test_bit(QCOW2_LEAVING, &img->state))
 		return err;
+	if (err) {
+		if (err == -ENOMEM)
+			kthread_queue_delayed_work(s->worker, &s->retry, QCOW2_MEMORY_DELAY);
+		return err;
+	}
 	if (!list_empty(&s->leaving)) {
 		/* Their time has come; others may need space first. */
 		kthread_queue_work(s->worker, &s->work);
@@ -382,6 +430,7 @@ int qcow2_drop_finish_all(struct qcow2_image *img)
 	int err;
 
 	take_durable(img);
+	take_stuck(img->space);
 	do {
 		err = free_leaving(img);
 	} while (!err && !list_empty(&img->space->leaving));

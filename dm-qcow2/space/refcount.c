@@ -146,6 +146,8 @@ int qcow2_refcount_decrease(struct qcow2_image *img, u64 cluster, u64 count, u64
 		qcow2_scan_note_free(img, cluster, *done);
 	decrease_each(img, p, slot, *done);
 	qcow2_mpage_put(p);
+	if (*is_free)
+		qcow2_left_note_used(img, cluster, -(s64)*done);
 	return 0;
 }
 

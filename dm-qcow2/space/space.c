@@ -14,8 +14,7 @@
 #define STEP_BYTES	(64ULL << 20)
 #define MIN_STEP	8
 
-/* While there is no memory: how often to look again, and how many times before writes fail. */
-#define MEMORY_DELAY	(HZ / 10)
+/* While there is no memory: how many times to look again before writes fail. */
 #define MEMORY_TRIES	100
 
 static void kick(struct qcow2_image *img)
@@ -135,7 +134,7 @@ static bool is_patient(struct qcow2_image *img)
 {
 	struct qcow2_space *s = img->space;
 
-	if (!qcow2_drop_is_enough(img) || test_bit(QCOW2_LEAVING, &img->state)) {
+	if (!qcow2_drop_is_enough(img)) {
 		s->waits_for_drops = false;
 		return false;
 	}
@@ -160,7 +159,10 @@ static void note_wish(struct qcow2_space *s)
 	spin_unlock(&s->lock);
 }
 
-/* Return: 0; 1 when there is none yet, but some may become free, when we are called; an error. */
+/*
+ * Return: 0; 1 when there is none yet, but some may become free, when we are called, or nobody is to
+ * have any more; an error.
+ */
 static int refill(struct qcow2_image *img)
 {
 	int err, drop_err;
@@ -168,6 +170,9 @@ static int refill(struct qcow2_image *img)
 	drop_err = min(qcow2_drop_finish(img), 0);
 	if (drop_err == -EUCLEAN || !wants_more(img->space))
 		return drop_err;
+	/* No commit may call the thread again: it has been told to come to an end. */
+	if (test_bit(QCOW2_LEAVING, &img->state))
+		return 1;
 	if (!drop_err && is_patient(img))
 		return 1;
 	/* What could not be freed need not be all that is left. */
@@ -196,7 +201,7 @@ static int judge_error(struct qcow2_image *img, int err)
 		return -EIO;
 	if (err == -ENOMEM && s->nr_tries++ < MEMORY_TRIES) {
 		if (READ_ONCE(s->nr_waiting))
-			kthread_queue_delayed_work(s->worker, &s->retry, MEMORY_DELAY);
+			kthread_queue_delayed_work(s->worker, &s->retry, QCOW2_MEMORY_DELAY);
 		return 0;
 	}
 	DMERR_LIMIT("%s: free space cannot be prepared now: error %d", qcow2_name(img), err);
@@ -257,6 +262,8 @@ static void forget(struct qcow2_space *s)
 	INIT_LIST_HEAD(&s->ready);
 	s->nr_ready = 0;
 	list_splice_init(&s->leaving, &s->dropped);
+	list_splice_init(&s->stuck, &s->dropped);
+	s->nr_stuck = 0;
 	qcow2_dropped_free(&s->dropped);
 	s->nr_dropped = 0;
 	s->nr_leaving = 0;
@@ -377,6 +384,7 @@ int qcow2_space_init(struct qcow2_space *s, struct qcow2_image *img)
 	INIT_LIST_HEAD(&s->waiting);
 	INIT_LIST_HEAD(&s->dropped);
 	INIT_LIST_HEAD(&s->leaving);
+	INIT_LIST_HEAD(&s->stuck);
 	INIT_LIST_HEAD(&s->crowd);
 	s->step = clamp_t(u64, step_bytes >> img->geo.cluster_bits, MIN_STEP, QCOW2_MAX_STEP);
 	kthread_init_work(&s->work, space_work);

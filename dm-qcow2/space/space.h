@@ -30,6 +30,9 @@
 /* The most clusters that are prepared at a time. */
 #define QCOW2_MAX_STEP	16384U
 
+/* How soon the thread looks again whether there is memory. */
+#define QCOW2_MEMORY_DELAY	(HZ / 10)
+
 /**
  * struct qcow2_extent - a run of host clusters
  * @node: in a list of extents
@@ -113,6 +116,9 @@ struct qcow2_left {
  * @nr_dropped: clusters in them
  * @leaving: those whose entry is durable; the thread only
  * @nr_leaving: clusters in them
+ * @stuck: struct qcow2_dropped that could not be freed, and are tried again at a suspend; the
+ *	thread only
+ * @nr_stuck: how many; beyond a bound they leak at once
  * @nr_extents: number of struct qcow2_dropped that are not free yet
  * @crowd: struct qcow2_work that wait for it to become less
  * @grace: of the grace period that they wait for
@@ -150,6 +156,8 @@ struct qcow2_space {
 	u64 nr_dropped;
 	struct list_head leaving;
 	u64 nr_leaving;
+	struct list_head stuck;
+	unsigned int nr_stuck;
 	unsigned int nr_extents;
 	struct list_head crowd;
 	struct rcu_head grace;

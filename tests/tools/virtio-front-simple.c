@@ -105,15 +105,15 @@ static uint32_t type_of(const char *name)
 	return strtoul(name, NULL, 0);
 }
 
-/* A range request carries its ranges, one behind the other, as data. */
+/* A range request carries its ranges as data: @nr of them, which begin @step sectors apart. */
 static uint32_t fill_ranges(struct front_slot *slot, uint64_t sector, uint64_t bytes,
-			    uint32_t flags, unsigned int nr)
+			    uint32_t flags, unsigned int nr, uint64_t step)
 {
 	struct virtio_blk_discard_write_zeroes *range = (void *)slot->data;
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		range[i].sector = sector + i * (bytes / FRONT_SECTOR);
+		range[i].sector = sector + i * step;
 		range[i].num_sectors = bytes / FRONT_SECTOR;
 		range[i].flags = flags;
 	}
@@ -121,7 +121,7 @@ static uint32_t fill_ranges(struct front_slot *slot, uint64_t sector, uint64_t b
 }
 
 /*
- * TYPE SECTOR BYTES [FLAGS [RANGES]]: one request; prints its status and used length, and
+ * TYPE SECTOR BYTES [FLAGS [RANGES [STEP]]]: one request; prints its status and used length, and
  * the data of an ID.
  */
 int front_request(struct front *front, int argc, char **argv)
@@ -132,7 +132,7 @@ int front_request(struct front *front, int argc, char **argv)
 	uint8_t status;
 
 	if (argc < 3)
-		errx(2, "request: TYPE SECTOR BYTES [FLAGS [RANGES]]");
+		errx(2, "request: TYPE SECTOR BYTES [FLAGS [RANGES [STEP]]]");
 	type = type_of(argv[0]);
 	sector = strtoull(argv[1], NULL, 0);
 	bytes = strtoul(argv[2], NULL, 0);
@@ -151,7 +151,8 @@ int front_request(struct front *front, int argc, char **argv)
 	    type == VIRTIO_BLK_T_SECURE_ERASE)
 		bytes = fill_ranges(slot, sector, bytes,
 				    argc > 3 ? strtoul(argv[3], NULL, 0) : 0,
-				    argc > 4 ? strtoul(argv[4], NULL, 0) : 1);
+				    argc > 4 ? strtoul(argv[4], NULL, 0) : 1,
+				    argc > 5 ? strtoull(argv[5], NULL, 0) : bytes / FRONT_SECTOR);
 	status = front_do(front, slot, type, sector, bytes, &used_bytes);
 	printf("status=%u used=%u", status, used_bytes);
 	if (type == VIRTIO_BLK_T_GET_ID)

@@ -50,7 +50,12 @@ static int load_table(struct attach *a)
 	free(params);
 	if (!err)
 		err = dmdev_resume(a->name, !a->no_vhost);
-	return err ? report_load_error(a, err) : VBLK_OK;
+	if (err)
+		return report_load_error(a, err);
+	if (attach_keeps_space(a))
+		err_warn(a->img.arg, "all of its space is allocated, and stays so when clusters are"
+				     " discarded; --discard unmap gives it back");
+	return VBLK_OK;
 }
 
 /* Often by the same disk: its image has been replaced by a new file of its name. */

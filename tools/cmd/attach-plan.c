@@ -30,10 +30,17 @@ void attach_close_images(struct attach *a)
 	image_close(&a->img);
 }
 
-/* All of its blocks were allocated, so that it shall not need any later. */
-static bool is_preallocated(const struct image *img)
+/**
+ * attach_keeps_space() - whether discarded clusters stay allocated without being asked for it
+ *
+ * All blocks of the file are there, so that it shall not need any later: it was preallocated, or
+ * it was thin and its disk has been written from end to end.
+ */
+bool attach_keeps_space(const struct attach *a)
 {
-	return S_ISREG(img->st.st_mode) &&
+	const struct image *img = &a->img;
+
+	return !a->discard && !a->read_only && S_ISREG(img->st.st_mode) &&
 	       (uint64_t)img->st.st_blocks * 512 >= img->virtual_bytes;
 }
 
@@ -41,7 +48,7 @@ static const char *discard_mode(const struct attach *a)
 {
 	if (a->discard)
 		return a->discard;
-	return is_preallocated(&a->img) ? "keep" : NULL;
+	return attach_keeps_space(a) ? "keep" : NULL;
 }
 
 /* What differs from the target's defaults, each behind a space. Return: how many there are. */

@@ -74,6 +74,7 @@ int attach_choose_rest(struct attach *a);
 /* attach-plan.c */
 int attach_open_images(struct attach *a);
 void attach_close_images(struct attach *a);
+bool attach_keeps_space(const struct attach *a);
 char *attach_params(const struct attach *a, bool with_paths);
 int attach_plan(struct attach *a);
 
