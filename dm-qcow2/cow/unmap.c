@@ -16,6 +16,7 @@
 
 #include "drops.h"
 #include "fill.h"
+#include "test-hold.h"
 #include "unmap.h"
 
 /**
@@ -179,6 +180,7 @@ static int unmap_some(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_
 	int result;
 
 	result = plan(img, p, guest_off, clusters, how, &c);
+	qcow2_test_hold(QCOW2_HOLD_UNMAP);
 	if (!result && c.may_fill)
 		result = change(img, p, &c, work);
 	if (result == QCOW2_COW_READY) {

@@ -18,7 +18,7 @@ void journal_save(const struct journal *j, const char *path)
 	fprintf(f, "%" PRIu64 " %zu %zu\n", j->nr_sectors, j->nr_writes, j->nr_flushes);
 	for (i = 1; i < j->nr_writes; i++)
 		fprintf(f, "%" PRIu64 " %" PRIu32 " %d %" PRIu64 " %" PRIu64 "\n", j->writes[i].sector,
-			j->writes[i].nr_sectors, j->writes[i].fua, j->writes[i].submitted, j->writes[i].completed);
+			j->writes[i].nr_sectors, j->writes[i].fua | j->writes[i].zeroes << 1, j->writes[i].submitted, j->writes[i].completed);
 	for (i = 0; i < j->nr_flushes; i++)
 		fprintf(f, "%" PRIu64 " %" PRIu64 "\n", j->flushes[i].submitted, j->flushes[i].completed);
 	if (ferror(f) || fclose(f))
@@ -28,16 +28,17 @@ void journal_save(const struct journal *j, const char *path)
 static void read_events(struct journal *j, FILE *f, const char *path)
 {
 	size_t i;
-	int fua;
+	int flags;
 
 	for (i = 1; i < j->nr_writes; i++) {
 		struct jwrite *w = &j->writes[i];
 
-		if (fscanf(f, "%" SCNu64 " %" SCNu32 " %d %" SCNu64 " %" SCNu64, &w->sector, &w->nr_sectors, &fua,
+		if (fscanf(f, "%" SCNu64 " %" SCNu32 " %d %" SCNu64 " %" SCNu64, &w->sector, &w->nr_sectors, &flags,
 			   &w->submitted, &w->completed) != 5 ||
 		    w->sector + w->nr_sectors > j->nr_sectors)
 			errx(1, "%s: bad write %zu", path, i);
-		w->fua = fua;
+		w->fua = flags & 1;
+		w->zeroes = flags >> 1;
 	}
 	for (i = 0; i < j->nr_flushes; i++)
 		if (fscanf(f, "%" SCNu64 " %" SCNu64, &j->flushes[i].submitted, &j->flushes[i].completed) != 2)
@@ -89,6 +90,20 @@ void journal_floor(const struct journal *j, uint64_t ack, uint32_t *floor)
 	}
 }
 
+void journal_zeroes(const struct journal *j, uint32_t *last)
+{
+	size_t version;
+	uint64_t s;
+
+	memset(last, 0, j->nr_sectors * sizeof(*last));
+	for (version = 1; version < j->nr_writes; version++) {
+		const struct jwrite *w = &j->writes[version];
+
+		for (s = w->sector; w->zeroes && s < w->sector + w->nr_sectors; s++)
+			last[s] = version;
+	}
+}
+
 bool journal_covers(const struct journal *j, uint64_t version, uint64_t sector)
 {
 	const struct jwrite *w;
@@ -96,5 +111,5 @@ bool journal_covers(const struct journal *j, uint64_t version, uint64_t sector)
 	if (!version || version >= j->nr_writes)
 		return false;
 	w = &j->writes[version];
-	return sector >= w->sector && sector - w->sector < w->nr_sectors;
+	return !w->zeroes && sector >= w->sector && sector - w->sector < w->nr_sectors;
 }

@@ -17,6 +17,7 @@ struct jwrite {
 	uint64_t sector;
 	uint32_t nr_sectors;
 	bool fua;
+	bool zeroes; /* a discard, or write-zeroes: no stamps */
 	uint64_t submitted;
 	uint64_t completed;
 };
@@ -43,6 +44,9 @@ void journal_load(struct journal *j, const char *path);
  * been acknowledged.
  */
 void journal_floor(const struct journal *j, uint64_t ack, uint32_t *floor);
+
+/* Set last[sector] to the latest version of it that is zeroes, or to 0. */
+void journal_zeroes(const struct journal *j, uint32_t *last);
 
 /* Was @version ever written to @sector? */
 bool journal_covers(const struct journal *j, uint64_t version, uint64_t sector);

@@ -138,7 +138,7 @@ crash_on_device()
 	done
 	[ $# = 2 ] || run qemu-io -f qcow2 "${commands[@]}" "$DATA"
 	crash_record
-	attach "$LOGGED"
+	attach "$LOGGED" ${CRASH_DISCARD:+"discard=$CRASH_DISCARD"}
 }
 
 # crash_on_overlay SIZE OPTIONS BASE-BYTES BASE-FORMAT: the same for an overlay on a base that has a stamp in each of its
@@ -158,7 +158,7 @@ crash_on_overlay()
 	overlay_image "$DATA" "$base" "$4" "$1" "$2"
 	fingerprint "$base"
 	crash_record
-	attach_chain "format:$4" "$base" "$LOGGED"
+	attach_chain "format:$4" "$base" "$LOGGED" ${CRASH_DISCARD:+features 1 "discard=$CRASH_DISCARD"}
 }
 
 # crash_on_fs TYPE SIZE OPTIONS: the same for an image in a file; the log has the file system's own writes, too.
@@ -173,7 +173,7 @@ crash_on_fs()
 	crash_record
 	run mount -t "$1" "$LOGGED" "$TMP/fs"
 	cleanup umount_left "$TMP/fs"
-	attach "$TMP/fs/image.qcow2"
+	attach "$TMP/fs/image.qcow2" ${CRASH_DISCARD:+"discard=$CRASH_DISCARD"}
 }
 
 umount_left()
@@ -236,6 +236,31 @@ record_reused_clusters()
 	# Each that a zero cluster keeps may be on its way to become free, for as long as a grace period takes.
 	LEAK_LIMIT=$((LEAK_LIMIT + 512))
 	crash_write --ops 600 --max-bytes 65536 "$@"
+	crash_end
+}
+
+# The same with discards and zeroes, as CRASH_DISCARD has it: clusters are let go of, given back and used again, or kept and
+# written again.
+record_discards()
+{
+	crash_on_device 16M cluster_size=16384 'write -q -P 0xee 0 16M' 'discard -q 0 8M' 'write -q -z 8M 8M'
+	LEAK_LIMIT=$((LEAK_LIMIT + 1024))
+	crash_write --ops 600 --max-bytes 65536 --unmap-percent 25 --unmap-bytes 16384 "$@"
+	crash_end
+}
+
+# The same with few flushes: what is discarded is let go of while many entries are not durable.
+record_discards_unflushed()
+{
+	record_discards --unmap-percent 40 --flush-percent 2 --fua-percent 0 "$@"
+}
+
+# And over a base, which covers half of the disk and is not to show where something was discarded.
+record_overlay_discards()
+{
+	crash_on_overlay 16M cluster_size=16384 $((8 << 20)) raw
+	LEAK_LIMIT=$((LEAK_LIMIT + 1024))
+	crash_write --ops 600 --max-bytes 24576 --unmap-percent 25 --unmap-bytes 16384 "$@"
 	crash_end
 }
 

@@ -191,8 +191,10 @@ static void open_worker(struct worker *w, const char *log, const char *journal, 
 	w->promise = (struct promise){ .journal = &w->journal, .at_sector = opt.at_sector, .old = opt.old };
 	w->promise.stamped = opt.stamped;
 	w->promise.floor = calloc(w->journal.nr_sectors, sizeof(*w->promise.floor));
-	if (!w->promise.floor)
+	w->promise.zeroes = calloc(w->journal.nr_sectors, sizeof(*w->promise.zeroes));
+	if (!w->promise.floor || !w->promise.zeroes)
 		err(1, "memory");
+	journal_zeroes(&w->journal, w->promise.zeroes);
 	state_open(&w->state, target, &w->log);
 	oracle_start(&w->check, opt.warm, check);
 	oracle_start(&w->map, opt.warm, opt.whole ? read : map);

@@ -10,6 +10,7 @@
 struct promise {
 	const struct journal *journal;
 	uint32_t *floor;   /* by sector: oldest version allowed (journal_floor()) */
+	uint32_t *zeroes;  /* by sector: latest version that is zeroes (journal_zeroes()) */
 	uint64_t at_sector; /* where the journal's sector 0 is in the image */
 	uint8_t old;        /* what every byte was before the first write */
 	uint64_t stamped;   /* but for the first so many sectors: they had stamps of version 0 */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * crash-writer: random stamped writes, flushes and FUA writes from several threads, each acknowledgment marked in a
- * dm-log-writes log.
+ * crash-writer: random stamped writes, discards, write-zeroes, flushes and FUA writes from several threads, each
+ * acknowledgment marked in a dm-log-writes log. Of discards there are whole units of --unmap-bytes: they read as zero.
  *
  * Two writes that overlap are never in flight together (the result would be anybody's), but neighbours inside one cluster or
  * one L2 table are, and half of the writes stay near the one before to make that likely.
@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libdevmapper.h>
+#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -40,6 +41,8 @@ static struct {
 	uint64_t align; /* bytes; at least the device's block */
 	uint64_t flush_percent;
 	uint64_t fua_percent;
+	uint64_t unmap_percent;
+	uint64_t unmap_bytes; /* a multiple of @align */
 } opt = {
 	.seed = 1,
 	.ops = 1000,
@@ -47,6 +50,7 @@ static struct {
 	.max_bytes = 128 << 10,
 	.flush_percent = 10,
 	.fua_percent = 5,
+	.unmap_bytes = 64 << 10,
 };
 
 static const struct option_slot options[] = {
@@ -59,6 +63,8 @@ static const struct option_slot options[] = {
 	{ .name = "align", .number = &opt.align },
 	{ .name = "flush-percent", .number = &opt.flush_percent },
 	{ .name = "fua-percent", .number = &opt.fua_percent },
+	{ .name = "unmap-percent", .number = &opt.unmap_percent },
+	{ .name = "unmap-bytes", .number = &opt.unmap_bytes },
 	{ .name = NULL },
 };
 
@@ -133,8 +139,18 @@ static uint64_t pick_sector(unsigned int nr)
 	return (unit < room ? unit : unit - reach) * align_sectors;
 }
 
+/* Some whole units near each other. */
+static void pick_units(struct jwrite *w)
+{
+	uint64_t unit = opt.unmap_bytes / SECTOR_BYTES, nr = done.nr_sectors / unit;
+	uint64_t count = 1 + random_below(&random_state, nr < 4 ? nr : 4);
+
+	w->nr_sectors = count * unit;
+	w->sector = random_below(&random_state, nr - count + 1) * unit;
+}
+
 /* Claim a range that no other write in flight touches; returns the version of the write. */
-static size_t begin_write(bool fua)
+static size_t begin_write(bool fua, bool zeroes)
 {
 	struct jwrite *w;
 	size_t version;
@@ -143,12 +159,17 @@ static size_t begin_write(bool fua)
 	version = done.nr_writes++;
 	w = &done.writes[version];
 	do {
+		if (zeroes) {
+			pick_units(w);
+			continue;
+		}
 		w->nr_sectors = pick_length();
 		w->sector = pick_sector(w->nr_sectors);
 	} while (!is_free(w->sector, w->nr_sectors));
 	memset(busy + w->sector, true, w->nr_sectors);
 	near = w->sector;
 	w->fua = fua;
+	w->zeroes = zeroes;
 	w->completed = UINT64_MAX;
 	w->submitted = ++events;
 	pthread_mutex_unlock(&lock);
@@ -188,7 +209,7 @@ static void put(const char *buf, size_t bytes, off_t offset, bool fua)
 
 static void do_write(char *buf, bool fua)
 {
-	size_t version = begin_write(fua);
+	size_t version = begin_write(fua, false);
 	const struct jwrite *w = &done.writes[version];
 	ssize_t bytes = w->nr_sectors * SECTOR_BYTES;
 	uint64_t event;
@@ -204,6 +225,30 @@ static void do_write(char *buf, bool fua)
 		put_mark(event);
 }
 
+/* A device that cannot zero without writing punches no holes. */
+static void unmap(const struct jwrite *w, unsigned int how)
+{
+	uint64_t range[2] = { w->sector * SECTOR_BYTES, (uint64_t)w->nr_sectors * SECTOR_BYTES };
+	int ret = -1;
+
+	errno = EOPNOTSUPP;
+	if (how == 2)
+		ret = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, range[0], range[1]);
+	if (ret && errno == EOPNOTSUPP)
+		ret = ioctl(fd, how ? BLKZEROOUT : BLKDISCARD, range);
+	if (ret)
+		err(1, "%s: unmap %u of %" PRIu64 " bytes at %" PRIu64, opt.device, how, range[1], range[0]);
+}
+
+/* A discard, zeroes, or zeroes that may be given back. */
+static void do_unmap(void)
+{
+	size_t version = begin_write(false, true);
+
+	unmap(&done.writes[version], version % 3);
+	end_write(version);
+}
+
 static void do_flush(void)
 {
 	struct jflush f = { .submitted = next_event() };
@@ -217,7 +262,7 @@ static void do_flush(void)
 	put_mark(f.completed);
 }
 
-enum op { OP_END, OP_WRITE, OP_FUA, OP_FLUSH };
+enum op { OP_END, OP_WRITE, OP_FUA, OP_FLUSH, OP_UNMAP };
 
 static enum op next_op(void)
 {
@@ -233,6 +278,8 @@ static enum op next_op(void)
 			op = OP_FLUSH;
 		else if (dice < opt.flush_percent + opt.fua_percent)
 			op = OP_FUA;
+		else if (dice < opt.flush_percent + opt.fua_percent + opt.unmap_percent)
+			op = OP_UNMAP;
 	}
 	pthread_mutex_unlock(&lock);
 	return op;
@@ -248,6 +295,8 @@ static void *work(void *unused)
 	while ((op = next_op()) != OP_END) {
 		if (op == OP_FLUSH)
 			do_flush();
+		else if (op == OP_UNMAP)
+			do_unmap();
 		else
 			do_write(buf, op == OP_FUA);
 	}
@@ -285,9 +334,11 @@ static void parse(int argc, char **argv)
 	int i = options_parse(argc, argv, options);
 
 	if (i < 0 || argc - i != 2 || opt.max_bytes < SECTOR_BYTES ||
-	    opt.align % SECTOR_BYTES || opt.align > opt.max_bytes) {
+	    opt.align % SECTOR_BYTES || opt.align > opt.max_bytes ||
+	    opt.unmap_bytes < SECTOR_BYTES || (opt.mirror && opt.unmap_percent)) {
 		fputs("usage: crash-writer [--log NAME] [--mirror FILE] [--seed N] [--ops N] [--threads N]\n"
 		      "                    [--max-bytes N] [--align N] [--flush-percent N] [--fua-percent N]\n"
+		      "                    [--unmap-percent N [--unmap-bytes N]]\n"
 		      "                    DEVICE JOURNAL\n",
 		      stderr);
 		exit(2);

@@ -85,11 +85,13 @@ qcow2_table()
 	echo "0 $(image_sectors "$image") qcow2 $image${*:+ features $# $*}"
 }
 
-# attach_chain WORD... TOP: map a chain; the words are those of the table line, from the bottom up. Sets DEV.
+# attach_chain WORD... TOP [features ...]: map a chain; the words are those of the table line, from the bottom up. Sets DEV.
 attach_chain()
 {
-	local name=$NAME-q$((++qcow2_devices)) top=${*: -1}
+	local name=$NAME-q$((++qcow2_devices)) layers="$*" top
 
+	layers=${layers%% features *}
+	top=${layers##* }
 	run dmsetup create "$name" --table "0 $(image_sectors "$top") qcow2 $*"
 	cleanup remove_left "$name"
 	DEV=/dev/mapper/$name
