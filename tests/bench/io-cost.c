@@ -11,6 +11,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -29,6 +30,7 @@ static const char help[] =
 "but the first the nanoseconds of CPU time per I/O.\n"
 "\n"
 "  --write           write (read)\n"
+"  --unmap=HOW       discard or zero, by an ioctl, one at a time\n"
 "  --block=BYTES     in one I/O (4096)\n"
 "  --in-order        one block after the other, not at random\n"
 "  --depth=N         I/Os in flight (1)\n"
@@ -44,6 +46,7 @@ static const char help[] =
 static struct {
 	const char *file;
 	bool is_write;
+	unsigned long unmap; /* the ioctl, or 0 */
 	bool is_in_order;
 	unsigned int block;
 	unsigned int depth;
@@ -121,6 +124,15 @@ static void flush(int fd)
 		err(1, "%s: flush", options.file);
 }
 
+static void unmap(int fd, uint64_t offset)
+{
+	uint64_t range[2] = { offset, options.block };
+
+	if (ioctl(fd, options.unmap, range))
+		err(1, "%s: unmap of %u bytes at %llu", options.file, options.block,
+		    (unsigned long long)offset);
+}
+
 static void drain(struct ring *ring)
 {
 	while (ring_in_flight(ring))
@@ -135,6 +147,10 @@ static void do_round(int fd, struct ring *ring, const uint64_t *offsets)
 		if (options.flush_every && i && i % options.flush_every == 0) {
 			drain(ring);
 			flush(fd);
+		}
+		if (options.unmap) {
+			unmap(fd, offsets[i]);
+			continue;
 		}
 		if (ring_in_flight(ring) == options.depth)
 			ring_reap(ring);
@@ -188,7 +204,7 @@ static void measure_round(int fd, struct ring *ring, const uint64_t *offsets, un
 /* Each round goes on in the places where the one before has ended. */
 static void measure(void)
 {
-	int fd = open(options.file, O_DIRECT | (options.is_write ? O_RDWR : O_RDONLY));
+	int fd = open(options.file, O_DIRECT | (options.is_write || options.unmap ? O_RDWR : O_RDONLY));
 	struct ring *ring;
 	uint64_t *offsets, nr, next = 0;
 	unsigned int round;
@@ -196,7 +212,7 @@ static void measure(void)
 	if (fd < 0)
 		err(1, "%s", options.file);
 	offsets = choose_offsets(fd, &nr);
-	ring = ring_new(fd, options.depth, options.block);
+	ring = ring_new(fd, options.depth, options.unmap ? 4096 : options.block);
 	for (round = 0; round < options.rounds; round++) {
 		measure_round(fd, ring, offsets + next, round);
 		next = next + 2 * options.count <= nr ? next + options.count : 0;
@@ -213,10 +229,20 @@ static uint64_t number(const char *text)
 	return value;
 }
 
-enum { WRITE = 256, BLOCK, IN_ORDER, DEPTH, COUNT, ROUNDS, SPACING, LAST, FLUSH_EVERY, TO_THE_END, DETACH, MARK, HELP };
+static unsigned long unmap_by(const char *name)
+{
+	if (!strcmp(name, "discard"))
+		return BLKDISCARD;
+	if (!strcmp(name, "zero"))
+		return BLKZEROOUT;
+	errx(2, "%s: neither discard nor zero", name);
+}
+
+enum { WRITE = 256, UNMAP, BLOCK, IN_ORDER, DEPTH, COUNT, ROUNDS, SPACING, LAST, FLUSH_EVERY, TO_THE_END, DETACH, MARK, HELP };
 
 static const struct option long_options[] = {
 	{ "write", no_argument, NULL, WRITE },
+	{ "unmap", required_argument, NULL, UNMAP },
 	{ "block", required_argument, NULL, BLOCK },
 	{ "in-order", no_argument, NULL, IN_ORDER },
 	{ "depth", required_argument, NULL, DEPTH },
@@ -237,6 +263,9 @@ static void set_option(int option)
 	switch (option) {
 	case WRITE:
 		options.is_write = true;
+		return;
+	case UNMAP:
+		options.unmap = unmap_by(optarg);
 		return;
 	case BLOCK:
 		options.block = number(optarg);

@@ -7,6 +7,8 @@
 #            virtio  a virtio-blk disk of the machine that measures; for profiles of what a guest spends
 #     PLACE  bdev    the RAM disk           xfs, ext4   a file on it
 #     VARIANT  1g, 16t   the image is that large; only the end of it, $BENCH_MIB, is used
+#              8g, 64g   as large, for what is discarded or zeroed as a whole; of the first all is mapped, and the
+#                        RAM disk has none of the data
 #              full-1g, full-1t   all of it is mapped, and it was grown by $GROWN_MIB then
 #              4q        four queues, each with a worker, instead of one
 #              chain1, chain8, chain64   an overlay without data over so many images: all data is in the lowest
@@ -80,6 +82,8 @@ size_of()
 	*-full-1g) echo $((1024 + GROWN_MIB)) ;;
 	*-full-1t) echo $(((1 << 20) + GROWN_MIB)) ;;
 	*-1g) echo 1024 ;;
+	*-8g) echo $((8 << 10)) ;;
+	*-64g) echo $((64 << 10)) ;;
 	*-16t) echo $((16 << 20)) ;;
 	*-overlays) echo $((16 << 10)) ;;
 	*-zlib) echo $ZLIB_MIB ;;
@@ -119,6 +123,13 @@ image_make()
 		;;
 	raw|loop) run fallocate -l ${BENCH_MIB}M "$IMAGE" ;;
 	esac
+}
+
+# mapped_image_make: every guest cluster has one of the host.
+mapped_image_make()
+{
+	run qemu-img create -q -f qcow2 -o preallocation=metadata "$IMAGE" "${SIZE_MIB}M"
+	run sync -f "$IMAGE"
 }
 
 # full_image_make: every guest cluster has one of the host, as QEMU preallocates them, but for what was grown. For
@@ -243,7 +254,7 @@ attach_dm()
 # The device is there once the kernel knows who serves it.
 attach_nbd()
 {
-	run qemu-nbd -c /dev/nbd0 --fork --pid-file="$TMP/nbd.pid" -f qcow2 --cache=none --aio="${NBD_AIO:-native}" "$IMAGE"
+	run qemu-nbd -c /dev/nbd0 --fork --pid-file="$TMP/nbd.pid" -f qcow2 --cache=none --discard=unmap --aio="${NBD_AIO:-native}" "$IMAGE"
 	DEV=/dev/nbd0
 	wait_until 60 [ -e /sys/block/nbd0/pid ]
 	wait_until 60 [ "$(blockdev --getsize64 /dev/nbd0)" != 0 ]
@@ -290,11 +301,12 @@ row_make()
 	case $1 in
 	*-chain*|*-overlays) chain_make "$(depth_of "$1")" ;;
 	*-zlib) zlib_image_make ;;
+	*-8g) mapped_image_make ;;
 	*) image_make "$kind" ;;
 	esac
 	attach "$kind"
 	case $1/$2 in
-	*/fresh|*-chain*|*-overlays/*|*-zlib/*) ;;
+	*/fresh|*-8g/*|*-64g/*|*-chain*|*-overlays/*|*-zlib/*) ;;
 	*) fill "$kind" ;;
 	esac
 }

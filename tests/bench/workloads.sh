@@ -2,14 +2,16 @@
 # shellcheck shell=bash
 # The workloads: 4 KiB I/Os in random places, at a depth. A write that allocates goes to a cluster of its own. "seq" is
 # one after the other, and "1m" a MiB.
-# One is no I/O: to attach the image; one is a single write, right after that.
+# One is no I/O: to attach the image; one is a single write, right after that. Of the last two an I/O is 8 MiB, all of a large
+# disk is discarded or zeroed, and that ends when it is detached.
 
 WORKLOADS=(
 	attach first-write randread-qd1 randread-qd32 seqread-qd1 seqread-1m-qd1 overwrite-qd1 overwrite-qd32
 	allocate-qd1 allocate-qd32 allocate-flush-qd1 allocate-flush-qd32
-	allocate-seq-qd1 allocate-flush32-qd1 allocate-flush32-qd32
+	allocate-seq-qd1 allocate-flush32-qd1 allocate-flush32-qd32 discard-qd1 zero-qd1
 )
 CLUSTER_BYTES=65536
+UNMAP_BYTES=$((8 << 20))
 
 # workload_options WORKLOAD: what io-cost is told.
 workload_options()
@@ -17,6 +19,8 @@ workload_options()
 	echo "--depth=${1##*-qd}"
 	case $1 in
 	overwrite-*) echo --write ;;
+	discard-*) echo --unmap=discard --in-order --block=$UNMAP_BYTES ;;
+	zero-*) echo --unmap=zero --in-order --block=$UNMAP_BYTES ;;
 	seqread-1m-*) echo --in-order --block=1048576 ;;
 	seqread-*) echo --in-order ;;
 	allocate-seq-*) echo --write --in-order ;;
@@ -52,6 +56,7 @@ row_options()
 {
 	case $1/$2 in
 	*/seqread-1m-*) echo --count=16 ;;
+	*/discard-*|*/zero-*) echo --count=$((SIZE_MIB * 1048576 / UNMAP_BYTES)) ;;
 	*/allocate-seq-*) ;;
 	nbd-*|*-chain*/allocate-flush32-*) echo --count=1024 ;;
 	*-1g/*|*-16t/*) echo --last=$((BENCH_MIB << 20)) ;;
