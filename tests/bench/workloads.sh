@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 # The workloads: 4 KiB I/Os in random places, at a depth. A write that allocates goes to a cluster of its own. "seq" is
 # one after the other, and "1m" a MiB.
-# One is no I/O: to attach the image; one is a single write, right after that. Of the last two an I/O is 8 MiB, all of a large
-# disk is discarded or zeroed, and that ends when it is detached.
+# One is no I/O: to attach the image; one is a single write, right after that. Of the last two an I/O is a group of ext4,
+# 128 MiB, or 2 GiB, as mke2fs has them: all of a large disk is discarded or zeroed, and that ends when it is detached.
 
 WORKLOADS=(
 	attach first-write randread-qd1 randread-qd32 seqread-qd1 seqread-1m-qd1 overwrite-qd1 overwrite-qd32
@@ -11,7 +11,15 @@ WORKLOADS=(
 	allocate-seq-qd1 allocate-flush32-qd1 allocate-flush32-qd32 discard-qd1 zero-qd1
 )
 CLUSTER_BYTES=65536
-UNMAP_BYTES=$((8 << 20))
+
+# unmap_bytes WORKLOAD: of an I/O
+unmap_bytes()
+{
+	case $1 in
+	discard-*) echo $((128 << 20)) ;;
+	zero-*) echo $((2 << 30)) ;;
+	esac
+}
 
 # workload_options WORKLOAD: what io-cost is told.
 workload_options()
@@ -19,8 +27,8 @@ workload_options()
 	echo "--depth=${1##*-qd}"
 	case $1 in
 	overwrite-*) echo --write ;;
-	discard-*) echo --unmap=discard --in-order --block=$UNMAP_BYTES ;;
-	zero-*) echo --unmap=zero --in-order --block=$UNMAP_BYTES ;;
+	discard-*) echo --unmap=discard --in-order --block=$(unmap_bytes "$1") ;;
+	zero-*) echo --unmap=zero --in-order --block=$(unmap_bytes "$1") ;;
 	seqread-1m-*) echo --in-order --block=1048576 ;;
 	seqread-*) echo --in-order ;;
 	allocate-seq-*) echo --write --in-order ;;
@@ -56,7 +64,7 @@ row_options()
 {
 	case $1/$2 in
 	*/seqread-1m-*) echo --count=16 ;;
-	*/discard-*|*/zero-*) echo --count=$((SIZE_MIB * 1048576 / UNMAP_BYTES)) ;;
+	*/discard-*|*/zero-*) echo --count=$((SIZE_MIB * 1048576 / $(unmap_bytes "$2"))) ;;
 	*/allocate-seq-*) ;;
 	nbd-*|*-chain*/allocate-flush32-*) echo --count=1024 ;;
 	*-1g/*|*-16t/*) echo --last=$((BENCH_MIB << 20)) ;;
