@@ -151,6 +151,12 @@ int qcow2_file_extend(const struct qcow2_file *f, u64 bytes)
 
 void qcow2_file_discard(const struct qcow2_file *f, u64 host_off, u64 bytes)
 {
+	u64 end = qcow2_file_bytes(f);
+
+	/* A device may end in its last cluster. */
+	if (host_off >= end)
+		return;
+	bytes = min(bytes, end - host_off);
 	if (!bytes)
 		return;
 	if (f->bdev)

@@ -240,6 +240,8 @@ static int zero_part(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_
 		write_zeroes(rq, bytes);
 		return QCOW2_COW_READY;
 	}
+	if (qcow2_drop_is_crowded(img, &rq->work))
+		return QCOW2_COW_PARKED;
 	result = qcow2_unmap(img, p, guest_off, 1, &how, &rq->work, &done);
 	if (result == QCOW2_COW_READY)
 		advance(rq, bytes);

@@ -149,12 +149,15 @@ void qcow2_drop_committed(struct qcow2_image *img)
 	/* The suspend frees them, and the thread's last work has been waited for. */
 	if (test_bit(QCOW2_LEAVING, &img->state))
 		return;
+	/* What was written in place may have needed space. */
+	qcow2_left_look_soon(img);
+	/* Nothing can be done as long as a grace period runs, whose end calls the thread. */
+	if (READ_ONCE(s->in_grace))
+		return;
 	if (READ_ONCE(s->nr_dropped) >= much(s) || !list_empty_careful(&s->crowd))
 		kthread_queue_work(s->worker, &s->work);
 	else if (READ_ONCE(s->nr_dropped))
 		kthread_queue_delayed_work(s->worker, &s->tidy, TIDY_DELAY);
-	/* What was written in place may have needed space. */
-	qcow2_left_look_soon(img);
 }
 
 bool qcow2_drop_is_enough(struct qcow2_image *img)
@@ -162,7 +165,7 @@ bool qcow2_drop_is_enough(struct qcow2_image *img)
 	struct qcow2_space *s = img->space;
 	u64 dropped = READ_ONCE(s->nr_dropped);
 
-	if (dropped >= much(s))
+	if (dropped >= much(s) && !READ_ONCE(s->in_grace))
 		qcow2_commit_kick(img);
 	return dropped + s->nr_leaving >= s->step / 2;
 }
@@ -199,9 +202,58 @@ static struct qcow2_dropped *split(struct qcow2_space *s, struct qcow2_dropped *
 	return first;
 }
 
-/* Decrease the refcounts of an extent, in the cache; stops at one that cannot be. */
-static int decrease(struct qcow2_image *img, struct qcow2_dropped *d, struct list_head *freed,
-		    struct list_head *shared)
+/* Others are not to wait for an extent whose refcounts cannot be read: it leaks, for the time being. */
+static void set_aside(struct qcow2_image *img, struct qcow2_dropped *d, int err)
+{
+	struct qcow2_space *s = img->space;
+
+	DMERR_LIMIT("%s: dropped clusters cannot be freed now: error %d", qcow2_name(img), err);
+	spin_lock(&s->lock);
+	s->nr_extents--;
+	s->nr_leaving -= d->count;
+	spin_unlock(&s->lock);
+	if (s->nr_stuck == MAX_EXTENTS) {
+		kfree(d);
+		return;
+	}
+	list_add_tail(&d->node, &s->stuck);
+	s->nr_stuck++;
+}
+
+/**
+ * struct round - extents that are freed together
+ * @freed: those whose clusters nobody has any more
+ * @shared: those that somebody has
+ * @bad_page: of refcounts, that could not be read; it may take long to find out
+ * @err: why
+ */
+struct round {
+	struct list_head freed;
+	struct list_head shared;
+	u64 bad_page;
+	int err;
+};
+
+/* The first clusters of an extent, in the cache. Return: 0; what those of this page have; an error. */
+static int decrease_first(struct qcow2_image *img, struct round *r, const struct qcow2_dropped *d,
+			  u64 *count, bool *is_free)
+{
+	u64 per_page = BIT_ULL(img->geo.refpage_bits), page = d->start >> img->geo.refpage_bits;
+	int err;
+
+	if (page != r->bad_page) {
+		err = qcow2_refcount_decrease(img, d->start, d->count, count, is_free);
+		if (!err || err == -EUCLEAN || err == -ENOMEM)
+			return err;
+		r->bad_page = page;
+		r->err = err;
+	}
+	*count = min(d->count, per_page - (d->start & (per_page - 1)));
+	return r->err;
+}
+
+/* Return: 0 when all of it is on another list, or an error that others would have as well. */
+static int decrease(struct qcow2_image *img, struct round *r, struct qcow2_dropped *d)
 {
 	struct qcow2_dropped *part;
 	bool is_free;
@@ -209,13 +261,16 @@ static int decrease(struct qcow2_image *img, struct qcow2_dropped *d, struct lis
 	int err;
 
 	do {
-		err = qcow2_refcount_decrease(img, d->start, d->count, &count, &is_free);
-		if (err)
+		err = decrease_first(img, r, d, &count, &is_free);
+		if (err == -EUCLEAN || err == -ENOMEM)
 			return err;
 		part = count < d->count ? split(img->space, d, count) : d;
 		if (part == d)
 			list_del(&d->node);
-		list_add_tail(&part->node, is_free ? freed : shared);
+		if (err)
+			set_aside(img, part, err);
+		else
+			list_add_tail(&part->node, is_free ? &r->freed : &r->shared);
 	} while (part != d);
 	return 0;
 }
@@ -269,47 +324,27 @@ void qcow2_dropped_free(struct list_head *extents)
 	INIT_LIST_HEAD(extents);
 }
 
-/* Others are not to wait for an extent whose refcounts cannot be read: it leaks, until a suspend. */
-static void set_aside(struct qcow2_image *img, struct qcow2_dropped *d, int err)
-{
-	struct qcow2_space *s = img->space;
-
-	DMERR_LIMIT("%s: dropped clusters cannot be freed now: error %d", qcow2_name(img), err);
-	spin_lock(&s->lock);
-	s->nr_extents--;
-	s->nr_leaving -= d->count;
-	spin_unlock(&s->lock);
-	list_del(&d->node);
-	if (s->nr_stuck == MAX_EXTENTS) {
-		kfree(d);
-		return;
-	}
-	list_add_tail(&d->node, &s->stuck);
-	s->nr_stuck++;
-}
-
-/* Return: 0, or an error that the others would have as well. */
-static int decrease_all(struct qcow2_image *img, struct list_head *round, struct list_head *freed,
-			struct list_head *shared)
+static int decrease_all(struct qcow2_image *img, struct list_head *extents, struct round *r)
 {
 	struct qcow2_dropped *d, *next;
 	int err;
 
-	list_for_each_entry_safe(d, next, round, node) {
-		err = decrease(img, d, freed, shared);
-		if (err == -EUCLEAN || err == -ENOMEM)
-			return err;
+	list_for_each_entry_safe(d, next, extents, node) {
+		err = decrease(img, r, d);
 		if (err)
-			set_aside(img, d, err);
+			return err;
 	}
 	return 0;
 }
 
-/* What was set aside is tried once more. */
-static void take_stuck(struct qcow2_space *s)
+/* They have had their grace period. */
+bool qcow2_drop_try_again(struct qcow2_image *img)
 {
+	struct qcow2_space *s = img->space;
 	struct qcow2_dropped *d;
 
+	if (list_empty(&s->stuck))
+		return false;
 	spin_lock(&s->lock);
 	list_for_each_entry(d, &s->stuck, node) {
 		s->nr_extents++;
@@ -318,6 +353,7 @@ static void take_stuck(struct qcow2_space *s)
 	spin_unlock(&s->lock);
 	list_splice_init(&s->stuck, &s->leaving);
 	s->nr_stuck = 0;
+	return true;
 }
 
 /* They are nobody's from here on. */
@@ -334,32 +370,35 @@ static void forget(struct qcow2_space *s, struct list_head *extents)
 	qcow2_dropped_free(extents);
 }
 
-static int free_round(struct qcow2_image *img, struct list_head *round)
+static int free_round(struct qcow2_image *img, struct list_head *extents)
 {
-	LIST_HEAD(shared);
-	LIST_HEAD(freed);
+	struct round r = {
+		.freed = LIST_HEAD_INIT(r.freed),
+		.shared = LIST_HEAD_INIT(r.shared),
+		.bad_page = U64_MAX,
+	};
 	int err, write_err;
 
-	err = check_dropped(img, round);
+	err = check_dropped(img, extents);
 	if (err)
 		return err;
-	err = decrease_all(img, round, &freed, &shared);
+	err = decrease_all(img, extents, &r);
 	write_err = qcow2_refcount_write(img, QCOW2_META_REFBLOCK);
 	if (!write_err && img->space->gives_back)
-		release(img, &freed);
-	forget(img->space, &freed);
-	forget(img->space, &shared);
+		release(img, &r.freed);
+	forget(img->space, &r.freed);
+	forget(img->space, &r.shared);
 	return write_err ?: err;
 }
 
 /* No more than are prepared at a time, as their refcounts are in the cache together. */
 static void take_round(struct qcow2_space *s, struct list_head *round)
 {
-	unsigned int extents = MAX_ROUND;
+	unsigned int nr = MAX_ROUND;
 	struct qcow2_dropped *d;
 	u64 left = s->step;
 
-	while (left && extents-- && !list_empty(&s->leaving)) {
+	while (left && nr-- && !list_empty(&s->leaving)) {
 		d = list_first_entry(&s->leaving, struct qcow2_dropped, node);
 		if (d->count > left)
 			d = split(s, d, left);
@@ -430,7 +469,7 @@ int qcow2_drop_finish_all(struct qcow2_image *img)
 	int err;
 
 	take_durable(img);
-	take_stuck(img->space);
+	qcow2_drop_try_again(img);
 	do {
 		err = free_leaving(img);
 	} while (!err && !list_empty(&img->space->leaving));

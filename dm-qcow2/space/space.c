@@ -76,7 +76,9 @@ int qcow2_space_wait(struct qcow2_image *img, struct qcow2_work *work)
 		err = -EAGAIN;
 	} else if (qcow2_failed(img)) {
 		err = -EIO;
-	} else if (!qcow2_full_may_wait(img, QCOW2_FULL_CLUSTERS)) {
+	} else if (test_bit(QCOW2_LEAVING, &img->state) ||
+		   !qcow2_full_may_wait(img, QCOW2_FULL_CLUSTERS)) {
+		/* Those who let waiters go have set the bit before they take the lock. */
 		err = -ENOSPC;
 	} else {
 		list_add_tail(&work->node, &s->waiting);
@@ -177,6 +179,9 @@ static int refill(struct qcow2_image *img)
 		return 1;
 	/* What could not be freed need not be all that is left. */
 	err = qcow2_refill(img);
+	/* It may take long: when that is news only. */
+	if (err == -ENOSPC && !(READ_ONCE(img->full->what) & BIT(QCOW2_FULL_CLUSTERS)))
+		qcow2_drop_try_again(img);
 	if (err == -ENOSPC && has_dropped(img->space))
 		/* The clusters that become free may be all that is left. */
 		err = qcow2_commit_wait(img) ?: qcow2_drop_finish(img) ?: qcow2_refill(img);
@@ -234,6 +239,8 @@ static void space_work(struct kthread_work *work)
 		 !qcow2_full_may_wait(img, QCOW2_FULL_CLUSTERS))
 		release_waiters(img, wait_err);
 look:
+	if (qcow2_failed(img))
+		qcow2_drop_release_crowd(img);
 	qcow2_left_look(img);
 	memalloc_noio_restore(noio);
 }

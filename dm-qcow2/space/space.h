@@ -116,8 +116,8 @@ struct qcow2_left {
  * @nr_dropped: clusters in them
  * @leaving: those whose entry is durable; the thread only
  * @nr_leaving: clusters in them
- * @stuck: struct qcow2_dropped that could not be freed, and are tried again at a suspend; the
- *	thread only
+ * @stuck: struct qcow2_dropped that could not be freed, and are tried again when there is no
+ *	space left, and at a suspend; the thread only
  * @nr_stuck: how many; beyond a bound they leak at once
  * @nr_extents: number of struct qcow2_dropped that are not free yet
  * @crowd: struct qcow2_work that wait for it to become less
@@ -314,6 +314,14 @@ void qcow2_drop_committed(struct qcow2_image *img);
  * or a negative errno: those that could not be freed are dropped still.
  */
 int __must_check qcow2_drop_finish(struct qcow2_image *img);
+
+/**
+ * qcow2_drop_try_again - try to free what could not be freed before
+ * @img: the image
+ *
+ * The space thread only. Return: whether there was any; qcow2_drop_finish() is to free it.
+ */
+bool qcow2_drop_try_again(struct qcow2_image *img);
 
 /**
  * qcow2_drop_finish_all - free all dropped clusters whose entry is durable
