@@ -27,8 +27,8 @@ workload_options()
 	echo "--depth=${1##*-qd}"
 	case $1 in
 	overwrite-*) echo --write ;;
-	discard-*) echo --unmap=discard --in-order --block=$(unmap_bytes "$1") ;;
-	zero-*) echo --unmap=zero --in-order --block=$(unmap_bytes "$1") ;;
+	discard-*) echo --unmap=discard --in-order "--block=$(unmap_bytes "$1")" ;;
+	zero-*) echo --unmap=zero --in-order "--block=$(unmap_bytes "$1")" ;;
 	seqread-1m-*) echo --in-order --block=1048576 ;;
 	seqread-*) echo --in-order ;;
 	allocate-seq-*) echo --write --in-order ;;
