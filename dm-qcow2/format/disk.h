@@ -105,6 +105,13 @@ static_assert(sizeof(struct qcow2_disk_ext_bitmaps) == 24);
 #define QCOW2_ENTRY_BYTES		8
 #define QCOW2_ENTRY_BITS		3
 
+/* Section "Extended L2 Entries" */
+#define QCOW2_SUBCLUSTERS		32
+#define QCOW2_SUBCLUSTER_BITS		5
+#define QCOW2_MIN_EXTENDED_BITS		14	/* of clusters: a subcluster is a sector at least */
+#define QCOW2_ALL_ALLOCATED		0x00000000ffffffffULL
+#define QCOW2_ALL_ZERO			0xffffffff00000000ULL
+
 /* Host offsets stay below 2^56: the mask above has no bit beyond. */
 #define QCOW2_MAX_HOST_OFFSET		BIT_ULL(56)
 

@@ -83,6 +83,9 @@ static int check_fields(const struct qcow2_header *h, const char **why)
 	if (h->cluster_bits < QCOW2_MIN_CLUSTER_BITS ||
 	    h->cluster_bits > QCOW2_MAX_CLUSTER_BITS)
 		return refuse(-EUCLEAN, "cluster size is out of range", why);
+	if (h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2 &&
+	    h->cluster_bits < QCOW2_MIN_EXTENDED_BITS)
+		return refuse(-EUCLEAN, "clusters are too small for extended L2 entries", why);
 	if (h->refcount_order > QCOW2_MAX_REFCOUNT_ORDER)
 		return refuse(-EUCLEAN, "refcount width is out of range", why);
 	if (h->version == 3 &&
@@ -150,7 +153,8 @@ static bool snapshots_are_inside(const struct qcow2_header *h, u64 image_end)
 
 static u64 l1_entries_needed(const struct qcow2_header *h)
 {
-	unsigned int l2_span_bits = 2 * h->cluster_bits - QCOW2_ENTRY_BITS;
+	bool is_extended = h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
+	unsigned int l2_span_bits = 2 * h->cluster_bits - QCOW2_ENTRY_BITS - is_extended;
 
 	return (h->size >> l2_span_bits) +
 	       ((h->size & (BIT_ULL(l2_span_bits) - 1)) != 0);

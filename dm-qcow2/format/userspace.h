@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The few kernel names that header.c, header-ext.c, geometry.h, refcount-entry.h,
+ * The few kernel names that header.c, header-ext.c, geometry.h, l2-entry.h, refcount-entry.h,
  * compressed-entry.h and table.c use, so that the same files build in user space for the tools, the unit tests
  * and the fuzzers. In the kernel this is only a list of includes.
  */
@@ -10,6 +10,7 @@
 #ifdef __KERNEL__
 
 #include <linux/align.h>
+#include <linux/bitops.h>
 #include <linux/bits.h>
 #include <linux/build_bug.h>
 #include <linux/errno.h>
@@ -47,6 +48,8 @@ typedef uint64_t u64;
 #define cpu_to_be64(x) ((__be64)htobe64(x))
 
 #define BIT_ULL(n) (1ULL << (n))
+#define __ffs(x) ((unsigned long)__builtin_ctzl(x))
+#define U32_MAX UINT32_MAX
 #define S64_MAX INT64_MAX
 #define round_up(x, y) ((((x) - 1) | ((__typeof__(x))(y) - 1)) + 1)
 #define round_down(x, y) ((x) & ~((__typeof__(x))(y) - 1))

@@ -256,7 +256,7 @@ static u32 next_clusters(const struct qcow2_request *rq, u64 guest_off)
 
 	if (guest_off + rq->iter.bi_size == g->size)
 		clusters = DIV_ROUND_UP_ULL(rq->iter.bi_size, qcow2_cluster_bytes(g));
-	return min_t(u64, clusters, BIT_ULL(g->entry_bits) - qcow2_l2_slot(g, guest_off));
+	return min_t(u64, clusters, BIT_ULL(g->l2_page_bits) - qcow2_l2_slot(g, guest_off));
 }
 
 static int unmap_page(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)

@@ -100,7 +100,7 @@ static u32 clusters_in_page(const struct qcow2_image *img, u64 guest_off, u32 by
 	u64 clusters = (in_cluster + bytes + qcow2_cluster_bytes(&img->geo) - 1) >>
 		       img->geo.cluster_bits;
 
-	return min_t(u64, clusters, BIT_ULL(img->geo.entry_bits) -
+	return min_t(u64, clusters, BIT_ULL(img->geo.l2_page_bits) -
 				    qcow2_l2_slot(&img->geo, guest_off));
 }
 

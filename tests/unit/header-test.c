@@ -518,6 +518,37 @@ static void each_unsupported_feature_is_named(void **state)
 	}
 }
 
+/* A subcluster is a sector at least. */
+static void extended_entries_need_clusters_of_16_kib(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+
+	(void)state;
+	d.incompatible_features = cpu_to_be64(QCOW2_INCOMPAT_EXTENDED_L2);
+	for (u32 bits = QCOW2_MIN_CLUSTER_BITS; bits <= QCOW2_MAX_CLUSTER_BITS; bits++) {
+		d.cluster_bits = cpu_to_be32(bits);
+		if (bits < 14)
+			expect_refused(&d, -EUCLEAN, "clusters are too small for extended L2 entries");
+		else
+			parsed(&d);
+	}
+}
+
+/* Half as many entries a table: the same table maps half of what it would. */
+static void extended_entries_need_an_l1_table_of_twice_the_size(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+
+	(void)state;
+	d.size = cpu_to_be64(4ULL << 30);
+	d.l1_size = cpu_to_be32(8);
+	expect_verified(&d);
+	d.incompatible_features = cpu_to_be64(QCOW2_INCOMPAT_EXTENDED_L2);
+	expect_unverified(&d, "L1 table is too small for the image");
+	d.l1_size = cpu_to_be32(16);
+	expect_verified(&d);
+}
+
 /* Nothing but a compressed cluster needs it. */
 static void another_compression_does_not_hinder(void **state)
 {
@@ -615,7 +646,9 @@ static void expect_promises(const struct qcow2_header *h)
 	assert_true(h->l1_offset + 8ULL * h->l1_size <= FILE_BYTES);
 	assert_true(h->reftable_offset + ((u64)h->reftable_clusters << h->cluster_bits) <=
 		    FILE_BYTES);
-	assert_true(h->size <= (u64)h->l1_size << (2 * h->cluster_bits - 3));
+	assert_true(h->size <= (u64)h->l1_size <<
+			       (2 * h->cluster_bits - 3 -
+				!!(h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2)));
 	assert_in_range(h->compression, QCOW2_COMPRESSION_ZLIB, QCOW2_COMPRESSION_ZSTD);
 }
 
@@ -675,6 +708,8 @@ int main(void)
 		cmocka_unit_test(tables_that_overlap_are_refused),
 		cmocka_unit_test(a_plain_image_is_supported),
 		cmocka_unit_test(each_unsupported_feature_is_named),
+		cmocka_unit_test(extended_entries_need_clusters_of_16_kib),
+		cmocka_unit_test(extended_entries_need_an_l1_table_of_twice_the_size),
 		cmocka_unit_test(another_compression_does_not_hinder),
 		cmocka_unit_test(every_unknown_incompatible_bit_is_refused),
 		cmocka_unit_test(a_corrupt_or_dirty_image_may_be_read_only),
