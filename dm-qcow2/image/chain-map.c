@@ -208,15 +208,16 @@ static enum qcow2_below_kind hole_of(const struct walk *w)
 	return w->base->below ? QCOW2_BELOW_HOLE : QCOW2_BELOW_ZERO;
 }
 
-/* What an L2 entry says of the guest bytes from @from to @end, in its cluster. */
-static int emit_entry(const struct walk *w, u64 entry, u64 from, u64 end)
+/* What an L2 entry says of the guest bytes from @from to @end, which it says of all of them. */
+static int emit_entry(const struct walk *w, struct qcow2_l2_entry e, u64 from, u64 end)
 {
 	struct qcow2_image *img = &w->base->img;
-	u64 host_off = qcow2_entry_offset(entry);
+	u64 host_off = qcow2_entry_offset(e.word);
 	u64 start = host_off + qcow2_in_cluster(&img->geo, from);
 
-	switch (qcow2_entry_type(&img->geo, entry)) {
+	switch (qcow2_l2_type(&img->geo, e, from)) {
 	case QCOW2_ENTRY_UNALLOCATED:
+	case QCOW2_ENTRY_RESERVED:
 		return emit(w, end, hole_of(w), 0);
 	case QCOW2_ENTRY_ZERO:
 	case QCOW2_ENTRY_ZERO_ALLOCATED:
@@ -227,7 +228,7 @@ static int emit_entry(const struct walk *w, u64 entry, u64 from, u64 end)
 			return emit(w, end, QCOW2_BELOW_DATA, start);
 		break;
 	case QCOW2_ENTRY_COMPRESSED:
-		return emit(w, end, QCOW2_BELOW_COMPRESSED, entry);
+		return emit(w, end, QCOW2_BELOW_COMPRESSED, e.word);
 	default:
 		break;
 	}
@@ -239,6 +240,7 @@ static int emit_entry(const struct walk *w, u64 entry, u64 from, u64 end)
 static int walk_page(const struct walk *w, u64 from, u64 end)
 {
 	struct qcow2_image *img = &w->base->img;
+	struct qcow2_l2_entry e;
 	struct qcow2_mpage *p;
 	u64 next;
 	int err = 0;
@@ -249,10 +251,10 @@ static int walk_page(const struct walk *w, u64 from, u64 end)
 	if (IS_ERR(p))
 		return PTR_ERR(p);
 	for (; from < end && !err; from = next) {
-		next = min(end, round_down(from, qcow2_cluster_bytes(&img->geo)) +
-				qcow2_cluster_bytes(&img->geo));
-		err = emit_entry(w, qcow2_mpage_entry(p, qcow2_l2_slot(&img->geo, from)), from,
-				 next);
+		/* Nobody writes to it, so both words are of the same time. */
+		qcow2_mpage_l2_entry(&img->geo, p, qcow2_l2_slot(&img->geo, from), &e);
+		next = min(end, from + qcow2_l2_same_bytes(&img->geo, e, from));
+		err = emit_entry(w, e, from, next);
 	}
 	qcow2_mpage_put(p);
 	return err;
@@ -261,7 +263,7 @@ static int walk_page(const struct walk *w, u64 from, u64 end)
 static int walk_qcow2(const struct walk *w, u64 from, u64 end)
 {
 	const struct qcow2_geometry *geo = &w->base->img.geo;
-	u64 page_span = 1ULL << (geo->cluster_bits + geo->entry_bits);
+	u64 page_span = 1ULL << (geo->cluster_bits + geo->l2_page_bits);
 	u64 next;
 	int err = 0;
 

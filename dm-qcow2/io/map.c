@@ -3,25 +3,14 @@
  * From a guest offset to host clusters: the hot path.
  */
 #include "cow/fill.h"
-#include "format/compressed-entry.h"
 #include "image/base.h"
-#include "meta/meta.h"
 #include "space/space.h"
 
-#include "map.h"
+#include "map-internal.h"
 #include "test-hold.h"
 #include "test-skip.h"
 
-static int check_inside(struct qcow2_image *img, u64 host_off, u64 bytes)
-{
-	u64 limit = READ_ONCE(img->host_bytes);
-
-	if (bytes > limit || host_off > limit - bytes)
-		return qcow2_bad_metadata(img, "data cluster outside of the image", host_off);
-	return 0;
-}
-
-static noinline int check_cluster(struct qcow2_image *img, u64 cluster)
+noinline int qcow2_map_check_cluster(struct qcow2_image *img, u64 cluster)
 {
 	if (unlikely(!qcow2_tables_are_known(img)))
 		return QCOW2_MAP_MISS;
@@ -29,22 +18,6 @@ static noinline int check_cluster(struct qcow2_image *img, u64 cluster)
 		return 0;
 	return qcow2_corrupt(img, "data cluster overlaps metadata",
 			     cluster << img->geo.cluster_bits);
-}
-
-static int check_write(struct qcow2_image *img, u64 host_off, u64 bytes)
-{
-	u64 cluster = host_off >> img->geo.cluster_bits;
-	u64 last = (host_off + bytes - 1) >> img->geo.cluster_bits;
-	int err;
-
-	for (; cluster <= last; cluster++) {
-		if (likely(!qcow2_may_be_table(&img->cache, cluster)))
-			continue;
-		err = check_cluster(img, cluster);
-		if (err)
-			return err;
-	}
-	return 0;
 }
 
 static int judge(const struct qcow2_image *img, enum qcow2_entry_type type, bool is_write)
@@ -93,17 +66,6 @@ static bool is_single(int result)
 	return result == QCOW2_MAP_FILL || result == QCOW2_MAP_INFLATE;
 }
 
-/* Clusters of this page that a request covers. */
-static u32 clusters_in_page(const struct qcow2_image *img, u64 guest_off, u32 bytes)
-{
-	u64 in_cluster = qcow2_in_cluster(&img->geo, guest_off);
-	u64 clusters = (in_cluster + bytes + qcow2_cluster_bytes(&img->geo) - 1) >>
-		       img->geo.cluster_bits;
-
-	return min_t(u64, clusters, BIT_ULL(img->geo.l2_page_bits) -
-				    qcow2_l2_slot(&img->geo, guest_off));
-}
-
 static u32 run_bytes(const struct qcow2_image *img, u64 guest_off, u32 bytes, u32 clusters)
 {
 	u64 run = ((u64)clusters << img->geo.cluster_bits) - qcow2_in_cluster(&img->geo, guest_off);
@@ -111,28 +73,11 @@ static u32 run_bytes(const struct qcow2_image *img, u64 guest_off, u32 bytes, u3
 	return min_t(u64, run, bytes);
 }
 
-/* The clusters that a copy lets go of; a stream may end behind the end of the file. */
-static int check_compressed(struct qcow2_image *img, u64 entry)
-{
-	u64 first = qcow2_compressed_first_cluster(&img->geo, entry);
-	u32 count = qcow2_compressed_clusters(&img->geo, entry);
-
-	/* A device may end inside the last one. */
-	return check_inside(img, (first + count - 1) << img->geo.cluster_bits, SECTOR_SIZE);
-}
-
 /* What is written in place, or let go of for a copy, has to be where data can be. */
 static bool points_at_data(enum qcow2_entry_type type)
 {
 	return type == QCOW2_ENTRY_DATA || type == QCOW2_ENTRY_SHARED ||
 	       type == QCOW2_ENTRY_ZERO_ALLOCATED;
-}
-
-static int check_shared_table(struct qcow2_image *img, struct qcow2_mpage *p, bool is_write)
-{
-	if (unlikely(is_write && test_bit(QCOW2_MPAGE_SHARED, &p->flags)))
-		return qcow2_bad_metadata(img, "L2 table is shared", p->host_off);
-	return 0;
 }
 
 static void set_run(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off, u32 bytes,
@@ -173,7 +118,7 @@ static int map_other(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u
 	if (clusters > 1)
 		clusters = run_length(img, p, slot, clusters, entry, result, is_write);
 	set_run(img, p, guest_off, bytes, entry, clusters, m);
-	m->old = entry;
+	m->old = (struct qcow2_l2_entry) { .word = entry };
 	err = check_shared_table(img, p, is_write);
 	if (err)
 		return err;
@@ -191,9 +136,13 @@ int qcow2_map_page(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off
 		   bool is_write, struct qcow2_mapping *m)
 {
 	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
-	u64 entry = qcow2_mpage_entry(p, slot);
-	enum qcow2_entry_type type = qcow2_entry_type(&img->geo, entry);
+	enum qcow2_entry_type type;
+	u64 entry;
 
+	if (unlikely(qcow2_has_subclusters(&img->geo)))
+		return qcow2_map_subclusters(img, p, guest_off, bytes, is_write, m);
+	entry = qcow2_mpage_entry(p, slot);
+	type = qcow2_entry_type(&img->geo, entry);
 	if (likely(type == QCOW2_ENTRY_DATA))
 		return map_own(img, p, slot, guest_off, bytes, is_write, entry, m);
 	if (unlikely(type == QCOW2_ENTRY_BAD))
@@ -207,6 +156,8 @@ static u32 count_fillable(struct qcow2_image *img, struct qcow2_mpage *p, u32 sl
 	enum qcow2_entry_type type;
 	u32 n;
 
+	if (qcow2_has_subclusters(&img->geo))
+		return qcow2_count_fresh(img, p, slot, want);
 	for (n = 0; n < want; n++) {
 		type = qcow2_entry_type(&img->geo, qcow2_mpage_entry(p, slot + n));
 		if (type != QCOW2_ENTRY_UNALLOCATED && type != QCOW2_ENTRY_ZERO)
@@ -218,12 +169,15 @@ static u32 count_fillable(struct qcow2_image *img, struct qcow2_mpage *p, u32 sl
 static void fill_entries(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u64 count,
 			 u64 host_off)
 {
+	/* A standard entry is its word. */
+	struct qcow2_l2_entry e = { .bitmap = QCOW2_ALL_ALLOCATED };
+
 	lockdep_assert_held(&p->lock);
 	qcow2_mpage_mark_dirty(img, p);
-	for (u64 i = 0; i < count; i++)
-		WRITE_ONCE(qcow2_mpage_entries(p)[slot + i],
-			   cpu_to_be64((host_off + (i << img->geo.cluster_bits)) |
-				       QCOW2_OFLAG_COPIED));
+	for (u64 i = 0; i < count; i++) {
+		e.word = (host_off + (i << img->geo.cluster_bits)) | QCOW2_OFLAG_COPIED;
+		qcow2_mpage_set_l2_entry(&img->geo, p, slot + i, e);
+	}
 }
 
 int qcow2_allocate(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
@@ -336,7 +290,7 @@ static u32 count_same(const struct qcow2_image *img, const struct qcow2_mpage *p
  * The part of a run that is in a fill, or that is what its entries say. Return: QCOW2_MAP_DATA for
  * the former, QCOW2_MAP_MISS for the latter; QCOW2_MAP_AGAIN when an entry has changed.
  */
-static int map_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
+static int map_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, int result,
 		    struct qcow2_mapping *m)
 {
 	bool is_known;
@@ -348,10 +302,15 @@ static int map_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_of
 		m->host_off = host_off;
 		return QCOW2_MAP_DATA;
 	}
+	if (qcow2_has_subclusters(&img->geo)) {
+		/* Even if there is one: another subcluster may be the reason. */
+		m->bytes = qcow2_map_again(img, p, guest_off, result, m);
+		return m->bytes ? QCOW2_MAP_MISS : QCOW2_MAP_AGAIN;
+	}
 	if (is_known || qcow2_test_skips(QCOW2_STEP_READ_AGAIN))
 		return QCOW2_MAP_MISS;
 	same = count_same(img, p, qcow2_l2_slot(&img->geo, guest_off),
-			  clusters_in_page(img, guest_off, m->bytes), m->old);
+			  clusters_in_page(img, guest_off, m->bytes), m->old.word);
 	if (!same)
 		return QCOW2_MAP_AGAIN;
 	m->bytes = run_bytes(img, guest_off, m->bytes, same);
@@ -364,8 +323,10 @@ int qcow2_map_unowned(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_
 	int found;
 
 	if (is_write)
-		return map_write_below(img, guest_off, m);
-	found = map_fill(img, p, guest_off, m);
+		return qcow2_has_subclusters(&img->geo) ?
+		       qcow2_map_write_subclusters(img, guest_off, m) :
+		       map_write_below(img, guest_off, m);
+	found = map_fill(img, p, guest_off, result, m);
 	if (found != QCOW2_MAP_MISS)
 		return found;
 	switch (result) {
@@ -376,7 +337,7 @@ int qcow2_map_unowned(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_
 	case QCOW2_MAP_KEPT:
 		return QCOW2_MAP_ZERO;
 	default:
-		m->host_off = m->old;
+		m->host_off = m->old.word;
 		return QCOW2_MAP_INFLATE;
 	}
 }
@@ -385,7 +346,7 @@ static int begin_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_
 		      struct qcow2_mapping *m)
 {
 	if (qcow2_test_holds() ||
-	    qcow2_fill_begin(img, p, guest_off, m->bytes, m->old, NULL, &m->fill,
+	    qcow2_fill_begin(img, p, guest_off, m->bytes, m->old.word, NULL, &m->fill,
 			     &m->host_off) != QCOW2_COW_READY)
 		return QCOW2_MAP_FILL;
 	m->img = img;

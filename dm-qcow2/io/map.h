@@ -5,7 +5,7 @@
 #ifndef DM_QCOW2_MAP_H
 #define DM_QCOW2_MAP_H
 
-#include <linux/types.h>
+#include "format/l2-entry.h"
 
 struct qcow2_fill;
 struct qcow2_image;
@@ -55,7 +55,7 @@ enum qcow2_map_result {
  * @img: for QCOW2_MAP_DATA, QCOW2_MAP_IN_FILL, QCOW2_MAP_TAIL and QCOW2_MAP_INFLATE: the image
  *	that has it
  * @host_off: likewise, host offset of the first byte; but for the last of them, the L2 entry
- * @old: for QCOW2_MAP_FILL, the L2 entry
+ * @old: for QCOW2_MAP_FILL and what qcow2_map_unowned() is asked for, the L2 entry
  * @fill: for QCOW2_MAP_IN_FILL, the fill
  * @bytes: length of the run; contiguous on the host, at most what was asked for
  * @is_durable: the entries that say so are on disk
@@ -64,7 +64,7 @@ enum qcow2_map_result {
 struct qcow2_mapping {
 	struct qcow2_image *img;
 	u64 host_off;
-	u64 old;
+	struct qcow2_l2_entry old;
 	struct qcow2_fill *fill;
 	u32 bytes;
 	bool is_durable;
@@ -83,7 +83,8 @@ struct qcow2_mapping {
  * Takes no lock. For QCOW2_MAP_DATA the caller is in a read section of
  * qcow2_image.inflight until the I/O is done.
  *
- * Return: enum qcow2_map_result; -EUCLEAN for bad metadata.
+ * Return: enum qcow2_map_result; -EUCLEAN for bad metadata. QCOW2_MAP_AGAIN when the entry is being
+ * changed.
  */
 int qcow2_map_page(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
 		   bool is_write, struct qcow2_mapping *m);

@@ -34,11 +34,12 @@
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
+#include <linux/seqlock.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/xarray.h>
 
-#include "format/geometry.h"
+#include "format/l2-entry.h"
 
 struct qcow2_image;
 struct qcow2_tables;
@@ -77,7 +78,7 @@ enum {
 /**
  * struct qcow2_mpage - a page of metadata
  * @flags: QCOW2_MPAGE_* bits
- * @data: the page; entries change under @lock, whole words at a time. An L1 page
+ * @data: the page; entries change under @lock, whole words at a time; of two words with @seq. An L1 page
  *	that is all zeroes shares qcow2_zeroes() until qcow2_mpage_own_data(), which
  *	changes this under @lock.
  * @host_off: where it is on disk; 0 while the table is not allocated. Set once,
@@ -85,9 +86,10 @@ enum {
  * @index: key in the xarray of its kind
  * @refs: one for the cache, one for each user and each list of dirty pages
  * @lock: serialises changes of entries and of the dirty bit
+ * @seq: odd while an entry of two words changes; under @lock
+ * @kind: enum qcow2_meta_kind
  * @data_seq: newest copied-data sequence number that an entry depends on: the
  *	data must be durable before this page is written; under @lock
- * @kind: enum qcow2_meta_kind
  * @lru: in qcow2_cache.lru, under its lock
  * @dirty: in qcow2_cache.dirty[@kind], under its dirty lock
  * @writeback: in the list of a qcow2_writeback() under way
@@ -100,8 +102,9 @@ struct qcow2_mpage {
 	u64 index;
 	refcount_t refs;
 	spinlock_t lock;
-	u64 data_seq;
+	seqcount_t seq;
 	u8 kind;
+	u64 data_seq;
 
 	/* Written on behalf of other pages, so not beside what look-ups read. */
 	struct list_head lru ____cacheline_aligned_in_smp;
@@ -323,6 +326,69 @@ static inline void qcow2_mpage_set_entry(struct qcow2_image *img, struct qcow2_m
 {
 	qcow2_mpage_mark_dirty(img, p);
 	WRITE_ONCE(qcow2_mpage_entries(p)[slot], cpu_to_be64(entry));
+}
+
+/**
+ * qcow2_mpage_extended - read an extended L2 entry
+ * @p: the page, of an image with subclusters
+ * @slot: number of the entry in the page
+ * @e: set to both words
+ *
+ * Any context; never waits.
+ *
+ * Return: false when the words are not of one instant, as somebody is changing an entry of the
+ * page; never with the page's lock held.
+ */
+static inline bool qcow2_mpage_extended(const struct qcow2_mpage *p, u32 slot,
+					struct qcow2_l2_entry *e)
+{
+	const __be64 *words = qcow2_mpage_entries(p) + 2 * slot;
+	unsigned int seq = raw_read_seqcount(&p->seq);
+
+	e->word = be64_to_cpu(READ_ONCE(words[0]));
+	e->bitmap = be64_to_cpu(READ_ONCE(words[1]));
+	return !read_seqcount_retry(&p->seq, seq) && !(seq & 1);
+}
+
+/**
+ * qcow2_mpage_l2_entry - read an L2 entry of either kind
+ * @g: the geometry
+ * @p: the page
+ * @slot: number of the entry in the page
+ * @e: set to the entry
+ *
+ * As qcow2_mpage_extended().
+ */
+static inline bool qcow2_mpage_l2_entry(const struct qcow2_geometry *g,
+					const struct qcow2_mpage *p, u32 slot,
+					struct qcow2_l2_entry *e)
+{
+	if (qcow2_has_subclusters(g))
+		return qcow2_mpage_extended(p, slot, e);
+	*e = (struct qcow2_l2_entry) { .word = qcow2_mpage_entry(p, slot) };
+	return true;
+}
+
+/**
+ * qcow2_mpage_set_l2_entry - change an L2 entry of either kind
+ * @g: the geometry
+ * @p: the page, with its lock held and marked dirty
+ * @slot: number of the entry in the page
+ * @e: what it becomes
+ */
+static inline void qcow2_mpage_set_l2_entry(const struct qcow2_geometry *g, struct qcow2_mpage *p,
+					    u32 slot, struct qcow2_l2_entry e)
+{
+	__be64 *entries = qcow2_mpage_entries(p);
+
+	if (!qcow2_has_subclusters(g)) {
+		WRITE_ONCE(entries[slot], cpu_to_be64(e.word));
+		return;
+	}
+	raw_write_seqcount_begin(&p->seq);
+	WRITE_ONCE(entries[2 * slot], cpu_to_be64(e.word));
+	WRITE_ONCE(entries[2 * slot + 1], cpu_to_be64(e.bitmap));
+	raw_write_seqcount_end(&p->seq);
 }
 
 #endif /* DM_QCOW2_CACHE_H */

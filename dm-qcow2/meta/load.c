@@ -118,6 +118,7 @@ static struct qcow2_mpage *alloc_page_struct(struct qcow2_image *img,
 	p->kind = kind;
 	p->index = index;
 	spin_lock_init(&p->lock);
+	seqcount_init(&p->seq);
 	refcount_set(&p->refs, 1);
 	return p;
 }

@@ -506,7 +506,6 @@ static void each_unsupported_feature_is_named(void **state)
 		const char *sentence;
 	} features[] = {
 		{ QCOW2_INCOMPAT_DATA_FILE, "external data file is not supported" },
-		{ QCOW2_INCOMPAT_EXTENDED_L2, "extended L2 entries are not supported" },
 	};
 	struct qcow2_disk_header d = right_header(3);
 
@@ -516,6 +515,16 @@ static void each_unsupported_feature_is_named(void **state)
 		expect_unsupported(&d, true, -EOPNOTSUPP, features[i].sentence);
 		expect_unsupported(&d, false, -EOPNOTSUPP, features[i].sentence);
 	}
+}
+
+static void extended_entries_are_only_read(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+
+	(void)state;
+	d.incompatible_features = cpu_to_be64(QCOW2_INCOMPAT_EXTENDED_L2);
+	expect_supported(&d, false);
+	expect_unsupported(&d, true, -EOPNOTSUPP, "writing extended L2 entries is not supported");
 }
 
 /* A subcluster is a sector at least. */
@@ -708,6 +717,7 @@ int main(void)
 		cmocka_unit_test(tables_that_overlap_are_refused),
 		cmocka_unit_test(a_plain_image_is_supported),
 		cmocka_unit_test(each_unsupported_feature_is_named),
+		cmocka_unit_test(extended_entries_are_only_read),
 		cmocka_unit_test(extended_entries_need_clusters_of_16_kib),
 		cmocka_unit_test(extended_entries_need_an_l1_table_of_twice_the_size),
 		cmocka_unit_test(another_compression_does_not_hinder),
