@@ -67,7 +67,7 @@ void qcow2_limits_set(struct dm_target *ti, struct queue_limits *limits)
 		limits->features |= BLK_FEAT_STABLE_WRITES;
 	if (!are_devices(dev))
 		limits->features &= ~BLK_FEAT_POLL;
-	limits->discard_granularity = qcow2_cluster_bytes(&dev->img->geo);
+	limits->discard_granularity = qcow2_unit_bytes(&dev->img->geo);
 	limits->discard_alignment = 0;
 	limits->max_hw_discard_sectors = qcow2_offers_discard(dev) ? MAX_UNMAP_SECTORS : 0;
 	limits->max_write_zeroes_sectors = qcow2_offers_zeroes(dev) ? MAX_UNMAP_SECTORS : 0;

@@ -25,6 +25,12 @@ static int check_geometry(struct qcow2_dev *dev, struct dm_target *ti)
 		ti->error = "Clusters or pages are smaller than the layer's direct I/O alignment";
 		return -EOPNOTSUPP;
 	}
+	/* What is missing of one is written beside others, to which the guest writes. */
+	if (dev->img->file.is_writable &&
+	    qcow2_unit_bytes(&dev->img->geo) < dev->img->file.io_align) {
+		ti->error = "Subclusters are smaller than the layer's direct I/O alignment";
+		return -EOPNOTSUPP;
+	}
 	return 0;
 }
 

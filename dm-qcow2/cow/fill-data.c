@@ -68,14 +68,14 @@ static struct qcow2_iovec vec_of(const struct piece *p, u32 first, u32 end)
 	};
 }
 
-/* Whether direct I/O can write just what is missing. */
+/* Whether direct I/O can write just what is missing, from where it is in the buffer. */
 static bool is_aligned(const struct group *g, const struct piece *p)
 {
 	u32 mask = (qcow2_file_align(&g->img->file) >> SECTOR_SHIFT) - 1;
 	u32 first, end;
 
 	for (end = p->first; next_missing(p, end, &first, &end); )
-		if ((first | end) & mask)
+		if ((p->first | first | end) & mask)
 			return false;
 	return true;
 }
@@ -101,19 +101,32 @@ static int read_old(struct group *g, const struct qcow2_fill *f, struct qcow2_ba
 	struct qcow2_image *img = g->img;
 	u64 guest_off = (f->cluster << img->geo.cluster_bits) + ((u64)first << SECTOR_SHIFT);
 
-	switch (qcow2_entry_type(&img->geo, f->old)) {
+	switch (qcow2_l2_type(&img->geo, f->old, guest_off)) {
 	case QCOW2_ENTRY_UNALLOCATED:
-		return qcow2_below_read(b, img->base, guest_off, buf, bytes);
+	case QCOW2_ENTRY_RESERVED:
+		if (img->base)
+			return qcow2_below_read(b, img->base, guest_off, buf, bytes);
+		fallthrough;
+	case QCOW2_ENTRY_ZERO:
 	case QCOW2_ENTRY_ZERO_ALLOCATED:
 		memset(buf, 0, bytes);
 		return 0;
 	case QCOW2_ENTRY_COMPRESSED:
-		return qcow2_compressed_read(img, f->old, guest_off, buf, bytes);
+		return qcow2_compressed_read(img, f->old.word, guest_off, buf, bytes);
 	default:
-		read_cluster(g, b, qcow2_entry_offset(f->old) +
+		read_cluster(g, b, qcow2_entry_offset(f->old.word) +
 				   qcow2_in_cluster(&img->geo, guest_off), buf, bytes);
 		return 0;
 	}
+}
+
+/* Sectors that the old entry says the same of, from @first on. */
+static u32 end_of_same(const struct group *g, const struct qcow2_fill *f, u32 first)
+{
+	const struct qcow2_geometry *geo = &g->img->geo;
+
+	return first + (qcow2_l2_same_bytes(geo, f->old, (u64)first << SECTOR_SHIFT) >>
+			SECTOR_SHIFT);
 }
 
 static int read_missing(struct group *g, struct qcow2_batch *b, const struct piece *p)
@@ -123,6 +136,7 @@ static int read_missing(struct group *g, struct qcow2_batch *b, const struct pie
 	int err = 0;
 
 	for (end = p->first; !err && next_missing(p, end, &first, &end); ) {
+		end = min(end, end_of_same(g, p->fill, first));
 		vec = vec_of(p, first, end);
 		err = read_old(g, p->fill, b, first, vec.buf, vec.bytes);
 	}
@@ -255,7 +269,9 @@ void qcow2_fills_free_bufs(struct qcow2_fills *fs)
 
 /* Fills */
 
-static void add_piece(struct group *g, struct qcow2_fills *fs, struct qcow2_fill *f, u32 first)
+/* Up to a buffer full of sectors. */
+static void add_piece(struct group *g, struct qcow2_fills *fs, struct qcow2_fill *f, u32 first,
+		      u32 limit)
 {
 	struct piece *p;
 	u32 missing, end;
@@ -267,10 +283,41 @@ static void add_piece(struct group *g, struct qcow2_fills *fs, struct qcow2_fill
 	*p = (struct piece) {
 		.fill = f,
 		.first = first,
-		.end = min(first + (fs->buf_bytes >> SECTOR_SHIFT), qcow2_fill_sectors(g->img)),
+		.end = min(first + (fs->buf_bytes >> SECTOR_SHIFT), limit),
 		.buf = fs->bufs[g->count],
 	};
 	g->count += next_missing(p, first, &missing, &end);
+}
+
+static void add_pieces(struct group *g, struct qcow2_fills *fs, struct qcow2_fill *f, u32 first,
+		       u32 end)
+{
+	for (; first < end && !f->err; first += fs->buf_bytes >> SECTOR_SHIFT)
+		add_piece(g, fs, f, first, end);
+}
+
+/*
+ * Of a cluster with subclusters only those that become data, and lack something. Beside them there
+ * may be writes in place: not even what is there is written again.
+ */
+static void add_subclusters(struct group *g, struct qcow2_fills *fs, struct qcow2_fill *f)
+{
+	u32 sectors = qcow2_subcluster_sectors(g->img);
+	u32 missing = qcow2_fill_wanted(g->img, f) & ~f->whole;
+	u32 first, count;
+
+	for (first = 0; first < QCOW2_SUBCLUSTERS; first += count) {
+		count = qcow2_subcluster_run(missing, first, missing >> first & 1);
+		if (missing >> first & 1)
+			add_pieces(g, fs, f, first * sectors, (first + count) * sectors);
+	}
+}
+
+static bool lacks_nothing(const struct group *g, const struct qcow2_fill *f)
+{
+	if (qcow2_has_subclusters(&g->img->geo))
+		return !(qcow2_fill_wanted(g->img, f) & ~f->whole);
+	return bitmap_full(f->valid, qcow2_fill_sectors(g->img));
 }
 
 static void add_fill(struct group *g, struct qcow2_fills *fs, struct qcow2_fill *f)
@@ -278,14 +325,16 @@ static void add_fill(struct group *g, struct qcow2_fills *fs, struct qcow2_fill 
 	u32 sectors = qcow2_fill_sectors(g->img);
 
 	/* What nobody has written to goes as it is. */
-	if (bitmap_empty(f->valid, sectors) || bitmap_full(f->valid, sectors))
+	if (bitmap_empty(f->valid, sectors) || lacks_nothing(g, f))
 		return;
 	if (!have_first_buf(fs)) {
 		f->err = -ENOMEM;
 		return;
 	}
-	for (u32 first = 0; first < sectors && !f->err; first += fs->buf_bytes >> SECTOR_SHIFT)
-		add_piece(g, fs, f, first);
+	if (qcow2_has_subclusters(&g->img->geo))
+		add_subclusters(g, fs, f);
+	else
+		add_pieces(g, fs, f, 0, sectors);
 }
 
 void qcow2_fills_copy(struct qcow2_fills *fs, struct list_head *fills)

@@ -8,13 +8,15 @@
 #include "fill.h"
 
 /**
- * struct qcow2_fill - a cluster that no entry points at yet
+ * struct qcow2_fill - a cluster that no entry points at yet; or whose entry hides parts of it
  * @cluster: the guest cluster
- * @host_off: the host cluster; taken by qcow2_space_take(), or the one that is kept for zeroes
+ * @host_off: the host cluster; taken by qcow2_space_take(), or the one that is kept for it
  * @is_in_place: the latter: it stays the guest cluster's
  * @may_be_late: older writes to it may be under way
  * @kept: then, cookie of the grace period behind which none is
  * @old: the entry
+ * @touched: of an extended entry: subclusters that the guest has written to
+ * @whole: those of them that it has written all of
  * @drops: to let go of what it points at
  * @page: the L2 page of its entry, with a reference
  * @number: counts up
@@ -32,7 +34,9 @@ struct qcow2_fill {
 	bool is_in_place;
 	bool may_be_late;
 	unsigned long kept;
-	u64 old;
+	struct qcow2_l2_entry old;
+	u32 touched;
+	u32 whole;
 	struct qcow2_drops drops;
 	struct qcow2_mpage *page;
 	u64 number;
@@ -48,6 +52,27 @@ struct qcow2_fill {
 static inline unsigned int qcow2_fill_sectors(const struct qcow2_image *img)
 {
 	return qcow2_cluster_bytes(&img->geo) >> SECTOR_SHIFT;
+}
+
+static inline unsigned int qcow2_subcluster_sectors(const struct qcow2_image *img)
+{
+	return qcow2_unit_bytes(&img->geo) >> SECTOR_SHIFT;
+}
+
+/**
+ * qcow2_fill_wanted - the subclusters that the new entry will say are data, because of a fill
+ * @img: the image, which has subclusters
+ * @f: the fill; closed, or with the lock
+ *
+ * There is one host offset: if it is another one than before, all data comes along.
+ */
+static inline u32 qcow2_fill_wanted(const struct qcow2_image *img, const struct qcow2_fill *f)
+{
+	if (f->is_in_place)
+		return f->touched;
+	if (f->old.word & QCOW2_OFLAG_COMPRESSED)
+		return U32_MAX;
+	return f->touched | qcow2_l2_allocated(f->old);
 }
 
 /* fill-data.c */

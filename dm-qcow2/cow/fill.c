@@ -11,7 +11,7 @@
 #include "test-hold.h"
 #include "test-skip.h"
 
-/* Bytes of clusters that may be fills, and how many clusters that is at least and at most. */
+/* Bytes of clusters, or subclusters, that may be fills, and how many that is at least and at most. */
 #define MAX_BYTES	(16ULL << 20)
 #define MIN_FILLS	8
 #define MAX_FILLS	256
@@ -60,9 +60,33 @@ static bool has_old_writes(struct qcow2_image *img, const struct qcow2_fill *f)
 	return f->may_be_late && !poll_state_synchronize_srcu(&img->inflight, f->kept);
 }
 
+static u32 slot_of(const struct qcow2_image *img, const struct qcow2_fill *f)
+{
+	return qcow2_l2_slot(&img->geo, f->cluster << img->geo.cluster_bits);
+}
+
+/* An entry that is being changed is another one: who waits for that must not hold the lock. */
 static bool is_old(const struct qcow2_image *img, const struct qcow2_fill *f)
 {
-	return qcow2_mpage_entry(f->page, qcow2_slot(&img->geo, f->cluster)) == f->old;
+	struct qcow2_l2_entry now;
+
+	return qcow2_mpage_l2_entry(&img->geo, f->page, slot_of(img, f), &now) &&
+	       qcow2_l2_is_equal(now, f->old);
+}
+
+/* What is not data now is what it was: zeroes, or what is below. */
+static struct qcow2_l2_entry new_entry(const struct qcow2_image *img, const struct qcow2_fill *f)
+{
+	struct qcow2_l2_entry e = { .word = f->host_off | QCOW2_OFLAG_COPIED };
+	u32 allocated;
+
+	if (!qcow2_has_subclusters(&img->geo))
+		return e;
+	allocated = qcow2_fill_wanted(img, f);
+	if (f->is_in_place)
+		allocated |= qcow2_l2_allocated(f->old);
+	e.bitmap = qcow2_l2_bitmap(allocated, qcow2_l2_zero(f->old) & ~allocated);
+	return e;
 }
 
 /* The entry, before the fill is forgotten: see qcow2_fill_find(). */
@@ -79,11 +103,11 @@ static bool set_entry(struct qcow2_image *img, struct qcow2_fill *f)
 	}
 	if (!qcow2_test_skips(QCOW2_STEP_DATA_SEQ))
 		p->data_seq = atomic64_inc_return(&img->commit->data_seq);
-	qcow2_mpage_set_entry(img, p, qcow2_slot(&img->geo, f->cluster),
-			      f->host_off | QCOW2_OFLAG_COPIED);
+	qcow2_mpage_mark_dirty(img, p);
+	qcow2_mpage_set_l2_entry(&img->geo, p, slot_of(img, f), new_entry(img, f));
 	spin_unlock(&p->lock);
 	if (!f->is_in_place)
-		qcow2_drops_use(&f->drops, img, f->old);
+		qcow2_drops_use(&f->drops, img, f->old.word);
 	return true;
 }
 
@@ -332,7 +356,7 @@ static bool has_fill(struct qcow2_fills *fs, u64 cluster, u32 count)
 bool qcow2_fills_change(struct qcow2_image *img, struct qcow2_mpage *p,
 			const struct qcow2_change *c, struct qcow2_work *work)
 {
-	__be64 *entries = qcow2_mpage_entries(p) + qcow2_slot(&img->geo, c->cluster);
+	u32 slot = qcow2_l2_slot(&img->geo, c->cluster << img->geo.cluster_bits);
 	struct qcow2_fills *fs = img->fills;
 	bool may_change;
 
@@ -341,7 +365,7 @@ bool qcow2_fills_change(struct qcow2_image *img, struct qcow2_mpage *p,
 	may_change = !has_fill(fs, c->cluster, c->count);
 	if (may_change) {
 		for (u32 i = 0; i < c->count; i++)
-			WRITE_ONCE(entries[i], cpu_to_be64(c->new[i]));
+			qcow2_mpage_set_l2_entry(&img->geo, p, slot + i, c->new[i]);
 		if (c->keeps_clusters) {
 			fs->kept = start_poll_synchronize_srcu(&img->inflight);
 			fs->has_kept = true;
@@ -355,10 +379,21 @@ bool qcow2_fills_change(struct qcow2_image *img, struct qcow2_mpage *p,
 
 /* Publishing ahead */
 
+/*
+ * Whether nothing is to be copied. Of a fill of subclusters more may be to come, so it stays
+ * for as long as there is room for others.
+ */
+static bool is_complete(const struct qcow2_fills *fs, const struct qcow2_fill *f)
+{
+	if (!qcow2_has_subclusters(&fs->img->geo))
+		return bitmap_full(f->valid, qcow2_fill_sectors(fs->img));
+	return f->whole && (f->whole == U32_MAX || fs->count >= fs->limit / 2) &&
+	       qcow2_fill_wanted(fs->img, f) == f->whole;
+}
+
 static bool is_whole(const struct qcow2_fills *fs, const struct qcow2_fill *f)
 {
-	return !f->nr_writes && bitmap_full(f->valid, qcow2_fill_sectors(fs->img)) &&
-	       !has_old_writes(fs->img, f);
+	return !f->nr_writes && is_complete(fs, f) && !has_old_writes(fs->img, f);
 }
 
 /* One of the oldest, if it needs no copying. */
@@ -407,16 +442,31 @@ static void publish_ahead(struct qcow2_fills *fs)
 /* Writes */
 
 /*
- * One that is there already, or a place for a new one. Return: QCOW2_COW_AGAIN for the latter;
+ * Whether a write has seen another entry than the fill has begun on. A subcluster may be data by now, as
+ * another fill was published since; then it is written in place, and by others, too. If the fill
+ * is closed the write waits for it anyhow, and its entry may be newer.
+ */
+static bool is_stale(const struct qcow2_fills *fs, const struct qcow2_fill *f,
+		     struct qcow2_l2_entry old)
+{
+	return qcow2_has_subclusters(&fs->img->geo) && !f->is_closed &&
+	       !qcow2_l2_is_equal(f->old, old);
+}
+
+/*
+ * One that is there already, or a place for a new one, for which @fill is NULL. Return:
+ * QCOW2_COW_AGAIN for the latter, or when the entry has changed;
  * QCOW2_COW_PARKED when there is neither, and without @work nothing waits then.
  */
-static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_work *work,
-		     struct qcow2_fill **fill)
+static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_l2_entry old,
+		     struct qcow2_work *work, struct qcow2_fill **fill)
 {
 	int result = QCOW2_COW_AGAIN;
 
 	spin_lock_irq(&fs->lock);
 	*fill = find(fs, cluster);
+	if (*fill && unlikely(is_stale(fs, *fill, old)))
+		goto unlock;
 	if (*fill ? (*fill)->is_closed : fs->count >= fs->limit) {
 		if (work)
 			list_add_tail(&work->node, *fill ? &(*fill)->waiting : &fs->waiting);
@@ -425,6 +475,7 @@ static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_work *wor
 		(*fill)->nr_writes++;
 		result = QCOW2_COW_READY;
 	}
+unlock:
 	spin_unlock_irq(&fs->lock);
 	if (result == QCOW2_COW_PARKED && !*fill)
 		qcow2_commit_kick(fs->img);
@@ -453,26 +504,30 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 }
 
 /*
- * What others may share is let go of, as compressed clusters are, and so is a cluster that the device
- * ends in: a fill is written as a whole.
+ * Whether the host cluster that an entry has stays: what others may share is let go of, and so is a
+ * cluster that the device ends in, as a fill is written as a whole.
  */
-static bool is_kept_for_zeroes(const struct qcow2_image *img, u64 old)
+static bool keeps_cluster(const struct qcow2_image *img, struct qcow2_l2_entry old)
 {
-	return qcow2_entry_type(&img->geo, old) == QCOW2_ENTRY_ZERO_ALLOCATED &&
-	       old & QCOW2_OFLAG_COPIED &&
-	       qcow2_entry_offset(old) + qcow2_cluster_bytes(&img->geo) <= READ_ONCE(img->host_bytes);
+	u64 end = qcow2_entry_offset(old.word) + qcow2_cluster_bytes(&img->geo);
+
+	if (!(old.word & QCOW2_OFLAG_COPIED) || end > READ_ONCE(img->host_bytes))
+		return false;
+	if (qcow2_has_subclusters(&img->geo))
+		return !(old.word & QCOW2_OFLAG_COMPRESSED) && qcow2_entry_offset(old.word);
+	return qcow2_entry_type(&img->geo, old.word) == QCOW2_ENTRY_ZERO_ALLOCATED;
 }
 
 static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 cluster,
-				     u64 old, gfp_t gfp)
+				     struct qcow2_l2_entry old, gfp_t gfp)
 {
 	struct qcow2_fill *f;
 
 	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(qcow2_fill_sectors(img))), gfp);
 	if (!f)
 		return NULL;
-	f->is_in_place = is_kept_for_zeroes(img, old);
-	if (!f->is_in_place && !qcow2_drops_alloc(&f->drops, img, old, gfp)) {
+	f->is_in_place = keeps_cluster(img, old);
+	if (!f->is_in_place && !qcow2_drops_alloc(&f->drops, img, old.word, gfp)) {
 		kfree(f);
 		return NULL;
 	}
@@ -493,7 +548,7 @@ static int take_cluster(struct qcow2_image *img, struct qcow2_fill *f, gfp_t gfp
 
 	*e = NULL;
 	if (f->is_in_place) {
-		f->host_off = qcow2_entry_offset(f->old);
+		f->host_off = qcow2_entry_offset(f->old.word);
 		return QCOW2_COW_READY;
 	}
 	*e = kmalloc(sizeof(**e), gfp);
@@ -507,8 +562,8 @@ static int take_cluster(struct qcow2_image *img, struct qcow2_fill *f, gfp_t gfp
 	return QCOW2_COW_READY;
 }
 
-static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster, u64 old,
-		     gfp_t gfp, struct qcow2_fill **fill)
+static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster,
+		     struct qcow2_l2_entry old, gfp_t gfp, struct qcow2_fill **fill)
 {
 	struct qcow2_image *img = fs->img;
 	struct qcow2_fill *f = alloc_fill(img, p, cluster, old, gfp);
@@ -551,13 +606,12 @@ static int try_inflate(struct qcow2_image *img, u64 old)
 
 static bool needs_inflating(const struct qcow2_image *img, u32 bytes, u64 old)
 {
-	return bytes < qcow2_cluster_bytes(&img->geo) &&
-	       qcow2_entry_type(&img->geo, old) == QCOW2_ENTRY_COMPRESSED;
+	return bytes < qcow2_cluster_bytes(&img->geo) && old & QCOW2_OFLAG_COMPRESSED;
 }
 
 int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
-		     u32 bytes, u64 old, struct qcow2_work *work, struct qcow2_fill **fill,
-		     u64 *host_off)
+		     u32 bytes, struct qcow2_l2_entry old, struct qcow2_work *work,
+		     struct qcow2_fill **fill, u64 *host_off)
 {
 	gfp_t gfp = work ? GFP_NOIO : GFP_NOWAIT | __GFP_NOWARN;
 	u64 cluster = guest_off >> img->geo.cluster_bits;
@@ -566,10 +620,10 @@ int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_o
 
 	if (!READ_ONCE(p->host_off))
 		return work ? qcow2_table_allocate(img, p) : QCOW2_COW_PARKED;
-	result = enter_old(fs, cluster, work, fill);
-	if (result == QCOW2_COW_AGAIN) {
-		if (needs_inflating(img, bytes, old)) {
-			result = work ? try_inflate(img, old) : QCOW2_COW_PARKED;
+	result = enter_old(fs, cluster, old, work, fill);
+	if (result == QCOW2_COW_AGAIN && !*fill) {
+		if (needs_inflating(img, bytes, old.word)) {
+			result = work ? try_inflate(img, old.word) : QCOW2_COW_PARKED;
 			if (result)
 				return result;
 		}
@@ -581,6 +635,28 @@ int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_o
 	return result;
 }
 
+/* Sectors of the cluster have what was written. */
+static void note_valid(const struct qcow2_image *img, struct qcow2_fill *f, u32 first, u32 count)
+{
+	u32 sectors = qcow2_subcluster_sectors(img), end = first + count, next;
+
+	bitmap_set(f->valid, first, count);
+	if (!qcow2_has_subclusters(&img->geo) || !count)
+		return;
+	f->touched |= qcow2_subcluster_mask(first / sectors, (end - 1) / sectors -
+							     first / sectors + 1);
+	/* Others may have written what is missing at either end. */
+	first = round_down(first, sectors);
+	end = round_up(end, sectors);
+	while (first < end) {
+		next = find_next_zero_bit(f->valid, end, first);
+		if (next - first >= sectors)
+			f->whole |= qcow2_subcluster_mask(first / sectors,
+							  (next - first) / sectors);
+		first = round_down(next, sectors) + sectors;
+	}
+}
+
 void qcow2_fill_end(struct qcow2_image *img, struct qcow2_fill *fill, u64 guest_off, u32 bytes,
 		    bool is_valid)
 {
@@ -590,8 +666,8 @@ void qcow2_fill_end(struct qcow2_image *img, struct qcow2_fill *fill, u64 guest_
 
 	spin_lock_irqsave(&fs->lock, flags);
 	if (is_valid)
-		bitmap_set(fill->valid, first, (bytes >> SECTOR_SHIFT) -
-					       qcow2_test_skips(QCOW2_STEP_LAST_SECTOR));
+		note_valid(img, fill, first, (bytes >> SECTOR_SHIFT) -
+					     qcow2_test_skips(QCOW2_STEP_LAST_SECTOR));
 	/* Under the lock: who waits for this frees the fill. */
 	if (!--fill->nr_writes && fill->is_closed)
 		wake_up(&fs->wait);
@@ -662,7 +738,8 @@ void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img)
 	INIT_LIST_HEAD(&fs->waiting);
 	INIT_LIST_HEAD(&fs->changes);
 	init_waitqueue_head(&fs->wait);
-	fs->limit = clamp_t(u64, MAX_BYTES >> img->geo.cluster_bits, MIN_FILLS, MAX_FILLS);
+	fs->limit = clamp_t(u64, div_u64(MAX_BYTES, qcow2_unit_bytes(&img->geo)), MIN_FILLS,
+			    MAX_FILLS);
 	img->fills = fs;
 }
 

@@ -37,6 +37,10 @@
  * While a cluster has a fill its entry does not change, but by the fill; who wants to change it
  * waits (qcow2_fills_change()).
  *
+ * A fill of subclusters completes those that were written to, and no others. Its cluster is the
+ * one that the entry has, if no other image uses it, and then writes to subclusters that are
+ * allocated go in place beside it.
+ *
  * A reader of such a cluster looks for a fill, and if there is none, at the entry once more: it
  * was changed before the fill was forgotten.
  */
@@ -109,7 +113,7 @@ struct qcow2_change {
 	u64 cluster;
 	u32 count;
 	bool keeps_clusters;
-	u64 new[QCOW2_MAX_CHANGE];
+	struct qcow2_l2_entry new[QCOW2_MAX_CHANGE];
 };
 
 void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img);
@@ -130,7 +134,7 @@ void qcow2_fills_abandon(struct qcow2_image *img);
  * @p: the L2 page, with a reference
  * @guest_off: where it begins
  * @bytes: its length, to the end of the cluster at most
- * @old: the entry of its cluster
+ * @old: the entry of its cluster, as the caller has seen it
  * @work: of its request, if that has to wait; NULL for who must not sleep: nothing waits then
  * @fill: set for QCOW2_COW_READY; qcow2_fill_end() is to follow
  * @host_off: set likewise: where the write goes to
@@ -141,7 +145,7 @@ void qcow2_fills_abandon(struct qcow2_image *img);
  * but QCOW2_COW_READY.
  */
 int __must_check qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
-				  u32 bytes, u64 old, struct qcow2_work *work,
+				  u32 bytes, struct qcow2_l2_entry old, struct qcow2_work *work,
 				  struct qcow2_fill **fill, u64 *host_off);
 
 /**

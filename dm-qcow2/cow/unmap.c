@@ -29,13 +29,13 @@
  */
 struct chunk {
 	struct qcow2_change change;
-	u64 old[QCOW2_MAX_CHANGE];
+	struct qcow2_l2_entry old[QCOW2_MAX_CHANGE];
 	struct list_head dropped;
 	bool changes;
 	bool may_fill;
 };
 
-static u64 unmapped(const struct qcow2_geometry *g, u64 old, const struct qcow2_unmap *how)
+static u64 unmapped_word(const struct qcow2_geometry *g, u64 old, const struct qcow2_unmap *how)
 {
 	switch (qcow2_entry_type(g, old)) {
 	case QCOW2_ENTRY_UNALLOCATED:
@@ -49,6 +49,31 @@ static u64 unmapped(const struct qcow2_geometry *g, u64 old, const struct qcow2_
 			return old | QCOW2_OFLAG_ZERO;
 	}
 	return g->version < 3 ? 0 : QCOW2_OFLAG_ZERO;
+}
+
+/* A host cluster is let go of when nothing of it can be read, and nothing shows what is below. */
+static struct qcow2_l2_entry unmapped_subclusters(struct qcow2_l2_entry old,
+						  const struct qcow2_unmap *how)
+{
+	u32 allocated = qcow2_l2_allocated(old), zero = qcow2_l2_zero(old);
+	struct qcow2_l2_entry new = old;
+
+	if (old.word & QCOW2_OFLAG_COMPRESSED)
+		return (struct qcow2_l2_entry) { .bitmap = QCOW2_ALL_ZERO };
+	if (!qcow2_entry_offset(old.word) && !how->marks_holes)
+		return old;
+	new.bitmap = qcow2_l2_bitmap(allocated & ~how->subclusters, zero | how->subclusters);
+	if (new.bitmap == QCOW2_ALL_ZERO && how->drops)
+		new.word = 0;
+	return new;
+}
+
+static struct qcow2_l2_entry unmapped(const struct qcow2_geometry *g, struct qcow2_l2_entry old,
+				      const struct qcow2_unmap *how)
+{
+	if (qcow2_has_subclusters(g))
+		return unmapped_subclusters(old, how);
+	return (struct qcow2_l2_entry) { .word = unmapped_word(g, old.word, how) };
 }
 
 /* What is let go of, or kept to be written to, has to be where data can be. */
@@ -86,20 +111,21 @@ static int let_go(struct chunk *c, u64 first, u32 count)
 }
 
 /* One entry that changes. */
-static int plan_change(struct qcow2_image *img, struct chunk *c, u64 old, u64 new)
+static int plan_change(struct qcow2_image *img, struct chunk *c, struct qcow2_l2_entry old,
+		       struct qcow2_l2_entry new)
 {
 	u32 count;
 	u64 first;
 	int err;
 
 	c->changes = true;
-	count = qcow2_entry_clusters(img, old, &first);
+	count = qcow2_entry_clusters(img, old.word, &first);
 	if (!count)
 		return 0;
 	err = check_clusters(img, first, count);
 	if (err)
 		return err;
-	if (!qcow2_entry_offset(new))
+	if (!qcow2_entry_offset(new.word))
 		return let_go(c, first, count);
 	c->change.keeps_clusters = true;
 	return 0;
@@ -111,21 +137,44 @@ static bool is_zero(enum qcow2_entry_type type)
 	       type == QCOW2_ENTRY_ZERO_ALLOCATED;
 }
 
-static int plan_entry(struct qcow2_image *img, struct chunk *c, u64 old,
+static bool is_bad(const struct qcow2_geometry *g, struct qcow2_l2_entry e)
+{
+	return qcow2_has_subclusters(g) ? qcow2_l2_is_bad(g, e) :
+					  qcow2_entry_type(g, e.word) == QCOW2_ENTRY_BAD;
+}
+
+static bool has_data(const struct qcow2_geometry *g, struct qcow2_l2_entry e,
+		     const struct qcow2_unmap *how)
+{
+	if (qcow2_has_subclusters(g))
+		return e.word & QCOW2_OFLAG_COMPRESSED ||
+		       qcow2_l2_allocated(e) & how->subclusters;
+	return !is_zero(qcow2_entry_type(g, e.word));
+}
+
+/* Whether a write to a cluster whose entry does not change may have begun a fill. */
+static bool may_have_fill(const struct qcow2_image *img, struct qcow2_l2_entry e)
+{
+	if (!qcow2_has_subclusters(&img->geo))
+		return qcow2_entry_type(&img->geo, e.word) == QCOW2_ENTRY_ZERO_ALLOCATED;
+	return e.word || (img->base && e.bitmap != QCOW2_ALL_ZERO);
+}
+
+static int plan_entry(struct qcow2_image *img, struct chunk *c, struct qcow2_l2_entry old,
 		      const struct qcow2_unmap *how)
 {
-	enum qcow2_entry_type type = qcow2_entry_type(&img->geo, old);
-	u64 new = unmapped(&img->geo, old, how);
+	struct qcow2_l2_entry new = unmapped(&img->geo, old, how);
+	bool changes = !qcow2_l2_is_equal(new, old);
 	u32 i = c->change.count++;
 
-	if (type == QCOW2_ENTRY_BAD)
-		return qcow2_corrupt(img, "L2 entry", qcow2_entry_offset(old));
-	if (how->is_careful && !is_zero(type))
+	if (is_bad(&img->geo, old))
+		return qcow2_corrupt(img, "L2 entry", qcow2_entry_offset(old.word));
+	if (how->is_careful && has_data(&img->geo, old, how))
 		return QCOW2_COW_AGAIN;
 	c->old[i] = old;
 	c->change.new[i] = new;
-	c->may_fill |= new != old || type == QCOW2_ENTRY_ZERO_ALLOCATED;
-	return new == old ? 0 : plan_change(img, c, old, new);
+	c->may_fill |= changes || may_have_fill(img, old);
+	return changes ? plan_change(img, c, old, new) : 0;
 }
 
 static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off, u32 clusters,
@@ -133,6 +182,7 @@ static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_
 {
 	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
 	u32 count = min(clusters, QCOW2_MAX_CHANGE);
+	struct qcow2_l2_entry e;
 	int result = 0;
 
 	c->change.cluster = guest_off >> img->geo.cluster_bits;
@@ -142,14 +192,18 @@ static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_
 	c->may_fill = false;
 	INIT_LIST_HEAD(&c->dropped);
 	for (u32 i = 0; i < count && !result; i++)
-		result = plan_entry(img, c, qcow2_mpage_entry(p, slot + i), how);
+		result = qcow2_mpage_l2_entry(&img->geo, p, slot + i, &e) ?
+			 plan_entry(img, c, e, how) : QCOW2_COW_AGAIN;
 	return result;
 }
 
-static bool are_old(const struct qcow2_mpage *p, u32 slot, const struct chunk *c)
+static bool are_old(const struct qcow2_geometry *g, const struct qcow2_mpage *p, u32 slot,
+		    const struct chunk *c)
 {
+	struct qcow2_l2_entry e;
+
 	for (u32 i = 0; i < c->change.count; i++)
-		if (qcow2_mpage_entry(p, slot + i) != c->old[i])
+		if (!qcow2_mpage_l2_entry(g, p, slot + i, &e) || !qcow2_l2_is_equal(e, c->old[i]))
 			return false;
 	return true;
 }
@@ -158,10 +212,11 @@ static bool are_old(const struct qcow2_mpage *p, u32 slot, const struct chunk *c
 static int change(struct qcow2_image *img, struct qcow2_mpage *p, const struct chunk *c,
 		  struct qcow2_work *work)
 {
+	u32 slot = qcow2_l2_slot(&img->geo, c->change.cluster << img->geo.cluster_bits);
 	int result = QCOW2_COW_READY;
 
 	spin_lock(&p->lock);
-	if (!are_old(p, qcow2_slot(&img->geo, c->change.cluster), c)) {
+	if (!are_old(&img->geo, p, slot, c)) {
 		result = QCOW2_COW_AGAIN;
 	} else {
 		if (c->changes)

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Discards and write-zeroes: whole clusters are entries that change (cow/unmap.c), in steps of an
- * L2 page, so that others get their turn in the slow pool. Of what is no whole cluster a discard
+ * L2 page, so that others get their turn in the slow pool. What is no whole cluster a discard
  * leaves alone, and zeroes are written, by requests of our own; unless all of the cluster reads as
  * zero then, and no data of it is the top's.
+ *
+ * With extended L2 entries all this holds for subclusters, which is what "unit" stands for.
  */
 #include <linux/slab.h>
 #include <linux/sizes.h>
@@ -179,11 +181,12 @@ static int is_zero_below(struct qcow2_image *img, u64 guest_off, u64 end)
 	return 1;
 }
 
-/* Whether the rest of a cluster shows nothing of what is below. Return: as is_zero_below(). */
+/* Whether the rest of a unit shows nothing of what is below. Return: as is_zero_below(). */
 static int is_rest_zero_below(struct qcow2_image *img, u64 guest_off, u32 bytes)
 {
-	u64 start = guest_off - qcow2_in_cluster(&img->geo, guest_off);
-	u64 end = min(start + qcow2_cluster_bytes(&img->geo), img->geo.size);
+	u64 unit = qcow2_unit_bytes(&img->geo);
+	u64 start = round_down(guest_off, unit);
+	u64 end = min(start + unit, img->geo.size);
 	int result;
 
 	if (!img->base)
@@ -193,13 +196,13 @@ static int is_rest_zero_below(struct qcow2_image *img, u64 guest_off, u32 bytes)
 }
 
 /*
- * Whether a part of a cluster can become zero with all of it: the rest reads as zero, and not by
+ * Whether a part of a unit can become zero with all of it: the rest reads as zero, and not by
  * what has been written. Return: as is_zero_below().
  */
 static int may_be_whole(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off,
 			u32 bytes)
 {
-	u64 entry = qcow2_mpage_entry(p, qcow2_l2_slot(&img->geo, guest_off));
+	struct qcow2_l2_entry e;
 	bool is_known;
 	u64 host_off;
 	int srcu_idx;
@@ -207,17 +210,25 @@ static int may_be_whole(struct qcow2_image *img, const struct qcow2_mpage *p, u6
 	srcu_idx = qcow2_inflight_enter(img);
 	qcow2_fill_find(img, guest_off, &(u32) { bytes }, &host_off, &is_known);
 	qcow2_inflight_leave(img, srcu_idx);
-	if (is_known)
+	/* Whoever is changing the entry writes data, most likely. */
+	if (is_known ||
+	    !qcow2_mpage_l2_entry(&img->geo, p, qcow2_l2_slot(&img->geo, guest_off), &e))
 		return 0;
-	switch (qcow2_entry_type(&img->geo, entry)) {
+	switch (qcow2_l2_type(&img->geo, e, guest_off)) {
 	case QCOW2_ENTRY_ZERO:
 	case QCOW2_ENTRY_ZERO_ALLOCATED:
 		return 1;
 	case QCOW2_ENTRY_UNALLOCATED:
+	case QCOW2_ENTRY_RESERVED:
 		return is_rest_zero_below(img, guest_off, bytes);
 	default:
 		return 0;
 	}
+}
+
+static u32 subcluster_of(const struct qcow2_geometry *g, u64 guest_off)
+{
+	return qcow2_has_subclusters(g) ? BIT(qcow2_subcluster(g, guest_off)) : U32_MAX;
 }
 
 /* Steps: return enum qcow2_cow_result or a negative errno */
@@ -228,6 +239,7 @@ static int zero_part(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_
 		.drops = drops_clusters(rq),
 		.marks_holes = marks_holes(rq),
 		.is_careful = true,
+		.subclusters = subcluster_of(&rq->run.dev->img->geo, guest_off),
 	};
 	struct qcow2_image *img = rq->run.dev->img;
 	u32 done;
@@ -264,6 +276,7 @@ static int unmap_page(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest
 	const struct qcow2_unmap how = {
 		.drops = drops_clusters(rq),
 		.marks_holes = marks_holes(rq),
+		.subclusters = U32_MAX,
 	};
 	struct qcow2_image *img = rq->run.dev->img;
 	u32 left = next_clusters(rq, guest_off), done;
@@ -282,16 +295,69 @@ static int unmap_page(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest
 	return result;
 }
 
-/* How much of its first cluster a request covers, if not all of it; else 0. */
+/* The subclusters that come next, of a cluster that is not covered as a whole. */
+static u32 next_subclusters(const struct qcow2_request *rq, u64 guest_off)
+{
+	const struct qcow2_geometry *g = &rq->run.dev->img->geo;
+	u32 left = QCOW2_SUBCLUSTERS - qcow2_subcluster(g, guest_off);
+	u64 bytes = rq->iter.bi_size;
+
+	if (guest_off + bytes == g->size)
+		bytes = round_up(bytes, qcow2_unit_bytes(g));
+	return min_t(u64, bytes >> g->subcluster_bits, left);
+}
+
+static int unmap_subclusters(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
+{
+	struct qcow2_image *img = rq->run.dev->img;
+	u32 count = next_subclusters(rq, guest_off), done;
+	u64 bytes = (u64)count << img->geo.subcluster_bits;
+	const struct qcow2_unmap how = {
+		.drops = drops_clusters(rq),
+		.marks_holes = marks_holes(rq),
+		.subclusters = qcow2_subcluster_mask(qcow2_subcluster(&img->geo, guest_off), count),
+	};
+	struct qcow2_l2_entry e;
+	int result = QCOW2_COW_READY;
+
+	if (!qcow2_mpage_l2_entry(&img->geo, p, qcow2_l2_slot(&img->geo, guest_off), &e))
+		return QCOW2_COW_AGAIN;
+	if (e.word & QCOW2_OFLAG_COMPRESSED) {
+		if (!is_discard(rq)) {
+			write_zeroes(rq, min_t(u64, bytes, rq->iter.bi_size));
+			return QCOW2_COW_READY;
+		}
+	} else {
+		if (qcow2_drop_is_crowded(img, &rq->work))
+			return QCOW2_COW_PARKED;
+		result = qcow2_unmap(img, p, guest_off, 1, &how, &rq->work, &done);
+	}
+	if (result == QCOW2_COW_READY)
+		advance(rq, bytes);
+	return result;
+}
+
+/* How much of its first unit a request covers, if not all of it; else 0. */
 static u32 first_part(const struct qcow2_request *rq, u64 guest_off)
 {
 	const struct qcow2_geometry *g = &rq->run.dev->img->geo;
-	u64 in_cluster = qcow2_in_cluster(g, guest_off);
+	u64 unit = qcow2_unit_bytes(g), in_unit = guest_off & (unit - 1);
 	u64 bytes = rq->iter.bi_size;
 
-	if (!in_cluster && (bytes >= qcow2_cluster_bytes(g) || guest_off + bytes == g->size))
+	if (!in_unit && (bytes >= unit || guest_off + bytes == g->size))
 		return 0;
-	return min(bytes, qcow2_cluster_bytes(g) - in_cluster);
+	return min(bytes, unit - in_unit);
+}
+
+/* Return: as the steps. */
+static int do_whole(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
+{
+	const struct qcow2_geometry *g = &rq->run.dev->img->geo;
+
+	if (qcow2_has_subclusters(g) &&
+	    (qcow2_in_cluster(g, guest_off) || !next_clusters(rq, guest_off)))
+		return unmap_subclusters(rq, p, guest_off);
+	return unmap_page(rq, p, guest_off);
 }
 
 /*
@@ -322,7 +388,7 @@ static int do_page(struct qcow2_request *rq, u64 guest_off, u32 part)
 	p = qcow2_mpage_get(img, QCOW2_META_L2, qcow2_l2_page(&img->geo, guest_off));
 	if (IS_ERR(p))
 		return PTR_ERR(p);
-	result = part ? zero_part(rq, p, guest_off, part) : unmap_page(rq, p, guest_off);
+	result = part ? zero_part(rq, p, guest_off, part) : do_whole(rq, p, guest_off);
 	qcow2_mpage_put(p);
 	return result;
 }

@@ -346,7 +346,7 @@ static int begin_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_
 		      struct qcow2_mapping *m)
 {
 	if (qcow2_test_holds() ||
-	    qcow2_fill_begin(img, p, guest_off, m->bytes, m->old.word, NULL, &m->fill,
+	    qcow2_fill_begin(img, p, guest_off, m->bytes, m->old, NULL, &m->fill,
 			     &m->host_off) != QCOW2_COW_READY)
 		return QCOW2_MAP_FILL;
 	m->img = img;

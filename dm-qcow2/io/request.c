@@ -249,7 +249,7 @@ static int do_fill(struct qcow2_request *rq, struct qcow2_mpage *p, struct qcow2
 	struct qcow2_fill *fill;
 	int result;
 
-	result = qcow2_fill_begin(img, p, guest_off, m->bytes, m->old.word, &rq->work, &fill,
+	result = qcow2_fill_begin(img, p, guest_off, m->bytes, m->old, &rq->work, &fill,
 				  &m->host_off);
 	if (result != QCOW2_COW_READY) {
 		qcow2_inflight_leave(img, srcu_idx);
