@@ -195,8 +195,6 @@ static int incompatible_supported(const struct qcow2_header *h, bool writable,
 		return refuse(-EOPNOTSUPP, "unknown incompatible feature bit", why);
 	if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE)
 		return refuse(-EOPNOTSUPP, "external data file is not supported", why);
-	if (writable && h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2)
-		return refuse(-EOPNOTSUPP, "writing extended L2 entries is not supported", why);
 	if (writable && h->incompatible & QCOW2_INCOMPAT_CORRUPT)
 		return refuse(-EUCLEAN, "image is marked corrupt", why);
 	if (writable && h->incompatible & QCOW2_INCOMPAT_DIRTY)

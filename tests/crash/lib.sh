@@ -346,6 +346,22 @@ record_overlay_on_shorter_base()
 	crash_end
 }
 
+# Subclusters over a base that is full, in fresh clusters.
+record_subclusters()
+{
+	crash_on_overlay 16M extended_l2=on,cluster_size=131072 $((16 << 20)) raw
+	crash_write --ops 600 --max-bytes 24576 "$@"
+	crash_end
+}
+
+# In clusters that are reserved for them, and hold what the disk had before.
+record_reserved_subclusters()
+{
+	crash_on_overlay 16M extended_l2=on,cluster_size=131072,preallocation=metadata $((16 << 20)) raw
+	crash_write --ops 600 --max-bytes 24576 "$@"
+	crash_end
+}
+
 # Nothing is flushed: what a FUA write says is durable has to be so with the rest of its cluster.
 record_overlay_by_fua()
 {

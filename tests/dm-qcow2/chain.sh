@@ -202,7 +202,7 @@ chain_make_qcow2()
 
 	if [ ${#chain_images[@]} != 0 ]; then
 		below=(-b "${chain_images[-1]}" -F "$chain_format")
-		options=${options%,preallocation=*}
+		[[ $options = *extended_l2=on* ]] || options=${options%,preallocation=*}
 	fi
 	run qemu-img create -q -f qcow2 "${below[@]}" -o "$options" "$path" "$bytes"
 	mapfile -t commands < <(chain_fills "$number" | chain_commands)
@@ -269,6 +269,12 @@ chain_top_is_old()
 	grep '^image' "$chain_plan" | tail -n 1 | grep -q compat=0.10
 }
 
+# chain_top_is_extended: has it extended L2 entries? What reads as zero in a fresh cluster is data there.
+chain_top_is_extended()
+{
+	grep '^image' "$chain_plan" | tail -n 1 | grep -q extended_l2=on
+}
+
 # chain_has_zeroes: can the device be told to write zeroes? Device-mapper offers it if all devices below have it.
 chain_has_zeroes()
 {
@@ -309,7 +315,7 @@ chain_try()
 	chain_same_as_mirror "after all writes"
 	# Zeroes that are written by others than QEMU and the target are data.
 	chain_maps_alike=no
-	! chain_has_zeroes && ! chain_top_is_old || chain_maps_alike=yes
+	! chain_has_zeroes && ! chain_top_is_old || chain_top_is_extended || chain_maps_alike=yes
 	run chain_detach
 	chain_judge "$top"
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * chain-plan [--ops N] [--images N] [--mib N] [--compressed 0|1] [--unmaps 0|1] SEED: a random chain,
+ * chain-plan [--ops N] [--images N] [--mib N] [--compressed 0|1] [--unmaps 0|1] [--extended 0|1] SEED: a random chain,
  * how its images are filled, and what is then done to the device.
  *
  * It is printed as lines of words, bottom to top; all numbers are bytes:
@@ -34,6 +34,7 @@
 struct image {
 	bool is_raw;
 	bool is_preallocated;
+	bool is_extended;
 	uint64_t bytes;
 	uint64_t cluster;
 };
@@ -44,6 +45,7 @@ static struct {
 	uint64_t mib;
 	uint64_t compressed;
 	uint64_t unmaps;
+	uint64_t extended; /* L2 entries, of most images; of the top for sure */
 } opt = {
 	.ops = 120,
 	.images = IMAGES_AT_MOST,
@@ -57,6 +59,7 @@ static const struct option_slot options[] = {
 	{ .name = "mib", .number = &opt.mib },
 	{ .name = "compressed", .number = &opt.compressed },
 	{ .name = "unmaps", .number = &opt.unmaps },
+	{ .name = "extended", .number = &opt.extended },
 	{ .name = NULL },
 };
 
@@ -117,12 +120,18 @@ static uint64_t pick_size(uint64_t disk)
 	return disk + (1 + below(disk / SECTOR / 2)) * SECTOR;
 }
 
+/* What data can be of: a cluster or a subcluster. */
+static uint64_t unit_of(const struct image *image)
+{
+	return image->is_extended ? image->cluster / 32 : image->cluster;
+}
+
 static const char *pick_place(const struct image *image)
 {
 	static const char *const places[] = { "ext4", "xfs", "tmpfs", "loop", "ram" };
 	unsigned int n = below(image->is_raw || nr_ram == 2 ? 4 : 5);
 
-	if (n == 2 && !image->is_raw && image->cluster < TMPFS_BLOCK)
+	if (n == 2 && !image->is_raw && unit_of(image) < TMPFS_BLOCK)
 		n = 0;
 	nr_ram += n == 4;
 	return places[n];
@@ -147,17 +156,22 @@ static void plan_qcow2(unsigned int number)
 {
 	static const char *const preallocations[] = { "off", "off", "metadata", "falloc" };
 	struct image *image = &images[number];
-	unsigned int how = number ? 0 : below(4); /* QEMU preallocates nothing over a backing file. */
+	unsigned int how = number ? 0 : below(4); /* QEMU preallocates nothing over a backing file, ... */
 	const char *place;
 
-	image->cluster = SECTOR << below(13);
+	image->is_extended = opt.extended && (number + 1 == nr_images || percent(70));
+	image->cluster = image->is_extended ? 32 * SECTOR << below(8) : SECTOR << below(13);
+	if (image->is_extended && number)
+		how = below(2) * 2; /* ... but for this. */
 	place = pick_place(image);
 	/* Of a device it preallocates metadata at most. */
 	if (how == 3 && is_device(place))
 		how = 2;
 	printf("image %u qcow2 %s %" PRIu64 " cluster_size=%" PRIu64, number, place,
 	       image->bytes, image->cluster);
-	if (percent(25))
+	if (image->is_extended)
+		printf(",extended_l2=on,compression_type=%s", percent(50) ? "zstd" : "zlib");
+	else if (percent(25))
 		printf(",compat=0.10");
 	else
 		printf(",compat=1.1,refcount_bits=%u,lazy_refcounts=%s,compression_type=%s",
@@ -266,6 +280,7 @@ static void plan_unmap(void)
 	static const char *const kinds[] = { "discard", "discard", "zero", "unmap" };
 	const struct image *top = &images[nr_images - 1];
 	uint64_t offset = pick_offset(top->bytes), length = op_length(top);
+	const char *kind;
 
 	if (percent(50)) {
 		offset -= offset % top->cluster;
@@ -273,7 +288,13 @@ static void plan_unmap(void)
 	}
 	if (percent(10))
 		length = top->bytes;
-	printf("op %s %" PRIu64 " %" PRIu64 "\n", kinds[below(4)], offset, min(length, top->bytes - offset));
+	kind = kinds[below(4)];
+	/* QEMU discards no subclusters. */
+	if (top->is_extended && *kind == 'd') {
+		offset -= offset % top->cluster;
+		length = (length + top->cluster - 1) / top->cluster * top->cluster;
+	}
+	printf("op %s %" PRIu64 " %" PRIu64 "\n", kind, offset, min(length, top->bytes - offset));
 }
 
 static void plan_op(void)
@@ -302,7 +323,7 @@ int main(int argc, char **argv)
 	int i = options_parse(argc, argv, options);
 
 	if (i < 0 || argc - i != 1 || !opt.images || opt.images > IMAGES_AT_MOST || opt.mib < 8)
-		errx(2, "usage: chain-plan [--ops N] [--images N] [--mib N] [--compressed 0|1] [--unmaps 0|1] SEED");
+		errx(2, "usage: chain-plan [--ops N] [--images N] [--mib N] [--compressed 0|1] [--unmaps 0|1] [--extended 0|1] SEED");
 	random_seed(&random_state, strtoull(argv[i], NULL, 0));
 	/* Of seeds that are near each other the first numbers are, too. */
 	for (i = 0; i < 16; i++)
