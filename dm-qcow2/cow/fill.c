@@ -11,7 +11,7 @@
 #include "test-hold.h"
 #include "test-skip.h"
 
-/* Bytes of clusters, or subclusters, that may be fills, and how many that is at least and at most. */
+/* Bytes of clusters, or of subclusters, that may be fills, and how many at least and at most. */
 #define MAX_BYTES	(16ULL << 20)
 #define MIN_FILLS	8
 #define MAX_FILLS	256
@@ -442,9 +442,9 @@ static void publish_ahead(struct qcow2_fills *fs)
 /* Writes */
 
 /*
- * Whether a write has seen another entry than the fill has begun on. A subcluster may be data by now, as
- * another fill was published since; then it is written in place, and by others, too. If the fill
- * is closed the write waits for it anyhow, and its entry may be newer.
+ * Whether a write has seen another entry than the fill has begun on. A subcluster may be data by
+ * now, as another fill was published since; then it is written in place, and by others, too. If the
+ * fill is closed the write waits for it anyhow, and its entry may be newer.
  */
 static bool is_stale(const struct qcow2_fills *fs, const struct qcow2_fill *f,
 		     struct qcow2_l2_entry old)

@@ -12,8 +12,8 @@
  * @drops: their host clusters are let go of; else they are kept, but for compressed ones
  * @marks_holes: holes get the zero flag, too; version 3 only
  * @is_careful: only if they read as zero, or show what is below, by now
- * @subclusters: which ones of each, where there are some; all of them if there are several clusters,
- *	or one that is compressed
+ * @subclusters: which ones of each, where there are some; all of them if there are several
+ *	clusters, or one that is compressed
  */
 struct qcow2_unmap {
 	bool drops;

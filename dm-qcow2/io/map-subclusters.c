@@ -4,8 +4,8 @@
  *
  * A cluster whose entry has no host cluster is allocated at once if all of it reads as zero:
  * without something below always, else if all its zero bits are set, or none and what is below is
- * zero. All other writes to what has no alloc bit go to a fill. Which of the two it is depends on the
- * entry and what is below only, so that no cluster with a fill is ever allocated.
+ * zero. All other writes to what has no alloc bit go to a fill. Which of the two it is depends on
+ * the entry and what is below only, so that no cluster with a fill is ever allocated.
  */
 #include "image/base.h"
 
@@ -88,13 +88,14 @@ static u32 run_bytes(struct qcow2_image *img, const struct qcow2_mpage *p, u64 g
 		     u32 want, int result, bool is_write, const struct qcow2_mapping *m)
 {
 	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
-	u32 clusters = clusters_in_page(img, guest_off, want);
 	u64 cluster_bytes = qcow2_cluster_bytes(&img->geo);
 	struct qcow2_l2_entry e;
+	u32 clusters;
 	u64 more;
 
-	if (qcow2_in_cluster(&img->geo, guest_off) + bytes < cluster_bytes)
+	if (bytes >= want || qcow2_in_cluster(&img->geo, guest_off) + bytes < cluster_bytes)
 		return min_t(u64, bytes, want);
+	clusters = clusters_in_page(img, guest_off, want);
 	for (u32 n = 1; n < clusters; n++) {
 		if (!qcow2_mpage_extended(p, slot + n, &e) ||
 		    !goes_on(img, m, result, n, e, is_write))
@@ -161,22 +162,40 @@ static int check_run(struct qcow2_image *img, u64 guest_off, int result, bool is
 	}
 }
 
+/* All of a cluster is data that may be written in place: most are so. */
+static bool is_all_own(const struct qcow2_geometry *g, struct qcow2_l2_entry e)
+{
+	const u64 flags = QCOW2_OFLAG_COPIED | QCOW2_OFLAG_COMPRESSED;
+
+	return e.bitmap == QCOW2_ALL_ALLOCATED && (e.word & flags) == QCOW2_OFLAG_COPIED &&
+	       qcow2_entry_offset(e.word) && !qcow2_in_cluster(g, qcow2_entry_offset(e.word));
+}
+
+static enum qcow2_entry_type type_at(const struct qcow2_geometry *g, struct qcow2_l2_entry e,
+				     u64 guest_off)
+{
+	if (likely(is_all_own(g, e)))
+		return QCOW2_ENTRY_DATA;
+	return qcow2_subcluster_type(g, e, qcow2_subcluster(g, guest_off));
+}
+
 int qcow2_map_subclusters(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, u32 bytes,
 			  bool is_write, struct qcow2_mapping *m)
 {
 	enum qcow2_entry_type type;
 	struct qcow2_l2_entry e;
 	int result, err;
+	u64 first;
 
 	if (unlikely(!qcow2_mpage_extended(p, qcow2_l2_slot(&img->geo, guest_off), &e)))
 		return QCOW2_MAP_AGAIN;
-	type = qcow2_subcluster_type(&img->geo, e, qcow2_subcluster(&img->geo, guest_off));
+	type = type_at(&img->geo, e, guest_off);
 	if (unlikely(type == QCOW2_ENTRY_BAD))
 		return qcow2_corrupt(img, "L2 entry", qcow2_entry_offset(e.word));
 	result = judge(img, e, type, is_write);
 	set_run(img, p, guest_off, e, m);
-	m->bytes = run_bytes(img, p, guest_off, first_bytes(img, e, guest_off, result, is_write), bytes,
-			     result, is_write, m);
+	first = first_bytes(img, e, guest_off, result, is_write);
+	m->bytes = run_bytes(img, p, guest_off, first, bytes, result, is_write, m);
 	err = check_shared_table(img, p, is_write) ?:
 	      check_run(img, guest_off, result, is_write, m);
 	return err ?: result;

@@ -78,8 +78,8 @@ enum {
 /**
  * struct qcow2_mpage - a page of metadata
  * @flags: QCOW2_MPAGE_* bits
- * @data: the page; entries change under @lock, whole words at a time; of two words with @seq. An L1 page
- *	that is all zeroes shares qcow2_zeroes() until qcow2_mpage_own_data(), which
+ * @data: the page; entries change under @lock, whole words at a time; of two words with @seq.
+ *	An L1 page that is all zeroes shares qcow2_zeroes() until qcow2_mpage_own_data(), which
  *	changes this under @lock.
  * @host_off: where it is on disk; 0 while the table is not allocated. Set once,
  *	under the table's mutex.

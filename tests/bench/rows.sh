@@ -14,6 +14,7 @@
 #              chain1, chain8, chain64   an overlay without data over so many images: all data is in the lowest
 #              overlays  chain1, of 16 GiB, on whose base $OTHERS more overlays are attached
 #              zlib      all of it is compressed
+#              ext, ext-chain1   extended L2 entries, clusters of 128 KiB; of a chain in the overlay only
 #
 # Sourced after tests/lib/test.sh. row_make sets DEV, the path to do I/O on, and DETACH, what io-cost needs to end
 # its use; row_remove takes away what is left. There is no udev: it would run when it pleases. Whoever wants several
@@ -91,6 +92,14 @@ size_of()
 	esac
 }
 
+# options_of ROW: of the image, or of the overlay.
+options_of()
+{
+	case $1 in
+	*-ext|*-ext-*) echo extended_l2=on,cluster_size=128k ;;
+	esac
+}
+
 # queues_of ROW
 queues_of()
 {
@@ -113,13 +122,14 @@ place_make()
 	[ "$1" = bdev ] || run mount -t "$1" "$LOWER" "$IMAGE_MNT"
 }
 
-# image_make KIND PLACE: a fresh image; no guest block of it has been written.
+# image_make KIND [OPTIONS]: a fresh image; no guest block of it has been written.
 image_make()
 {
 	case $1 in
 	qcow2|nbd)
-		[ -e "$TMP/template$SIZE_MIB" ] || run qemu-img create -q -f qcow2 "$TMP/template$SIZE_MIB" "${SIZE_MIB}M"
-		run dd if="$TMP/template$SIZE_MIB" of="$IMAGE" bs=64K conv=notrunc,fsync status=none
+		local template=$TMP/template$SIZE_MIB${2:+-ext}
+		[ -e "$template" ] || run qemu-img create -q -f qcow2 ${2:+-o "$2"} "$template" "${SIZE_MIB}M"
+		run dd if="$template" of="$IMAGE" bs=64K conv=notrunc,fsync status=none
 		;;
 	raw|loop) run fallocate -l ${BENCH_MIB}M "$IMAGE" ;;
 	esac
@@ -151,7 +161,7 @@ depth_of()
 	esac
 }
 
-# chain_make DEPTH: a base on which everything has been written, and overlays; BELOW has all but the top.
+# chain_make DEPTH [OPTIONS]: a base on which everything has been written, and overlays; BELOW has all but the top.
 chain_make()
 {
 	local i
@@ -163,16 +173,16 @@ chain_make()
 	detach_left
 	for ((i = 1; i <= $1; i++)); do
 		BELOW+=("$IMAGE")
-		overlay_make "$IMAGE" "$IMAGE_MNT/overlay$i"
+		overlay_make "$IMAGE" "$IMAGE_MNT/overlay$i" "${2:-}"
 		IMAGE=$IMAGE_MNT/overlay$i
 	done
 	run sync -f "$IMAGE"
 }
 
-# overlay_make BELOW IMAGE
+# overlay_make BELOW IMAGE [OPTIONS]
 overlay_make()
 {
-	run qemu-img create -q -u -f qcow2 -F qcow2 -b "$1" "$2" "${SIZE_MIB}M"
+	run qemu-img create -q -u -f qcow2 ${3:+-o "$3"} -F qcow2 -b "$1" "$2" "${SIZE_MIB}M"
 }
 
 # others_attach: more overlays on the base of the row, sparse ones, as the RAM disk has no room for so many whole ones.
@@ -299,10 +309,10 @@ row_make()
 	BELOW=()
 	place_make "$place"
 	case $1 in
-	*-chain*|*-overlays) chain_make "$(depth_of "$1")" ;;
+	*-chain*|*-overlays) chain_make "$(depth_of "$1")" "$(options_of "$1")" ;;
 	*-zlib) zlib_image_make ;;
 	*-8g) mapped_image_make ;;
-	*) image_make "$kind" ;;
+	*) image_make "$kind" "$(options_of "$1")" ;;
 	esac
 	attach "$kind"
 	case $1/$2 in
