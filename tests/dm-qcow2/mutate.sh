@@ -10,7 +10,8 @@ mutate_prepare()
 
 	scratch_fs ext4 200
 	mutate_good=()
-	for k in cluster_size=512,refcount_bits=1 cluster_size=4096,refcount_bits=64 cluster_size=65536; do
+	for k in cluster_size=512,refcount_bits=1 cluster_size=4096,refcount_bits=64 cluster_size=65536 \
+		cluster_size=16384,extended_l2=on; do
 		new_image "$SCRATCH_MNT/good$k" 8M "$k"
 		run qemu-io -f qcow2 -c 'write -q 0 1M' -c 'write -q -z 2M 64k' -c 'write -q 5M 70000' "$SCRATCH_MNT/good$k"
 		mutate_good+=("$SCRATCH_MNT/good$k")

@@ -103,7 +103,9 @@ static u64 l2_entry(const struct image *img, u64 guest_off)
 	u64 l2 = qcow2_entry_offset(table_entry(img, g->l1_offset,
 						page >> qcow2_table_page_bits(g)));
 
-	return l2 ? table_entry(img, l2 + (in_table << g->page_bits), qcow2_l2_slot(g, guest_off)) :
+	/* The first word of an extended one. */
+	return l2 ? table_entry(img, l2 + (in_table << g->page_bits),
+				qcow2_l2_slot(g, guest_off) << qcow2_has_subclusters(g)) :
 		    0;
 }
 
