@@ -25,7 +25,7 @@ has_cell()
 	*-8g/*|*-64g/*|*/discard-*|*/zero-*) return 1 ;;
 	*-full-*/first-write) ;;
 	*-full-*|*/first-write) return 1 ;;
-	*-ext/allocate-*|*-ext-*/allocate-seq-*|*-ext-*/attach) return 1 ;;
+	*-ext/allocate-*|*-ext-*/allocate-seq-*|*-ext-*/attach|*-ext-*/randread-*) return 1 ;;
 	guest-*/randread-qd32) ;;
 	guest-*-chain*) return 1 ;;
 	guest-*/overwrite-qd32) ;;

@@ -161,7 +161,7 @@ depth_of()
 	esac
 }
 
-# chain_make DEPTH [OPTIONS]: a base on which everything has been written, and overlays; BELOW has all but the top.
+# chain_make DEPTH: a base on which everything has been written, and overlays; BELOW has all but the top.
 chain_make()
 {
 	local i
@@ -173,16 +173,27 @@ chain_make()
 	detach_left
 	for ((i = 1; i <= $1; i++)); do
 		BELOW+=("$IMAGE")
-		overlay_make "$IMAGE" "$IMAGE_MNT/overlay$i" "${2:-}"
+		overlay_make "$IMAGE" "$IMAGE_MNT/overlay$i"
 		IMAGE=$IMAGE_MNT/overlay$i
 	done
 	run sync -f "$IMAGE"
 }
 
-# overlay_make BELOW IMAGE [OPTIONS]
+# overlay_make BELOW IMAGE
 overlay_make()
 {
-	run qemu-img create -q -u -f qcow2 ${3:+-o "$3"} -F qcow2 -b "$1" "$2" "${SIZE_MIB}M"
+	run qemu-img create -q -u -f qcow2 -F qcow2 -b "$1" "$2" "${SIZE_MIB}M"
+}
+
+# extended_make OPTIONS: an overlay with these on a raw base. The RAM disk has no room for as many large clusters beside a full
+# one, so that is a hole; it counts as data, of which writes of whole subclusters read nothing.
+extended_make()
+{
+	run truncate -s "${SIZE_MIB}M" "$IMAGE_MNT/base"
+	BELOW=("format:raw" "$IMAGE_MNT/base")
+	IMAGE=$IMAGE_MNT/overlay
+	run qemu-img create -q -f qcow2 -o "$1" -F raw -b "$IMAGE_MNT/base" "$IMAGE" "${SIZE_MIB}M"
+	run sync -f "$IMAGE"
 }
 
 # others_attach: more overlays on the base of the row, sparse ones, as the RAM disk has no room for so many whole ones.
@@ -309,7 +320,8 @@ row_make()
 	BELOW=()
 	place_make "$place"
 	case $1 in
-	*-chain*|*-overlays) chain_make "$(depth_of "$1")" "$(options_of "$1")" ;;
+	*-ext-chain1) extended_make "$(options_of "$1")" ;;
+	*-chain*|*-overlays) chain_make "$(depth_of "$1")" ;;
 	*-zlib) zlib_image_make ;;
 	*-8g) mapped_image_make ;;
 	*) image_make "$kind" "$(options_of "$1")" ;;
