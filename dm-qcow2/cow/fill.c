@@ -365,7 +365,8 @@ bool qcow2_fills_change(struct qcow2_image *img, struct qcow2_mpage *p,
 	may_change = !has_fill(fs, c->cluster, c->count);
 	if (may_change) {
 		for (u32 i = 0; i < c->count; i++)
-			qcow2_mpage_set_l2_entry(&img->geo, p, slot + i, c->new[i]);
+			qcow2_mpage_set_l2_entry(&img->geo, p, slot + i,
+						 c->new[c->is_alike ? 0 : i]);
 		if (c->keeps_clusters) {
 			fs->kept = start_poll_synchronize_srcu(&img->inflight);
 			fs->has_kept = true;

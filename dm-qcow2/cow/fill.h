@@ -107,12 +107,14 @@ struct qcow2_fills {
  * @cluster: the first guest cluster
  * @count: number of entries, all in one page
  * @keeps_clusters: some keep host clusters for zeroes that were data: writes may be under way there
+ * @is_alike: all become what the first one becomes; else there are QCOW2_MAX_CHANGE at most
  * @new: the entries
  */
 struct qcow2_change {
 	u64 cluster;
 	u32 count;
 	bool keeps_clusters;
+	bool is_alike;
 	struct qcow2_l2_entry new[QCOW2_MAX_CHANGE];
 };
 

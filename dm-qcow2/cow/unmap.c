@@ -20,9 +20,22 @@
 #include "unmap.h"
 
 /**
+ * struct run - host clusters that lie together
+ * @first: the first one
+ * @count: how many
+ * @is_kept: they stay allocated
+ */
+struct run {
+	u64 first;
+	u32 count;
+	bool is_kept;
+};
+
+/**
  * struct chunk - entries that are changed at once
  * @change: what they become
- * @old: what they are
+ * @old: what they are; if they are alike, the first one
+ * @run: those of the latest entries
  * @dropped: struct qcow2_dropped that they let go of
  * @changes: some of them change
  * @may_fill: some have a host cluster, or something below: there may be a fill
@@ -30,6 +43,7 @@
 struct chunk {
 	struct qcow2_change change;
 	struct qcow2_l2_entry old[QCOW2_MAX_CHANGE];
+	struct run run;
 	struct list_head dropped;
 	bool changes;
 	bool may_fill;
@@ -110,25 +124,44 @@ static int let_go(struct chunk *c, u64 first, u32 count)
 	return 0;
 }
 
+static int end_run(struct qcow2_image *img, struct chunk *c)
+{
+	struct run run = c->run;
+	int err;
+
+	c->run.count = 0;
+	err = run.count ? check_clusters(img, run.first, run.count) : 0;
+	if (err || !run.count)
+		return err;
+	if (!run.is_kept)
+		return let_go(c, run.first, run.count);
+	c->change.keeps_clusters = true;
+	return 0;
+}
+
+static int add_run(struct qcow2_image *img, struct chunk *c, u64 first, u32 count, bool is_kept)
+{
+	int err;
+
+	if (first == c->run.first + c->run.count && is_kept == c->run.is_kept) {
+		c->run.count += count;
+		return 0;
+	}
+	err = end_run(img, c);
+	c->run = (struct run) { .first = first, .count = count, .is_kept = is_kept };
+	return err;
+}
+
 /* One entry that changes. */
 static int plan_change(struct qcow2_image *img, struct chunk *c, struct qcow2_l2_entry old,
 		       struct qcow2_l2_entry new)
 {
 	u32 count;
 	u64 first;
-	int err;
 
 	c->changes = true;
 	count = qcow2_entry_clusters(img, old.word, &first);
-	if (!count)
-		return 0;
-	err = check_clusters(img, first, count);
-	if (err)
-		return err;
-	if (!qcow2_entry_offset(new.word))
-		return let_go(c, first, count);
-	c->change.keeps_clusters = true;
-	return 0;
+	return count ? add_run(img, c, first, count, qcow2_entry_offset(new.word)) : 0;
 }
 
 static bool is_zero(enum qcow2_entry_type type)
@@ -177,10 +210,30 @@ static int plan_entry(struct qcow2_image *img, struct chunk *c, struct qcow2_l2_
 	return changes ? plan_change(img, c, old, new) : 0;
 }
 
+/*
+ * How many entries are as the first one, if that has no host cluster: of holes and zeroes there may be
+ * thousands. With fills, each would have to be looked for.
+ */
+static u32 count_alike(struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot, u32 count)
+{
+	struct qcow2_l2_entry first, e;
+	u32 n;
+
+	if (READ_ONCE(img->commit->nr_fills) || !qcow2_mpage_l2_entry(&img->geo, p, slot, &first) ||
+	    first.word & QCOW2_OFLAG_COMPRESSED || qcow2_entry_offset(first.word))
+		return 0;
+	for (n = 1; n < count; n++)
+		if (!qcow2_mpage_l2_entry(&img->geo, p, slot + n, &e) ||
+		    !qcow2_l2_is_equal(e, first))
+			break;
+	return n;
+}
+
 static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off, u32 clusters,
 		const struct qcow2_unmap *how, struct chunk *c)
 {
 	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
+	u32 alike = count_alike(img, p, slot, clusters);
 	u32 count = min(clusters, QCOW2_MAX_CHANGE);
 	struct qcow2_l2_entry e;
 	int result = 0;
@@ -188,13 +241,19 @@ static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_
 	c->change.cluster = guest_off >> img->geo.cluster_bits;
 	c->change.count = 0;
 	c->change.keeps_clusters = false;
+	c->change.is_alike = alike > QCOW2_MAX_CHANGE;
+	c->run.count = 0;
 	c->changes = false;
 	c->may_fill = false;
 	INIT_LIST_HEAD(&c->dropped);
+	if (c->change.is_alike)
+		count = 1;
 	for (u32 i = 0; i < count && !result; i++)
 		result = qcow2_mpage_l2_entry(&img->geo, p, slot + i, &e) ?
 			 plan_entry(img, c, e, how) : QCOW2_COW_AGAIN;
-	return result;
+	if (c->change.is_alike)
+		c->change.count = alike;
+	return result ?: end_run(img, c);
 }
 
 static bool are_old(const struct qcow2_geometry *g, const struct qcow2_mpage *p, u32 slot,
@@ -203,7 +262,8 @@ static bool are_old(const struct qcow2_geometry *g, const struct qcow2_mpage *p,
 	struct qcow2_l2_entry e;
 
 	for (u32 i = 0; i < c->change.count; i++)
-		if (!qcow2_mpage_l2_entry(g, p, slot + i, &e) || !qcow2_l2_is_equal(e, c->old[i]))
+		if (!qcow2_mpage_l2_entry(g, p, slot + i, &e) ||
+		    !qcow2_l2_is_equal(e, c->old[c->change.is_alike ? 0 : i]))
 			return false;
 	return true;
 }
