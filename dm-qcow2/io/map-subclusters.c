@@ -119,13 +119,12 @@ static u64 first_bytes(const struct qcow2_image *img, struct qcow2_l2_entry e, u
 	return qcow2_l2_same_bytes(&img->geo, e, guest_off);
 }
 
-static void set_run(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off,
-		    struct qcow2_l2_entry e, struct qcow2_mapping *m)
+static void set_run(struct qcow2_image *img, u64 guest_off, struct qcow2_l2_entry e,
+		    struct qcow2_mapping *m)
 {
 	m->img = img;
 	m->old = e;
 	m->host_off = qcow2_entry_offset(e.word) + qcow2_in_cluster(&img->geo, guest_off);
-	m->is_durable = qcow2_mpage_is_durable(p);
 	m->is_fresh = false;
 }
 
@@ -193,9 +192,11 @@ int qcow2_map_subclusters(struct qcow2_image *img, struct qcow2_mpage *p, u64 gu
 	if (unlikely(type == QCOW2_ENTRY_BAD))
 		return qcow2_corrupt(img, "L2 entry", qcow2_entry_offset(e.word));
 	result = judge(img, e, type, is_write);
-	set_run(img, p, guest_off, e, m);
+	set_run(img, guest_off, e, m);
 	first = first_bytes(img, e, guest_off, result, is_write);
 	m->bytes = run_bytes(img, p, guest_off, first, bytes, result, is_write, m);
+	/* Now that all entries of the run have been read. */
+	m->is_durable = qcow2_mpage_is_durable(p);
 	err = check_shared_table(img, p, is_write) ?:
 	      check_run(img, guest_off, result, is_write, m);
 	return err ?: result;
