@@ -505,18 +505,19 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 }
 
 /*
- * Whether the host cluster that an entry has stays: what others may share is let go of, and so is a
- * cluster that the device ends in, as a fill is written as a whole.
+ * Whether the host cluster that an entry has stays: what others may share is let go of, and so is one
+ * that the device ends in, where a fill is written as a whole.
  */
 static bool keeps_cluster(const struct qcow2_image *img, struct qcow2_l2_entry old)
 {
 	u64 end = qcow2_entry_offset(old.word) + qcow2_cluster_bytes(&img->geo);
 
-	if (!(old.word & QCOW2_OFLAG_COPIED) || end > READ_ONCE(img->host_bytes))
+	if (!(old.word & QCOW2_OFLAG_COPIED))
 		return false;
 	if (qcow2_has_subclusters(&img->geo))
 		return !(old.word & QCOW2_OFLAG_COMPRESSED) && qcow2_entry_offset(old.word);
-	return qcow2_entry_type(&img->geo, old.word) == QCOW2_ENTRY_ZERO_ALLOCATED;
+	return qcow2_entry_type(&img->geo, old.word) == QCOW2_ENTRY_ZERO_ALLOCATED &&
+	       end <= READ_ONCE(img->host_bytes);
 }
 
 static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 cluster,

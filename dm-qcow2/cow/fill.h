@@ -169,7 +169,7 @@ void qcow2_fill_end(struct qcow2_image *img, struct qcow2_fill *fill, u64 guest_
  * @guest_off: in the cluster
  * @bytes: length of a read; cut to what is alike, if there are any fills
  * @host_off: set when the bytes are in the fill's cluster
- * @is_known: set to whether there is a fill; if not, the entry has to be looked at again
+ * @is_known: set to whether there is a fill; it need not be one on the entry that was looked at
  *
  * Any context, in a read section of qcow2_image.inflight. Return: true when the bytes are in
  * the fill's cluster; false when they are where they were.

@@ -307,7 +307,7 @@ static int map_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_of
 		m->bytes = qcow2_map_again(img, p, guest_off, result, m);
 		return m->bytes ? QCOW2_MAP_MISS : QCOW2_MAP_AGAIN;
 	}
-	if (is_known || qcow2_test_skips(QCOW2_STEP_READ_AGAIN))
+	if (qcow2_test_skips(QCOW2_STEP_READ_AGAIN))
 		return QCOW2_MAP_MISS;
 	same = count_same(img, p, qcow2_l2_slot(&img->geo, guest_off),
 			  clusters_in_page(img, guest_off, m->bytes), m->old.word);
