@@ -160,6 +160,10 @@ static int plan_change(struct qcow2_image *img, struct chunk *c, struct qcow2_l2
 	u64 first;
 
 	c->changes = true;
+	/* There was nothing that a write may be under way to. */
+	if (qcow2_has_subclusters(&img->geo) && qcow2_entry_offset(new.word) &&
+	    !(qcow2_l2_allocated(old) & ~qcow2_l2_allocated(new)))
+		return 0;
 	count = qcow2_entry_clusters(img, old.word, &first);
 	return count ? add_run(img, c, first, count, qcow2_entry_offset(new.word)) : 0;
 }
@@ -211,17 +215,18 @@ static int plan_entry(struct qcow2_image *img, struct chunk *c, struct qcow2_l2_
 }
 
 /*
- * How many entries are as the first one, if that has no host cluster: of holes and zeroes there may be
+ * How many entries are as @first, if that has no host cluster: of holes and zeroes there may be
  * thousands. With fills, each would have to be looked for.
  */
-static u32 count_alike(struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot, u32 count)
+static u32 count_alike(struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot, u32 count,
+		       struct qcow2_l2_entry first)
 {
-	struct qcow2_l2_entry first, e;
+	struct qcow2_l2_entry e;
 	u32 n;
 
-	if (READ_ONCE(img->commit->nr_fills) || !qcow2_mpage_l2_entry(&img->geo, p, slot, &first) ||
-	    first.word & QCOW2_OFLAG_COMPRESSED || qcow2_entry_offset(first.word))
-		return 0;
+	if (READ_ONCE(img->commit->nr_fills) || first.word & QCOW2_OFLAG_COMPRESSED ||
+	    qcow2_entry_offset(first.word))
+		return 1;
 	for (n = 1; n < count; n++)
 		if (!qcow2_mpage_l2_entry(&img->geo, p, slot + n, &e) ||
 		    !qcow2_l2_is_equal(e, first))
@@ -233,26 +238,30 @@ static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_
 		const struct qcow2_unmap *how, struct chunk *c)
 {
 	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
-	u32 alike = count_alike(img, p, slot, clusters);
-	u32 count = min(clusters, QCOW2_MAX_CHANGE);
+	u32 alike, count = min(clusters, QCOW2_MAX_CHANGE);
 	struct qcow2_l2_entry e;
-	int result = 0;
+	int result;
 
 	c->change.cluster = guest_off >> img->geo.cluster_bits;
 	c->change.count = 0;
 	c->change.keeps_clusters = false;
-	c->change.is_alike = alike > QCOW2_MAX_CHANGE;
-	c->run.count = 0;
+	c->run = (struct run) {};
 	c->changes = false;
 	c->may_fill = false;
 	INIT_LIST_HEAD(&c->dropped);
-	if (c->change.is_alike)
-		count = 1;
-	for (u32 i = 0; i < count && !result; i++)
+	if (!qcow2_mpage_l2_entry(&img->geo, p, slot, &e))
+		return QCOW2_COW_AGAIN;
+	/* What is said of this one, as it was read here, is true of all that are as it is. */
+	alike = count_alike(img, p, slot, clusters, e);
+	c->change.is_alike = alike > QCOW2_MAX_CHANGE;
+	result = plan_entry(img, c, e, how);
+	if (c->change.is_alike) {
+		c->change.count = alike;
+		return result;
+	}
+	for (u32 i = 1; i < count && !result; i++)
 		result = qcow2_mpage_l2_entry(&img->geo, p, slot + i, &e) ?
 			 plan_entry(img, c, e, how) : QCOW2_COW_AGAIN;
-	if (c->change.is_alike)
-		c->change.count = alike;
 	return result ?: end_run(img, c);
 }
 

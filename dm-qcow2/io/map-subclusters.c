@@ -119,6 +119,23 @@ static u64 first_bytes(const struct qcow2_image *img, struct qcow2_l2_entry e, u
 	return qcow2_l2_same_bytes(&img->geo, e, guest_off);
 }
 
+/*
+ * Of a write that ends in the middle of a subcluster that shows what is below, that part comes by itself:
+ * whether the rest can be read is looked at first (look_at_ends()).
+ */
+static u32 cut_at_below(const struct qcow2_image *img, struct qcow2_l2_entry e, u64 guest_off,
+			u32 bytes)
+{
+	u64 unit = qcow2_unit_bytes(&img->geo), last = round_down(guest_off + bytes, unit);
+	enum qcow2_entry_type type;
+
+	if (!img->base || last <= guest_off || last == guest_off + bytes)
+		return bytes;
+	type = qcow2_l2_type(&img->geo, e, last);
+	return type == QCOW2_ENTRY_UNALLOCATED || type == QCOW2_ENTRY_RESERVED ? last - guest_off :
+										 bytes;
+}
+
 static void set_run(struct qcow2_image *img, u64 guest_off, struct qcow2_l2_entry e,
 		    struct qcow2_mapping *m)
 {
@@ -195,6 +212,8 @@ int qcow2_map_subclusters(struct qcow2_image *img, struct qcow2_mpage *p, u64 gu
 	set_run(img, guest_off, e, m);
 	first = first_bytes(img, e, guest_off, result, is_write);
 	m->bytes = run_bytes(img, p, guest_off, first, bytes, result, is_write, m);
+	if (is_write && result == QCOW2_MAP_FILL)
+		m->bytes = cut_at_below(img, e, guest_off, m->bytes);
 	/* Now that all entries of the run have been read. */
 	m->is_durable = qcow2_mpage_is_durable(p);
 	err = check_shared_table(img, p, is_write) ?:
