@@ -133,6 +133,16 @@ read_commands()
 	from_stdin=yes
 }
 
+# are_sectors WORD...: are all numbers multiples of 512? No device discards anything else; what it is told to write may be.
+are_sectors()
+{
+	local word
+
+	for word; do
+		[[ ! $word =~ ^(0x[0-9a-fA-F]+|[1-9][0-9]*|0)$ ]] || [ $((word % 512)) = 0 ] || return 1
+	done
+}
+
 # check_command WORD...: does it make sense on a disk? What the device does not offer, the block layer would make up
 # for with writes of zeros: to the image that is another thing.
 check_command()
@@ -154,6 +164,7 @@ check_command()
 		;;
 	d|discard)
 		[[ $IOTESTS_OFFERS == *discard* ]] || as_given 'discard: not offered by the device'
+		are_sectors "${@:2}" || as_given 'discard of parts of sectors'
 		;;
 	*)
 		as_given "command $1"
