@@ -233,14 +233,25 @@ static u32 subcluster_of(const struct qcow2_geometry *g, u64 guest_off)
 
 /* Steps: return enum qcow2_cow_result or a negative errno */
 
-static int zero_part(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off, u32 bytes)
+/* The one way to cow/unmap.c: whoever may let go of clusters waits while there are too many. */
+static int unmap(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off, u32 clusters,
+		 u32 subclusters, bool is_careful, u32 *done)
 {
 	const struct qcow2_unmap how = {
 		.drops = drops_clusters(rq),
 		.marks_holes = marks_holes(rq),
-		.is_careful = true,
-		.subclusters = subcluster_of(&rq->run.dev->img->geo, guest_off),
+		.is_careful = is_careful,
+		.subclusters = subclusters,
 	};
+	struct qcow2_image *img = rq->run.dev->img;
+
+	if (qcow2_drop_is_crowded(img, &rq->work))
+		return QCOW2_COW_PARKED;
+	return qcow2_unmap(img, p, guest_off, clusters, &how, &rq->work, done);
+}
+
+static int zero_part(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off, u32 bytes)
+{
 	struct qcow2_image *img = rq->run.dev->img;
 	u32 done;
 	int result;
@@ -252,9 +263,7 @@ static int zero_part(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_
 		write_zeroes(rq, bytes);
 		return QCOW2_COW_READY;
 	}
-	if (qcow2_drop_is_crowded(img, &rq->work))
-		return QCOW2_COW_PARKED;
-	result = qcow2_unmap(img, p, guest_off, 1, &how, &rq->work, &done);
+	result = unmap(rq, p, guest_off, 1, subcluster_of(&img->geo, guest_off), true, &done);
 	if (result == QCOW2_COW_READY)
 		advance(rq, bytes);
 	return result;
@@ -273,19 +282,12 @@ static u32 next_clusters(const struct qcow2_request *rq, u64 guest_off)
 
 static int unmap_page(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 {
-	const struct qcow2_unmap how = {
-		.drops = drops_clusters(rq),
-		.marks_holes = marks_holes(rq),
-		.subclusters = U32_MAX,
-	};
 	struct qcow2_image *img = rq->run.dev->img;
 	u32 left = next_clusters(rq, guest_off), done;
 	int result;
 
 	do {
-		if (qcow2_drop_is_crowded(img, &rq->work))
-			return QCOW2_COW_PARKED;
-		result = qcow2_unmap(img, p, guest_off, left, &how, &rq->work, &done);
+		result = unmap(rq, p, guest_off, left, U32_MAX, false, &done);
 		if (result != QCOW2_COW_READY)
 			break;
 		advance(rq, (u64)done << img->geo.cluster_bits);
@@ -312,11 +314,7 @@ static int unmap_subclusters(struct qcow2_request *rq, struct qcow2_mpage *p, u6
 	struct qcow2_image *img = rq->run.dev->img;
 	u32 count = next_subclusters(rq, guest_off), done;
 	u64 bytes = (u64)count << img->geo.subcluster_bits;
-	const struct qcow2_unmap how = {
-		.drops = drops_clusters(rq),
-		.marks_holes = marks_holes(rq),
-		.subclusters = qcow2_subcluster_mask(qcow2_subcluster(&img->geo, guest_off), count),
-	};
+	u32 mask = qcow2_subcluster_mask(qcow2_subcluster(&img->geo, guest_off), count);
 	struct qcow2_l2_entry e;
 	int result = QCOW2_COW_READY;
 
@@ -328,9 +326,7 @@ static int unmap_subclusters(struct qcow2_request *rq, struct qcow2_mpage *p, u6
 			return QCOW2_COW_READY;
 		}
 	} else {
-		if (qcow2_drop_is_crowded(img, &rq->work))
-			return QCOW2_COW_PARKED;
-		result = qcow2_unmap(img, p, guest_off, 1, &how, &rq->work, &done);
+		result = unmap(rq, p, guest_off, 1, mask, false, &done);
 	}
 	if (result == QCOW2_COW_READY)
 		advance(rq, bytes);
