@@ -260,7 +260,7 @@ record_overlay_discards()
 {
 	crash_on_overlay 16M cluster_size=16384 $((8 << 20)) raw
 	LEAK_LIMIT=$((LEAK_LIMIT + 1024))
-	crash_write --ops 600 --max-bytes 24576 --unmap-percent 25 --unmap-bytes 16384 "$@"
+	crash_write --ops 600 --max-bytes 24576 --unmap-percent 25 --unmap-bytes 16384 --fua-percent 20 "$@"
 	crash_end
 }
 

@@ -195,7 +195,7 @@ static void open_worker(struct worker *w, const char *log, const char *journal, 
 	if (!w->promise.floor || !w->promise.zeroes)
 		err(1, "memory");
 	journal_zeroes(&w->journal, w->promise.zeroes);
-	state_open(&w->state, target, &w->log);
+	state_open(&w->state, target, &w->log, w->promise.zeroes);
 	oracle_start(&w->check, opt.warm, check);
 	oracle_start(&w->map, opt.warm, opt.whole ? read : map);
 	snprintf(w->whole, sizeof(w->whole), "map\n0x0 0x%" PRIx64 " 0x0 %s\n",
@@ -266,7 +266,7 @@ static int cmd_apply(char **argv)
 	size_t end = strtoull(argv[2], NULL, 0);
 
 	log_open(&log, argv[0]);
-	state_open(&st, argv[1], &log);
+	state_open(&st, argv[1], &log, NULL);
 	state_advance(&st, end < log.nr_entries ? end : log.nr_entries);
 	return 0;
 }

@@ -17,11 +17,11 @@
 static const uint8_t zeros[SECTOR_BYTES];
 static uint8_t *bounce; /* aligned for O_DIRECT, RUN_SECTORS long */
 
-void state_open(struct state *st, const char *path, const struct log *log)
+void state_open(struct state *st, const char *path, const struct log *log, const uint32_t *zeroes)
 {
 	struct stat info;
 
-	*st = (struct state){ .path = path, .log = log };
+	*st = (struct state){ .path = path, .log = log, .zeroes = zeroes };
 	st->fd = open(path, O_RDWR);
 	if (st->fd < 0 || fstat(st->fd, &info))
 		err(1, "%s", path);
@@ -41,8 +41,12 @@ static bool keeps(const struct state *st, const struct sector_slot *fua, const u
 
 	if (fua->segment + 1 < segment)
 		return false;
-	if (stamp_read(fua->data, &newer) && stamp_read(data, &older) && older.sector == newer.sector)
-		return newer.version > older.version;
+	if (stamp_read(fua->data, &newer)) {
+		if (stamp_read(data, &older) && older.sector == newer.sector)
+			return newer.version > older.version;
+		if (st->zeroes && sector_is_filled(data, 0))
+			return newer.version > st->zeroes[newer.sector];
+	}
 	if (fua->segment == segment && memcmp(fua->data, data, SECTOR_BYTES))
 		errx(1, "%s: the log does not tell which of two writes to sector %" PRIu64 " is the later one", st->path,
 		     fua->sector);

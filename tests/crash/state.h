@@ -6,8 +6,10 @@
  * the last completed flush. What may or may not have landed after it is put on top, sector by sector, looked at, and undone.
  *
  * A FUA write and an older plain write to the same sector may be logged in the wrong order (log.h). Where both carry a
- * stamp of the writer for the same address the higher version stays; where they do not, and share a segment, the log
- * cannot tell and is refused.
+ * stamp of the writer for the same address the higher version stays. Zeros may be the rest of a cluster, from before the
+ * FUA write, or what a discard or write-zeroes after it left: where the journal has one of those the zeros stay, which may
+ * then be found there in any case, and the FUA write where it has none. Of other data in one segment the log cannot tell,
+ * and is refused.
  */
 #ifndef CRASH_STATE_H
 #define CRASH_STATE_H
@@ -23,6 +25,7 @@ struct state {
 	const char *path;
 	int fd;
 	const struct log *log;
+	const uint32_t *zeroes;	   /* by the writer's sector: latest version that is zeroes; or NULL */
 	size_t base;		   /* entries before this one are in the target */
 	struct sector_map fua;	   /* latest FUA write of each sector */
 	struct sector_map overlay; /* sectors to put on top of the base */
@@ -31,7 +34,7 @@ struct state {
 };
 
 /* Exits with a message on any error, as do all of the calls below. */
-void state_open(struct state *st, const char *path, const struct log *log);
+void state_open(struct state *st, const char *path, const struct log *log, const uint32_t *zeroes);
 
 /* Apply all entries before @end to the base. */
 void state_advance(struct state *st, size_t end);
