@@ -136,7 +136,7 @@ static uint64_t pick_sector(unsigned int nr)
 	if (random_below(&random_state, 2) || room <= reach)
 		return random_below(&random_state, room) * align_sectors;
 	unit = near / align_sectors + random_below(&random_state, reach);
-	return (unit < room ? unit : unit - reach) * align_sectors;
+	return (unit < room ? unit : random_below(&random_state, room)) * align_sectors;
 }
 
 /* Some whole units near each other. */
