@@ -149,12 +149,39 @@ void qcow2_status(struct dm_target *ti, status_type_t type, unsigned int flags,
 	}
 }
 
-/* "no_space queue" or "no_space error" */
+static unsigned int emit_identity(const struct qcow2_file *f, char *result, unsigned int maxlen)
+{
+	dev_t dev = f->bdev ? f->bdev->bd_dev : f->dev;
+	unsigned int sz = 0;
+
+	DMEMIT("%u:%u", MAJOR(dev), MINOR(dev));
+	if (!f->bdev)
+		DMEMIT(":%llu", f->ino);
+	return sz;
+}
+
+/* Which files these are, whatever their paths mean by now. */
+static void images(const struct qcow2_dev *dev, char *result, unsigned int maxlen)
+{
+	unsigned int sz = 0;
+
+	for (unsigned int i = 0; i < dev->bases.count; i++) {
+		sz += emit_identity(&dev->bases.users[i].base->img.file, result + sz, maxlen - sz);
+		DMEMIT(" ");
+	}
+	emit_identity(&dev->img->file, result + sz, maxlen - sz);
+}
+
+/* "images"; "no_space queue" or "no_space error". Return: 1 when there is a result. */
 int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
 		  unsigned int maxlen)
 {
 	struct qcow2_dev *dev = ti->private;
 
+	if (argc == 1 && !strcasecmp(argv[0], "images")) {
+		images(dev, result, maxlen);
+		return 1;
+	}
 	if (argc != 2 || strcasecmp(argv[0], "no_space"))
 		return -EINVAL;
 	if (strcasecmp(argv[1], "error") && strcasecmp(argv[1], "queue"))

@@ -52,6 +52,8 @@ struct qcow2_file_user {
  * @filp: the open file description; carries the locks of the image. All tables of one
  *	mapped device that have one image as their top share it.
  * @bdev: the block device, or NULL for a regular file
+ * @dev: of a regular file: st_dev, as whoever asks for its status is told
+ * @ino: likewise st_ino
  * @lease: the blocks of the file; NULL without, or for a block device
  * @pieces: memory for I/O on a file by qcow2_file_rw()
  * @mem_align: alignment of memory for direct I/O, bytes; a power of two
@@ -65,6 +67,8 @@ struct qcow2_file_user {
 struct qcow2_file {
 	struct file *filp;
 	struct block_device *bdev;
+	dev_t dev;
+	u64 ino;
 	struct qcow2_lease *lease;
 	mempool_t *pieces;
 	u32 mem_align;

@@ -131,6 +131,8 @@ static int probe_file(struct qcow2_file *f, struct dm_target *ti)
 		ti->error = "Cannot examine the layer";
 		return err;
 	}
+	f->dev = stat.dev;
+	f->ino = stat.ino;
 	if (!(stat.result_mask & STATX_DIOALIGN))
 		return try_alignment(f, stat.blksize, ti);
 	if (!stat.dio_mem_align || !stat.dio_offset_align) {
