@@ -162,6 +162,37 @@ int attached_find(const char *arg, struct attached *a)
 	return VBLK_OK;
 }
 
+/**
+ * attached_lock() - find a disk, and keep other verbs from it
+ * @arg: its name, its device or its image
+ * @a: filled in
+ * @lock: for state_unlock(), on success
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int attached_lock(const char *arg, struct attached *a, int *lock)
+{
+	char uuid[sizeof(a->d.uuid)];
+	int ret;
+
+	for (;;) {
+		ret = attached_find(arg, a);
+		if (ret)
+			return ret;
+		strcpy(uuid, a->d.uuid);
+		*lock = state_lock(uuid);
+		if (*lock < 0)
+			return err_errno(-*lock, STATE_DIR, "cannot lock");
+		/* While we waited, the name may have become another image's. */
+		ret = attached_find(arg, a);
+		if (!ret && !strcmp(uuid, a->d.uuid))
+			return VBLK_OK;
+		state_unlock(uuid, *lock);
+		if (ret)
+			return ret;
+	}
+}
+
 /** attached_is_low() - whether the host has less left than the user wants to be told of */
 bool attached_is_low(const struct attached *a)
 {

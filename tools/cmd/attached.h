@@ -48,6 +48,7 @@ struct attached {
 
 void attached_fill(struct attached *a);
 int attached_find(const char *arg, struct attached *a);
+int attached_lock(const char *arg, struct attached *a, int *lock);
 bool attached_is_low(const struct attached *a);
 const char *attached_state(const struct attached *a);
 

@@ -128,27 +128,14 @@ static int detach_locked(struct attached *a, bool force)
 
 static int detach(const char *arg, bool force)
 {
-	char uuid[sizeof(((struct dmdev *)0)->uuid)];
 	struct attached a;
 	int lock, ret;
 
-	for (;;) {
-		ret = attached_find(arg, &a);
-		if (ret)
-			return ret;
-		strcpy(uuid, a.d.uuid);
-		lock = state_lock(uuid);
-		if (lock < 0)
-			return err_errno(-lock, STATE_DIR, "cannot lock");
-		/* While we waited, the name may have become another image's. */
-		ret = attached_find(arg, &a);
-		if (ret || !strcmp(uuid, a.d.uuid))
-			break;
-		state_unlock(uuid, lock);
-	}
-	if (!ret)
-		ret = detach_locked(&a, force);
-	state_unlock(uuid, lock);
+	ret = attached_lock(arg, &a, &lock);
+	if (ret)
+		return ret;
+	ret = detach_locked(&a, force);
+	state_unlock(a.d.uuid, lock);
 	return ret;
 }
 

@@ -12,6 +12,7 @@ static const struct verb {
 	const char *summary;
 } verbs[] = {
 	{ "attach", cmd_attach, "map a qcow2 image and serve it to a guest" },
+	{ "control", cmd_control, "ask a disk's server something" },
 	{ "detach", cmd_detach, "stop serving a disk and let its image go" },
 	{ "list", cmd_list, "list attached disks" },
 };

@@ -209,6 +209,7 @@ int disk_open(struct disk *disk, const struct dmdev *d,
 	disk->queue_size = serving->queue_size;
 	disk->workers = serving->workers;
 	disk->poll_us = serving->poll_us;
+	disk->is_write_through = serving->is_write_through;
 	disk->say_busy = say_busy;
 	disk->say_stalled = say_stalled;
 	disk->fd = open_device(d);
@@ -219,6 +220,24 @@ int disk_open(struct disk *disk, const struct dmdev *d,
 		return VBLK_OK;
 	disk_close(disk);
 	return err_errno(-err, d->name, "cannot describe the disk");
+}
+
+/**
+ * disk_update_size() - have the configuration say how large the device is now
+ * @has_changed: set to whether it said something else before
+ *
+ * Return: 0 or -errno.
+ */
+int disk_update_size(struct disk *disk, bool *has_changed)
+{
+	uint64_t bytes, sectors;
+
+	if (ioctl(disk->fd, BLKGETSIZE64, &bytes) < 0)
+		return -errno;
+	sectors = htole64(bytes >> SECTOR_SHIFT);
+	*has_changed = sectors != disk->config.capacity;
+	disk->config.capacity = sectors;
+	return 0;
 }
 
 /** disk_close() - close the device */

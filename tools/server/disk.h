@@ -8,6 +8,7 @@
 
 int disk_open(struct disk *disk, const struct dmdev *d,
 	      const struct serving *serving);
+int disk_update_size(struct disk *disk, bool *has_changed);
 void disk_close(struct disk *disk);
 
 #endif

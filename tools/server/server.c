@@ -28,51 +28,19 @@
 #include <unistd.h>
 
 #include "cmd/err.h"
+#include "commands.h"
 #include "disk.h"
+#include "serve.h"
 #include "server.h"
-#include "space.h"
 #include "vhost-user/kernel.h"
 #include "vhost-user/peer.h"
 #include "vhost-user/session.h"
-#include "vhost-user/stall.h"
-#include "vhost-user/trouble.h"
 
 #define SOCKET_GROUP	"kvm"
-
-/*
- * The server ends requests that wait for space after STALL_SECS. By then others
- * may have waited for no_space_timeout_secs, a minute unless it was changed.
- */
-#define STOP_WAIT_MS	120000
-
-/* Whether writes wait for space: not in step with the target, which lets them try once a second. */
-#define LOOK_MS		700
 
 /* A predecessor that was killed listens until its last request is done. */
 #define SOCKET_WAIT_MS	60000
 #define SOCKET_POLL_MS	20
-
-/**
- * struct server - a disk being served
- * @serving: how
- * @disk: what
- * @claim: keeps NAME.pid locked
- * @listener: the bound socket
- * @signals: signalfd for the signals that stop the server
- * @session: the front-end that is connected, or NULL
- * @conn: its socket, for poll
- * @trouble: what goes wrong with it, or went with the last one
- */
-struct server {
-	struct serving serving;
-	struct disk disk;
-	int claim;
-	int listener;
-	int signals;
-	struct vhost_user *session;
-	int conn;
-	struct trouble trouble;
-};
 
 /**
  * server_check() - can a disk be served on this host?
@@ -289,6 +257,20 @@ static int set_policy(const struct serving *serving, const char *name)
 	return err_errno(errno, name, "cannot set the scheduling policy");
 }
 
+/* A guest is served without it, too. */
+static void open_control(struct server *s)
+{
+	int err;
+
+	s->control.answer = commands_answer;
+	s->control.arg = s;
+	err = control_open(&s->control, s->serving.name);
+	if (!err)
+		return;
+	err_errno(-err, s->serving.name, "no control socket");
+	control_close(&s->control);
+}
+
 /**
  * server_open() - get ready to serve a disk in this process
  * @d: the device
@@ -325,6 +307,7 @@ int server_open(const struct dmdev *d, const struct serving *serving,
 	ret = open_listener(s, takes_over);
 	if (ret)
 		goto err_signals;
+	open_control(s);
 	s->trouble.claim = s->claim;
 	s->trouble.show = state_set_problem;
 	s->trouble.object = s->serving.socket;
@@ -357,6 +340,7 @@ void server_close(struct server *s)
 {
 	unlink(s->serving.socket);
 	close(s->listener);
+	control_close(&s->control);
 	end_session(s);
 	close(s->signals);
 	disk_close(&s->disk);
@@ -393,6 +377,7 @@ static void accept_front_end(struct server *s)
 		return;
 	}
 	s->conn = conn;
+	vhost_user_set_paused(s->session, s->is_paused);
 	state_set_guest(s->claim, vhost_peer_pid(conn));
 }
 
@@ -408,29 +393,40 @@ static void serve_front_end(struct server *s)
 	end_session(s);
 }
 
+/* The earlier of two timeouts for poll() */
+static int earlier(int a_ms, int b_ms)
+{
+	if (a_ms < 0 || b_ms < 0)
+		return a_ms < 0 ? b_ms : a_ms;
+	return a_ms < b_ms ? a_ms : b_ms;
+}
+
 /**
- * server_run() - serve until a signal says stop
+ * server_run() - serve until a signal says stop, or somebody on the control socket
  *
  * Return: an exit code.
  */
 int server_run(struct server *s)
 {
-	enum { SIGNALS, LISTENER, CONN, NR };
+	enum { SIGNALS, LISTENER, CONN, CONTROL, NR = CONTROL + CONTROL_MAX_FDS };
 	struct pollfd fds[NR];
+	size_t controls;
 	int n;
 
-	for (;;) {
+	while (!s->has_to_stop) {
 		fds[SIGNALS] = (struct pollfd){ s->signals, POLLIN, 0 };
 		fds[LISTENER] = (struct pollfd){ s->listener, POLLIN, 0 };
 		fds[CONN] = (struct pollfd){ s->conn, POLLIN, 0 };
-		n = poll(fds, NR, s->session ?
-			 vhost_user_timeout_ms(s->session) : -1);
+		controls = control_poll_fds(&s->control, fds + CONTROL);
+		n = poll(fds, CONTROL + controls,
+			 earlier(control_timeout_ms(&s->control), s->session ?
+				 vhost_user_timeout_ms(s->session) : -1));
 		if (n < 0 && errno != EINTR)
 			return err_errno(errno, s->serving.socket,
 					 "cannot wait for messages");
 		if (s->session)
 			vhost_user_check(s->session);
-		if (n <= 0)
+		if (n < 0)
 			continue;
 		if (fds[SIGNALS].revents)
 			return VBLK_OK;
@@ -438,7 +434,9 @@ int server_run(struct server *s)
 			serve_front_end(s);
 		if (fds[LISTENER].revents)
 			accept_front_end(s);
+		control_serve(&s->control, fds + CONTROL, controls);
 	}
+	return VBLK_OK;
 }
 
 static void leave_terminal(void)
@@ -535,80 +533,5 @@ int server_start(const struct dmdev *d, const struct serving *serving,
 	close(pipefd[0]);
 	if (ret)
 		*pid = 0;
-	return ret;
-}
-
-static bool has_ended(int pidfd, int wait_ms)
-{
-	struct pollfd p = { .fd = pidfd, .events = POLLIN };
-	int n;
-
-	do
-		n = poll(&p, 1, wait_ms);
-	while (n < 0 && errno == EINTR);
-	return n > 0;
-}
-
-/* By force, writes that wait for space do not hold it up: they fail, and only they. */
-static int wait_exit(const char *name, int pidfd, bool force)
-{
-	bool did_fail = false, was_queue = false, is_over;
-	int ms = STALL_SECS * 1000;
-
-	is_over = has_ended(pidfd, ms);
-	for (; !is_over && ms < STOP_WAIT_MS; ms += LOOK_MS) {
-		if (force && !did_fail)
-			did_fail = space_fail_writes(name, &was_queue);
-		is_over = has_ended(pidfd, LOOK_MS);
-	}
-	if (was_queue)
-		space_queue_writes(name);
-	if (is_over)
-		return VBLK_OK;
-	err_report(VBLK_BUSY, name, "the server waits for requests of the guest");
-	if (!force)
-		err_hint("if they wait for space on the host: vblk-detach --force %s", name);
-	return VBLK_BUSY;
-}
-
-static int report_guest(const char *name, pid_t guest)
-{
-	int ret = err_report(VBLK_BUSY, name,
-			     "in use: a guest is connected, process %d", guest);
-
-	err_hint("shut the guest down, or vblk-detach --force %s", name);
-	return ret;
-}
-
-/**
- * server_stop() - end a disk's server and wait until it is gone
- * @serving: how it is served
- * @device: name of its device
- * @pid: its server, from state_server()
- * @force: also when a guest is connected; one that comes while the server stops
- *         is not waited for
- *
- * Return: an exit code; what is wrong has been reported.
- */
-int server_stop(const struct serving *serving, const char *device, pid_t pid,
-		bool force)
-{
-	int pidfd = syscall(SYS_pidfd_open, pid, 0);
-	pid_t guest;
-	int ret;
-
-	if (pidfd < 0)
-		return errno == ESRCH ? VBLK_OK :
-			err_errno(errno, device, "cannot stop the server");
-	/* Still the same one, so that a reused pid is not signalled. */
-	if (state_server(serving->name, &guest) != pid)
-		ret = VBLK_OK;
-	else if (guest && !force)
-		ret = report_guest(device, guest);
-	else if (syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0)
-		ret = err_errno(errno, device, "cannot stop the server");
-	else
-		ret = wait_exit(device, pidfd, force);
-	close(pidfd);
 	return ret;
 }

@@ -113,6 +113,8 @@ static json_object *serving_to_json(const struct serving *s)
 	json_object_object_add(o, "workers", json_object_new_int(s->workers));
 	json_object_object_add(o, "poll_us", json_object_new_int(s->poll_us));
 	json_object_object_add(o, "batch", json_object_new_boolean(s->batch));
+	json_object_object_add(o, "write_through",
+			       json_object_new_boolean(s->is_write_through));
 	return o;
 }
 
@@ -197,6 +199,7 @@ static bool serving_from_json(json_object *o, struct serving *s)
 	get_uint(o, "workers", &s->workers);
 	get_uint(o, "poll_us", &s->poll_us);
 	s->batch = json_object_get_boolean(json_object_object_get(o, "batch"));
+	s->is_write_through = json_object_get_boolean(json_object_object_get(o, "write_through"));
 	return get_string(o, "image", s->image, sizeof(s->image)) &&
 	       get_string(o, "socket", s->socket, sizeof(s->socket)) &&
 	       get_string(o, "serial", s->serial, sizeof(s->serial)) &&
@@ -229,6 +232,32 @@ int state_load(const char *name, struct serving *serving)
 	     serving_from_json(o, serving);
 	json_object_put(o);
 	return ok ? 0 : -EBADMSG;
+}
+
+/**
+ * state_set_write_through() - have that in NAME.json
+ *
+ * What the server has read there may be old by now. Return: 0 or -errno.
+ */
+int state_set_write_through(const char *name, bool is_write_through)
+{
+	struct serving serving;
+	int err = state_load(name, &serving);
+
+	serving.is_write_through = is_write_through;
+	return err ? err : state_save(&serving);
+}
+
+/**
+ * state_control_path() - where a disk's control socket is
+ *
+ * Return: 0, or -ENAMETOOLONG.
+ */
+int state_control_path(const char *name, char *path, size_t size)
+{
+	int n = snprintf(path, size, STATE_DIR "/%s.ctl", name);
+
+	return (size_t)n < size ? 0 : -ENAMETOOLONG;
 }
 
 static bool is_of_disk(const char *name, const char *uuid, struct serving *s)
@@ -288,6 +317,8 @@ void state_forget(const char *name)
 	state_path(path, sizeof(path), name, "json");
 	unlink(path);
 	state_path(path, sizeof(path), name, "pid");
+	unlink(path);
+	state_path(path, sizeof(path), name, "ctl");
 	unlink(path);
 }
 

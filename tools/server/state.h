@@ -5,6 +5,7 @@
  *   NAME.json   how it is served; read again by a server that takes over
  *   NAME.pid    the server's claim, a lock that dies with the server
  *   NAME.sock   the vhost-user socket, unless another path was asked for
+ *   NAME.ctl    the control socket: Documentation/control.rst
  *   UUID.lock   held while an attach or a detach of that image runs
  */
 #ifndef VBLK_STATE_H
@@ -44,6 +45,7 @@
  * @workers: kernel threads that the queues share, or 0 for one each
  * @poll_us: how long such a thread looks at a ring before it sleeps, if that pays
  * @batch: these threads let whoever has a CPU finish its turn
+ * @is_write_through: writes are to be durable when they complete
  */
 struct serving {
 	char name[STATE_NAME_SIZE];
@@ -59,6 +61,7 @@ struct serving {
 	unsigned int workers;
 	unsigned int poll_us;
 	bool batch;
+	bool is_write_through;
 };
 
 int state_lock(const char *uuid);
@@ -67,6 +70,8 @@ void state_unlock(const char *uuid, int fd);
 int state_save(const struct serving *serving);
 int state_load(const char *name, struct serving *serving);
 int state_find(const char *name, const char *uuid, struct serving *serving);
+int state_set_write_through(const char *name, bool is_write_through);
+int state_control_path(const char *name, char *path, size_t size);
 void state_forget(const char *name);
 
 int state_claim(const char *name);

@@ -17,12 +17,13 @@
  * @poll_us: how long such a thread looks at a ring before it sleeps
  * @kernel_features: virtio bits that vhost_blk knows
  * @features: virtio bits offered
+ * @is_write_through: the host wants writes to be durable when they complete
  * @mem_slots: regions that a memory table may have
  * @config: the configuration space
  * @say_busy: report who keeps a guest from it; NULL to say nothing
  * @say_stalled: report why requests last so long, if that can be told; true if so
  *
- * Nothing here changes when another server takes the disk over.
+ * Nothing that a guest has seen changes when another server takes the disk over.
  */
 struct disk {
 	char name[128];
@@ -34,6 +35,7 @@ struct disk {
 	unsigned int poll_us;
 	uint64_t kernel_features;
 	uint64_t features;
+	bool is_write_through;
 	unsigned int mem_slots;
 	struct virtio_blk_config config;
 	void (*say_busy)(const struct disk *disk);

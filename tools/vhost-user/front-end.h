@@ -62,6 +62,8 @@ struct ring {
  * @waits_since_ms: since then, in CLOCK_MONOTONIC
  * @has_told: that it waits
  * @has_said_short: somebody was told that queues are too short
+ * @is_paused: no queue is to run
+ * @backend_fd: socket for requests to the front-end, or -1
  */
 struct vhost_user {
 	struct vhost_conn conn;
@@ -79,6 +81,8 @@ struct vhost_user {
 	int64_t waits_since_ms;
 	bool has_told;
 	bool has_said_short;
+	bool is_paused;
+	int backend_fd;
 	struct ring rings[VHOST_BLK_MAX_QUEUES];
 };
 

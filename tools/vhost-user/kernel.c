@@ -126,6 +126,20 @@ int vhost_kernel_set_features(struct vhost_kernel *k, uint64_t features)
 	return call_ioctl(k, VHOST_SET_FEATURES, &features);
 }
 
+/** vhost_kernel_set_write_cache() - whether writes complete before they are durable */
+int vhost_kernel_set_write_cache(struct vhost_kernel *k, bool is_on)
+{
+	uint32_t value = is_on;
+
+	return call_ioctl(k, VHOST_BLK_SET_WRITE_CACHE, &value);
+}
+
+/** vhost_kernel_get_stats() - what a queue did; @stats: its index is set */
+int vhost_kernel_get_stats(struct vhost_kernel *k, struct vhost_blk_vring_stats *stats)
+{
+	return call_ioctl(k, VHOST_BLK_GET_VRING_STATS, stats);
+}
+
 /**
  * vhost_kernel_set_memory() - replace the memory table
  *

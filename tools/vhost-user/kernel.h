@@ -49,6 +49,8 @@ int vhost_kernel_open(struct vhost_kernel *k, const struct disk *disk,
 		      int stop_fd);
 void vhost_kernel_close(struct vhost_kernel *k);
 int vhost_kernel_set_features(struct vhost_kernel *k, uint64_t features);
+int vhost_kernel_set_write_cache(struct vhost_kernel *k, bool is_on);
+int vhost_kernel_get_stats(struct vhost_kernel *k, struct vhost_blk_vring_stats *stats);
 int vhost_kernel_set_memory(struct vhost_kernel *k, const struct vhost_mem *m);
 int vhost_kernel_start_ring(struct vhost_kernel *k,
 			    const struct vhost_kernel_ring *ring);

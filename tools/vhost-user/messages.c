@@ -18,6 +18,7 @@
 
 enum payload {
 	PAYLOAD_NONE = 1,
+	PAYLOAD_FD,
 	PAYLOAD_U64,
 	PAYLOAD_STATE,
 	PAYLOAD_ADDR,
@@ -44,6 +45,7 @@ static const enum payload payload_of[] = {
 	[VHOST_USER_SET_PROTOCOL_FEATURES] = PAYLOAD_U64,
 	[VHOST_USER_GET_QUEUE_NUM] = PAYLOAD_NONE,
 	[VHOST_USER_SET_VRING_ENABLE] = PAYLOAD_STATE,
+	[VHOST_USER_SET_BACKEND_REQ_FD] = PAYLOAD_FD,
 	[VHOST_USER_GET_CONFIG] = PAYLOAD_CONFIG,
 	[VHOST_USER_SET_CONFIG] = PAYLOAD_CONFIG,
 	[VHOST_USER_RESET_DEVICE] = PAYLOAD_NONE,
@@ -71,6 +73,7 @@ static const char *const name_of[] = {
 	NAME(SET_PROTOCOL_FEATURES),
 	NAME(GET_QUEUE_NUM),
 	NAME(SET_VRING_ENABLE),
+	NAME(SET_BACKEND_REQ_FD),
 	NAME(GET_CONFIG),
 	NAME(SET_CONFIG),
 	NAME(RESET_DEVICE),
@@ -185,6 +188,8 @@ static int parse_payload(const uint8_t *payload, size_t bytes,
 	switch (payload_of[msg->request]) {
 	case PAYLOAD_NONE:
 		return bytes ? -EPROTO : expect_fds(msg, 0);
+	case PAYLOAD_FD:
+		return bytes ? -EPROTO : expect_fds(msg, 1);
 	case PAYLOAD_U64:
 		return take(payload, bytes, &msg->u64, sizeof(msg->u64)) ?:
 		       expect_fds(msg, 0);
@@ -235,6 +240,21 @@ int vhost_user_parse(const void *buf, size_t bytes, unsigned int nr_fds,
 	msg->nr_fds = nr_fds;
 	return parse_payload((const uint8_t *)buf + sizeof(h),
 			     bytes - sizeof(h), msg);
+}
+
+/**
+ * vhost_user_backend_request() - build a request of the server's, without a payload
+ * @request: of enum vhost_user_backend_request
+ * @buf: at least the size of a header
+ *
+ * Return: its length.
+ */
+size_t vhost_user_backend_request(uint32_t request, void *buf)
+{
+	struct vhost_user_header h = { .request = request, .flags = FLAG_VERSION };
+
+	memcpy(buf, &h, sizeof(h));
+	return sizeof(h);
 }
 
 /**

@@ -30,6 +30,7 @@ enum vhost_user_request {
 	VHOST_USER_SET_PROTOCOL_FEATURES = 16,
 	VHOST_USER_GET_QUEUE_NUM = 17,
 	VHOST_USER_SET_VRING_ENABLE = 18,
+	VHOST_USER_SET_BACKEND_REQ_FD = 21,
 	VHOST_USER_GET_CONFIG = 24,
 	VHOST_USER_SET_CONFIG = 25,
 	VHOST_USER_RESET_DEVICE = 34,
@@ -38,9 +39,15 @@ enum vhost_user_request {
 	VHOST_USER_REM_MEM_REG = 38,
 };
 
+/* What a server sends, on a connection of its own. */
+enum vhost_user_backend_request {
+	VHOST_USER_BACKEND_CONFIG_CHANGE_MSG = 2,
+};
+
 enum vhost_user_protocol_feature {
 	VHOST_USER_PROTOCOL_F_MQ = 0,
 	VHOST_USER_PROTOCOL_F_REPLY_ACK = 3,
+	VHOST_USER_PROTOCOL_F_BACKEND_REQ = 5,
 	VHOST_USER_PROTOCOL_F_CONFIG = 9,
 	VHOST_USER_PROTOCOL_F_RESET_DEVICE = 13,
 	VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS = 15,
@@ -122,6 +129,7 @@ const char *vhost_user_request_name(uint32_t request);
 int vhost_user_message_bytes(const void *header, size_t *bytes);
 int vhost_user_parse(const void *buf, size_t bytes, unsigned int nr_fds,
 		     struct vhost_user_msg *msg);
+size_t vhost_user_backend_request(uint32_t request, void *buf);
 size_t vhost_user_reply(uint32_t request, const void *payload,
 			size_t payload_bytes, void *buf);
 

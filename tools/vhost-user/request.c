@@ -14,6 +14,7 @@
 #define PROTOCOL_FEATURES					\
 	(BIT(VHOST_USER_PROTOCOL_F_MQ) |			\
 	 BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) |			\
+	 BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ) |		\
 	 BIT(VHOST_USER_PROTOCOL_F_CONFIG) |			\
 	 BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE) |		\
 	 BIT(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
@@ -34,9 +35,7 @@ static int set_features(struct vhost_user *vu, uint64_t features)
 {
 	/* QEMU passes bits on that are between it and the driver. */
 	vu->features = features & vu->disk->features;
-	if (vu->kernel.fd < 0)
-		return 0;
-	return vhost_kernel_set_features(&vu->kernel, vhost_ring_features(vu));
+	return vhost_rings_set_features(vu);
 }
 
 static int set_protocol_features(struct vhost_user *vu, uint64_t features)
@@ -178,6 +177,9 @@ int vhost_request_handle(struct vhost_user *vu,
 		return vhost_request_reply_u64(vu, msg, PROTOCOL_FEATURES);
 	case VHOST_USER_SET_PROTOCOL_FEATURES:
 		return set_protocol_features(vu, msg->u64);
+	case VHOST_USER_SET_BACKEND_REQ_FD:
+		vhost_user_replace_fd(&vu->backend_fd, vhost_conn_take_fd(&vu->conn, 0));
+		return 0;
 	case VHOST_USER_SET_OWNER:
 		return 0;
 	case VHOST_USER_RESET_OWNER:

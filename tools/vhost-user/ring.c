@@ -16,10 +16,27 @@
 #include "cmd/err.h"
 #include "ring.h"
 
-/** vhost_ring_features() - acknowledged bits, without those of the configuration space */
-uint64_t vhost_ring_features(const struct vhost_user *vu)
+/** vhost_rings_set_cache() - tell the kernel whether writes may be cached, if it is there */
+int vhost_rings_set_cache(struct vhost_user *vu)
 {
-	return vu->features & vu->disk->kernel_features;
+	bool can_flush = vu->features & BIT(VIRTIO_BLK_F_FLUSH);
+
+	if (vu->kernel.fd < 0)
+		return 0;
+	return vhost_kernel_set_write_cache(&vu->kernel,
+					    can_flush && !vu->disk->is_write_through);
+}
+
+/** vhost_rings_set_features() - tell the kernel what was acknowledged, if it is there */
+int vhost_rings_set_features(struct vhost_user *vu)
+{
+	int err;
+
+	if (vu->kernel.fd < 0)
+		return 0;
+	/* Without the bits of the configuration space. A change of FLUSH sets the cache. */
+	err = vhost_kernel_set_features(&vu->kernel, vu->features & vu->disk->kernel_features);
+	return err ? err : vhost_rings_set_cache(vu);
 }
 
 /**
@@ -52,14 +69,14 @@ int vhost_ring_translate(const struct vhost_mem *m, const struct ring *r,
 	return 0;
 }
 
-/** vhost_ring_should_run() - does the front-end want the queue to run? */
+/** vhost_ring_should_run() - does the front-end want the queue to run, and nobody else that not? */
 bool vhost_ring_should_run(const struct vhost_user *vu, const struct ring *r)
 {
 	/* Without protocol features there is no message that enables. */
 	bool is_enabled = r->is_enabled ||
 		!(vu->features & BIT(VHOST_USER_F_PROTOCOL_FEATURES));
 
-	return r->is_started && is_enabled;
+	return r->is_started && is_enabled && !vu->is_paused;
 }
 
 static int open_kernel(struct vhost_user *vu)
@@ -71,7 +88,7 @@ static int open_kernel(struct vhost_user *vu)
 	err = vhost_kernel_open(&vu->kernel, vu->disk, vu->stop_fd);
 	if (err)
 		return err;
-	err = vhost_kernel_set_features(&vu->kernel, vhost_ring_features(vu));
+	err = vhost_rings_set_features(vu);
 	if (!err)
 		err = vhost_kernel_set_memory(&vu->kernel, vu->mem);
 	if (err)

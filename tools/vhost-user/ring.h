@@ -4,7 +4,8 @@
 
 #include "front-end.h"
 
-uint64_t vhost_ring_features(const struct vhost_user *vu);
+int vhost_rings_set_features(struct vhost_user *vu);
+int vhost_rings_set_cache(struct vhost_user *vu);
 int vhost_ring_translate(const struct vhost_mem *m, const struct ring *r,
 			 struct vhost_vring_addr *out);
 bool vhost_ring_should_run(const struct vhost_user *vu, const struct ring *r);

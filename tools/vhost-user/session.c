@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -153,12 +154,73 @@ struct vhost_user *vhost_user_new(int conn, const struct disk *disk,
 	vu->peer = vhost_peer_pid(conn);
 	vu->trouble = trouble;
 	vu->kernel.fd = -1;
+	vu->backend_fd = -1;
 	for (i = 0; i < VHOST_BLK_MAX_QUEUES; i++) {
 		vu->rings[i].kick = -1;
 		vu->rings[i].call = -1;
 		vu->rings[i].err = -1;
 	}
 	return vu;
+}
+
+/**
+ * vhost_user_set_paused() - stop all queues, or let those run again that are to
+ *
+ * A stop waits for the requests that are under way. Return: 0 or -errno.
+ */
+int vhost_user_set_paused(struct vhost_user *vu, bool is_paused)
+{
+	struct ring *r;
+	int err, first = 0;
+
+	vu->is_paused = is_paused;
+	for (r = vu->rings; r < vu->rings + VHOST_BLK_MAX_QUEUES; r++) {
+		err = vhost_ring_update(vu, r);
+		first = first ?: err;
+	}
+	look_at_rings(vu);
+	return first;
+}
+
+/** vhost_user_update_cache() - the disk's @is_write_through has changed; 0 or -errno */
+int vhost_user_update_cache(struct vhost_user *vu)
+{
+	return vhost_rings_set_cache(vu);
+}
+
+/**
+ * vhost_user_tell_config() - tell the guest that the configuration has changed
+ *
+ * The front-end asks for it then. It may be hostile: it is not waited for.
+ *
+ * Return: whether it can be told so, and took the word.
+ */
+bool vhost_user_tell_config(struct vhost_user *vu)
+{
+	uint8_t buf[sizeof(struct vhost_user_header)];
+	size_t len = vhost_user_backend_request(VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, buf);
+
+	if (vu->backend_fd < 0 ||
+	    !(vu->protocol_features & BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ)) ||
+	    !(vu->protocol_features & BIT(VHOST_USER_PROTOCOL_F_CONFIG)))
+		return false;
+	return send(vu->backend_fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
+}
+
+/** vhost_user_features() - what the driver has acknowledged */
+uint64_t vhost_user_features(const struct vhost_user *vu)
+{
+	return vu->features;
+}
+
+/** vhost_user_stats() - what a queue did; -ENODEV when none has run, another -errno */
+int vhost_user_stats(struct vhost_user *vu, unsigned int queue,
+		     struct vhost_blk_vring_stats *stats)
+{
+	if (vu->kernel.fd < 0)
+		return -ENODEV;
+	*stats = (struct vhost_blk_vring_stats){ .index = queue };
+	return vhost_kernel_get_stats(&vu->kernel, stats);
 }
 
 /**
@@ -178,6 +240,7 @@ void vhost_user_free(struct vhost_user *vu)
 		vhost_user_replace_fd(&vu->rings[i].call, -1);
 		vhost_user_replace_fd(&vu->rings[i].err, -1);
 	}
+	vhost_user_replace_fd(&vu->backend_fd, -1);
 	vhost_conn_forget(&vu->conn);
 	close(vu->conn.fd);
 	free(vu->mem);

@@ -51,15 +51,15 @@ void trouble_log(struct trouble *t, const char *fmt, ...)
 /** trouble_begin() - have vblk-list show why a guest is not served */
 void trouble_begin(struct trouble *t, const char *problem)
 {
+	snprintf(t->problem, sizeof(t->problem), "%s", problem);
 	t->show(t->claim, problem);
-	t->has_problem = true;
 }
 
 /** trouble_end() - a guest is served */
 void trouble_end(struct trouble *t)
 {
-	if (!t->has_problem)
+	if (!t->problem[0])
 		return;
+	t->problem[0] = '\0';
 	t->show(t->claim, "");
-	t->has_problem = false;
 }

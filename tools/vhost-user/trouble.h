@@ -12,7 +12,7 @@
  * @claim: for @show
  * @show: where others find why a guest is not served, "" when it is
  * @object: what lines are about, the socket
- * @has_problem: a guest cannot be served
+ * @problem: why a guest cannot be served, "" when it can
  * @since: when the lines began that count
  * @lines: how many there were
  * @last: the last one
@@ -21,7 +21,7 @@ struct trouble {
 	int claim;
 	void (*show)(int claim, const char *problem);
 	const char *object;
-	bool has_problem;
+	char problem[TROUBLE_BYTES];
 	time_t since;
 	unsigned int lines;
 	char last[TROUBLE_BYTES];

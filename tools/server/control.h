@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The control socket of a disk: one line of JSON asks, one line answers.
+ * Documentation/control.rst has what is asked, and what the answers are.
+ */
+#ifndef VBLK_CONTROL_H
+#define VBLK_CONTROL_H
+
+#include <json-c/json.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONTROL_VERSION		1
+#define CONTROL_LINE_BYTES	4096	/* of a request, its end included */
+#define CONTROL_MAX_CLIENTS	8
+#define CONTROL_MAX_FDS		(1 + CONTROL_MAX_CLIENTS)
+
+/**
+ * struct control_client - somebody who asks
+ * @fd: the connection, or -1
+ * @since_ms: when it was made, in CLOCK_MONOTONIC
+ * @bytes: how much of the request is there
+ * @line: it
+ */
+struct control_client {
+	int fd;
+	int64_t since_ms;
+	size_t bytes;
+	char line[CONTROL_LINE_BYTES];
+};
+
+/**
+ * struct control - a control socket that is listened on
+ * @listener: the socket, or -1 where there is none
+ * @path: its path
+ * @answer: answers a request: an object, which the caller has
+ * @arg: for @answer
+ * @clients: who is connected
+ */
+struct control {
+	int listener;
+	char path[108];
+	json_object *(*answer)(void *arg, json_object *request);
+	void *arg;
+	struct control_client clients[CONTROL_MAX_CLIENTS];
+};
+
+/* In the server */
+int control_open(struct control *c, const char *name);
+void control_close(struct control *c);
+size_t control_poll_fds(const struct control *c, struct pollfd *fds);
+int control_timeout_ms(const struct control *c);
+void control_serve(struct control *c, const struct pollfd *fds, size_t n);
+
+json_object *control_ok(void);
+json_object *control_error(int code, const char *why);
+
+/* For those who ask */
+json_object *control_request(const char *command);
+int control_call(const char *name, json_object *request, int wait_ms, json_object **reply);
+int control_reply_code(json_object *reply, const char **why);
+
+#endif
