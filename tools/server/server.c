@@ -257,6 +257,28 @@ static int set_policy(const struct serving *serving, const char *name)
 	return err_errno(errno, name, "cannot set the scheduling policy");
 }
 
+/*
+ * A guest that runs goes on with what it was offered. One that was offered something which this
+ * host has not any more is served nothing: it may rely on that.
+ */
+static int settle_offer(struct server *s)
+{
+	struct offer *offer = &s->serving.offer;
+	uint64_t lacks = offer->features & ~s->disk.features;
+	int err;
+
+	if (offer->is_known && offer_keep(offer, &s->disk))
+		return err_report(VBLK_UNSUPPORTED, s->disk.name,
+				  "the guest was offered features that this host has not: 0x%jx",
+				  (uintmax_t)lacks);
+	if (offer->is_known)
+		return VBLK_OK;
+	offer_take(offer, &s->disk);
+	err = state_set_offer(s->serving.name, offer);
+	/* A server that nobody could replace keeps no file. */
+	return err && err != -ENOENT ? err_errno(-err, STATE_DIR, "cannot write") : VBLK_OK;
+}
+
 /* A guest is served without it, too. */
 static void open_control(struct server *s)
 {
@@ -299,6 +321,9 @@ int server_open(const struct dmdev *d, const struct serving *serving,
 	ret = disk_open(&s->disk, d, &s->serving);
 	if (ret)
 		goto err_claim;
+	ret = settle_offer(s);
+	if (ret)
+		goto err_disk;
 	s->signals = open_signals();
 	if (s->signals < 0) {
 		ret = err_errno(errno, d->name, "cannot watch for signals");

@@ -115,6 +115,8 @@ static json_object *serving_to_json(const struct serving *s)
 	json_object_object_add(o, "batch", json_object_new_boolean(s->batch));
 	json_object_object_add(o, "write_through",
 			       json_object_new_boolean(s->is_write_through));
+	if (s->offer.is_known)
+		json_object_object_add(o, "offer", offer_to_json(&s->offer));
 	return o;
 }
 
@@ -205,7 +207,8 @@ static bool serving_from_json(json_object *o, struct serving *s)
 	       get_string(o, "serial", s->serial, sizeof(s->serial)) &&
 	       get_uint(o, "queues", &s->queues) &&
 	       get_uint(o, "queue_size", &s->queue_size) &&
-	       get_access(o, s) && is_in_bounds(s);
+	       get_access(o, s) && is_in_bounds(s) &&
+	       offer_from_json(json_object_object_get(o, "offer"), &s->offer);
 }
 
 /**
@@ -235,10 +238,20 @@ int state_load(const char *name, struct serving *serving)
 }
 
 /**
- * state_set_write_through() - have that in NAME.json
+ * state_set_offer() - have in NAME.json what the guest was offered
  *
  * What the server has read there may be old by now. Return: 0 or -errno.
  */
+int state_set_offer(const char *name, const struct offer *offer)
+{
+	struct serving serving;
+	int err = state_load(name, &serving);
+
+	serving.offer = *offer;
+	return err ? err : state_save(&serving);
+}
+
+/** state_set_write_through() - the same for that; 0 or -errno */
 int state_set_write_through(const char *name, bool is_write_through)
 {
 	struct serving serving;

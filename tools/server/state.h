@@ -16,6 +16,8 @@
 #include <sys/types.h>
 #include <sys/un.h>
 
+#include "offer.h"
+
 #define STATE_DIR	"/run/vblk"
 #define STATE_NAME_SIZE	128	/* as a device-mapper device's name */
 #define STATE_UUID_SIZE	129
@@ -46,6 +48,7 @@
  * @poll_us: how long such a thread looks at a ring before it sleeps, if that pays
  * @batch: these threads let whoever has a CPU finish its turn
  * @is_write_through: writes are to be durable when they complete
+ * @offer: what the first server has offered to the guest
  */
 struct serving {
 	char name[STATE_NAME_SIZE];
@@ -62,6 +65,7 @@ struct serving {
 	unsigned int poll_us;
 	bool batch;
 	bool is_write_through;
+	struct offer offer;
 };
 
 int state_lock(const char *uuid);
@@ -70,6 +74,7 @@ void state_unlock(const char *uuid, int fd);
 int state_save(const struct serving *serving);
 int state_load(const char *name, struct serving *serving);
 int state_find(const char *name, const char *uuid, struct serving *serving);
+int state_set_offer(const char *name, const struct offer *offer);
 int state_set_write_through(const char *name, bool is_write_through);
 int state_control_path(const char *name, char *path, size_t size);
 void state_forget(const char *name);
