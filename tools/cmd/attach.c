@@ -79,13 +79,19 @@ static void block_signals(void)
 }
 
 /*
- * A served disk by its device: its image may have no path any more. A disk of
+ * A disk whose chain has changed: its device has the UUID of its first image. A served
+ * disk by its device: its image may have no path any more. A disk of
  * this host's may have an image inside instead.
  */
 static void adopt_device(struct attach *a)
 {
 	struct attached disk;
+	struct dmdev d;
 
+	if (attached_find_top(&a->img.st, &d) && strlen(d.uuid) < sizeof(a->img.uuid)) {
+		strcpy(a->img.uuid, d.uuid);
+		return;
+	}
 	if (!S_ISBLK(a->img.st.st_mode) ||
 	    dmdev_find_number(a->img.st.st_rdev, &disk.d) ||
 	    !dmdev_is_ours(&disk.d))

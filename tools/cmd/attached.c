@@ -9,6 +9,7 @@
 #include "attached.h"
 #include "disk/image.h"
 #include "disk/layers.h"
+#include "disk/live.h"
 #include "err.h"
 
 #define MIN_CLUSTER_BYTES	512
@@ -102,6 +103,22 @@ void attached_fill(struct attached *a)
 		strcpy(a->image, a->serving.image);
 }
 
+/**
+ * attached_find_top() - the device that has a file as its top, but another one's UUID
+ * @st: of the file
+ *
+ * Return: whether there is one.
+ */
+bool attached_find_top(const struct stat *st, struct dmdev *d)
+{
+	char uuid[64], device_uuid[STATE_UUID_SIZE];
+
+	return image_uuid(st, uuid, sizeof(uuid)) == 0 &&
+	       state_find_top(uuid, device_uuid, sizeof(device_uuid)) == 0 &&
+	       dmdev_find_uuid(device_uuid, d) == 0 && dmdev_is_ours(d) &&
+	       live_is_image(d->name, 0, st);
+}
+
 /* A path: of the device itself, or of the image. */
 static int find_path(const char *arg, struct dmdev *d)
 {
@@ -112,7 +129,7 @@ static int find_path(const char *arg, struct dmdev *d)
 		return -errno;
 	if (image_uuid(&st, uuid, sizeof(uuid)))
 		return -ENXIO;
-	if (dmdev_find_uuid(uuid, d) == 0)
+	if (attached_find_top(&st, d) || dmdev_find_uuid(uuid, d) == 0)
 		return 0;
 	return S_ISBLK(st.st_mode) ? dmdev_find_number(st.st_rdev, d) : -ENXIO;
 }

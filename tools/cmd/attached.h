@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "disk/dm.h"
@@ -49,6 +50,8 @@ struct attached {
 void attached_fill(struct attached *a);
 int attached_find(const char *arg, struct attached *a);
 int attached_lock(const char *arg, struct attached *a, int *lock);
+bool attached_find_top(const struct stat *st, struct dmdev *d);
+int attached_check_unused(const struct attached *a);
 bool attached_is_low(const struct attached *a);
 const char *attached_state(const struct attached *a);
 

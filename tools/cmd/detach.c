@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vblk-detach: who uses it? -> stop the server -> remove the device. */
 #include <getopt.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,16 +8,13 @@
 #include "attached.h"
 #include "cmd.h"
 #include "disk/holder.h"
+#include "disk/live.h"
 #include "err.h"
 #include "out.h"
 #include "server/server.h"
 
 /* From the last request's end to the end of the process that had made it. */
 #define SOCKET_WAIT_MS	2000
-
-/* Others may look at the device for so long before it counts as in use. */
-#define HOLDER_WAIT_MS	3000
-#define HOLDER_POLL_MS	50
 
 static const char help[] =
 "Usage: vblk-detach [--force] NAME|DEVICE|IMAGE...\n"
@@ -40,49 +36,19 @@ static int report_busy(const struct attached *a, const char *what)
 	return err_report(VBLK_BUSY, a->d.name, "in use: %s", what);
 }
 
-/*
- * Somebody whom holder_of_device() does not see: a mount in another namespace or
- * by a file system that hides its device, a user in the kernel. The server has
- * the device open, and the kernel for the guest; udev looks for a moment.
- */
-static bool has_hidden_holder(const struct attached *a)
-{
-	struct dmdev d = a->d;
-	int expected = (a->server ? 1 : 0) + (a->guest ? 1 : 0);
-	int waited_ms;
-
-	for (waited_ms = 0; d.open_count > expected; waited_ms += HOLDER_POLL_MS) {
-		if (waited_ms >= HOLDER_WAIT_MS)
-			return true;
-		poll(NULL, 0, HOLDER_POLL_MS);
-		if (dmdev_find_uuid(a->d.uuid, &d))
-			return false;
-	}
-	return false;
-}
-
-/* For a guest, server_stop() looks: the last moment is the one that counts. */
-static int check_unused(const struct attached *a)
-{
-	char who[512];
-
-	if (holder_of_device(a->d.dev, a->server, who, sizeof(who)))
-		return report_busy(a, who);
-	/* Without a server nothing is lost when the kernel finds it busy. */
-	if (a->server && has_hidden_holder(a))
-		return report_busy(a, "a mount in another namespace, or the kernel, has it open");
-	return VBLK_OK;
-}
-
 static int remove_device(const struct attached *a)
 {
-	char who[512];
+	char who[512], uuid[STATE_UUID_SIZE];
 	int err;
 
+	if (live_top_uuid(a->d.name, uuid, sizeof(uuid)))
+		uuid[0] = '\0';
 	/* Forgotten first: once the device is gone the name may be another's. */
 	if (*a->serving.name)
 		state_forget(a->serving.name);
 	err = dmdev_remove(a->d.name);
+	if (!err && *uuid)
+		state_forget_top(uuid);
 	if (!err)
 		return VBLK_OK;
 	if (a->is_served)
@@ -118,7 +84,7 @@ static int detach_locked(struct attached *a, bool force)
 {
 	int ret;
 
-	ret = check_unused(a);
+	ret = attached_check_unused(a);
 	if (!ret && a->server)
 		ret = server_stop(&a->serving, a->d.name, a->server, force);
 	if (ret)

@@ -21,6 +21,14 @@ static void print_path(const char *path)
 	}
 }
 
+/** out_path() - a line with a path, or another name of somebody's choice */
+void out_path(const char *what, const char *path)
+{
+	fputs(what, stdout);
+	print_path(path);
+	putchar('\n');
+}
+
 /** out_layers() - a line an image */
 void out_layers(const struct layers *layers)
 {

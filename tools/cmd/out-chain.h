@@ -24,6 +24,7 @@ struct plan {
 	const char *table;
 };
 
+void out_path(const char *what, const char *path);
 void out_layers(const struct layers *layers);
 json_object *out_layers_json(const struct layers *layers);
 int out_plan(const struct plan *plan, bool as_json);

@@ -119,6 +119,7 @@ static int run_info(struct dm_task *dmt, struct dmdev *d)
 	d->open_count = info.open_count;
 	d->is_live = info.live_table;
 	d->is_read_only = info.read_only;
+	d->is_suspended = info.suspended;
 	return 0;
 }
 
@@ -350,14 +351,8 @@ static int run_with_udev(struct dm_task *dmt, const char *name,
 	return err;
 }
 
-/**
- * dmdev_resume() - make the loaded table the active one
- * @name: the device
- * @hide_from_udev: keep blkid, LVM and the desktop away from a guest's disk
- */
-int dmdev_resume(const char *name, bool hide_from_udev)
+static int resume(struct dm_task *dmt, const char *name, bool hide_from_udev)
 {
-	struct dm_task *dmt = new_task(DM_DEVICE_RESUME, name);
 	uint16_t flags = 0;
 	int err;
 
@@ -370,6 +365,60 @@ int dmdev_resume(const char *name, bool hide_from_udev)
 	err = run_with_udev(dmt, name, flags);
 	dm_task_destroy(dmt);
 	return err;
+}
+
+/**
+ * dmdev_resume() - make the loaded table the active one
+ * @name: the device
+ * @hide_from_udev: keep blkid, LVM and the desktop away from a guest's disk
+ */
+int dmdev_resume(const char *name, bool hide_from_udev)
+{
+	return resume(new_task(DM_DEVICE_RESUME, name), name, hide_from_udev);
+}
+
+/**
+ * dmdev_switch() - have a device that is in use go on with the table that was loaded
+ * @name: the device
+ * @is_guests: it is served to a guest: kept from udev, and without a flush
+ *
+ * One ioctl suspends the device, if it is not, swaps the tables, and resumes. Without a flush, writes that wait for
+ * space on the host go on waiting under the new table; with it, a file system of this host's is frozen in
+ * between. After an error, the new table may be in place, and the device suspended.
+ */
+int dmdev_switch(const char *name, bool is_guests)
+{
+	struct dm_task *dmt = new_task(DM_DEVICE_RESUME, name);
+
+	if (dmt && is_guests)
+		dm_task_no_flush(dmt);
+	return resume(dmt, name, is_guests);
+}
+
+static int run_plain(int type, const char *name, bool no_flush)
+{
+	struct dm_task *dmt = new_task(type, name);
+	int err;
+
+	if (!dmt)
+		return -ENOMEM;
+	if (no_flush)
+		dm_task_no_flush(dmt);
+	err = run_task(dmt);
+	dm_task_destroy(dmt);
+	return err;
+}
+
+/** dmdev_suspend() - have I/O wait, when what is under way is done; @is_guests: as above */
+int dmdev_suspend(const char *name, bool is_guests)
+{
+	return run_plain(DM_DEVICE_SUSPEND, name, is_guests);
+}
+
+/** dmdev_clear() - drop a table that was loaded and is not in use */
+int dmdev_clear(const char *name)
+{
+	return run_plain(DM_DEVICE_CLEAR, name, false);
 }
 
 /**
@@ -404,6 +453,30 @@ int dmdev_message(const char *name, const char *text)
 		err = run_task(dmt);
 	dm_task_destroy(dmt);
 	return err;
+}
+
+/**
+ * dmdev_ask() - send the device's target a message that has an answer
+ * @answer: set to a string that the caller frees
+ *
+ * Return: 0, -EINVAL when the target does not know it, another -errno.
+ */
+int dmdev_ask(const char *name, const char *text, char **answer)
+{
+	struct dm_task *dmt = new_task(DM_DEVICE_TARGET_MSG, name);
+	const char *response;
+	int err = -ENOMEM;
+
+	*answer = NULL;
+	if (!dmt)
+		return err;
+	if (dm_task_set_sector(dmt, 0) && dm_task_set_message(dmt, text))
+		err = run_task(dmt);
+	response = err ? NULL : dm_task_get_message_response(dmt);
+	if (!err)
+		*answer = response ? strdup(response) : NULL;
+	dm_task_destroy(dmt);
+	return !err && !*answer ? -ENODATA : err;
 }
 
 static int read_target(int type, const char *name, uint64_t *sectors,

@@ -19,6 +19,7 @@
  * @open_count: how many have it open, mounts and the kernel among them
  * @is_live: has an active table
  * @is_read_only: the table is read-only
+ * @is_suspended: I/O waits until somebody resumes it
  */
 struct dmdev {
 	char name[128];
@@ -27,6 +28,7 @@ struct dmdev {
 	int open_count;
 	bool is_live;
 	bool is_read_only;
+	bool is_suspended;
 };
 
 void dmdev_be_quiet(void);
@@ -43,8 +45,12 @@ int dmdev_create(const char *name, const char *uuid);
 int dmdev_load(const char *name, uint64_t sectors, const char *params,
 	       bool read_only);
 int dmdev_resume(const char *name, bool hide_from_udev);
+int dmdev_switch(const char *name, bool is_guests);
+int dmdev_suspend(const char *name, bool is_guests);
+int dmdev_clear(const char *name);
 int dmdev_remove(const char *name);
 int dmdev_message(const char *name, const char *text);
+int dmdev_ask(const char *name, const char *text, char **answer);
 
 int dmdev_table(const char *name, uint64_t *sectors, char **params);
 int dmdev_status(const char *name, uint64_t *sectors, char **params);

@@ -27,6 +27,14 @@ enum {
 
 #define BIT(n)	(1U << (n))
 
+/* What nobody else may do meanwhile */
+#define UNSHARED	(BIT(PERM_WRITE) | BIT(PERM_RESIZE))
+
+static unsigned int used_perms(bool read_only)
+{
+	return BIT(PERM_CONSISTENT_READ) | (read_only ? 0 : BIT(PERM_WRITE) | BIT(PERM_RESIZE));
+}
+
 static int lock_byte(int fd, int cmd, short type, off_t byte, short *found)
 {
 	struct flock fl = {
@@ -83,19 +91,25 @@ static int probe_bytes(int fd, off_t base, unsigned int perms)
  */
 int lock_image(int fd, bool read_only)
 {
-	unsigned int used = BIT(PERM_CONSISTENT_READ);
-	unsigned int unshared = BIT(PERM_WRITE) | BIT(PERM_RESIZE);
-	int err;
+	int err = lock_image_too(fd, read_only);
 
-	if (!read_only)
-		used |= BIT(PERM_WRITE) | BIT(PERM_RESIZE);
-
-	err = take_bytes(fd, USED_BASE, used);
 	if (!err)
-		err = take_bytes(fd, UNSHARED_BASE, unshared);
+		err = probe_bytes(fd, UNSHARED_BASE, used_perms(read_only));
 	if (!err)
-		err = probe_bytes(fd, UNSHARED_BASE, used);
-	if (!err)
-		err = probe_bytes(fd, USED_BASE, unshared);
+		err = probe_bytes(fd, USED_BASE, UNSHARED);
 	return err;
+}
+
+/**
+ * lock_image_too() - the same for an image whose locks are ours already
+ * @fd: another description of it
+ * @read_only: as above
+ *
+ * What is held already may contradict these, and keeps others out. Return: 0 or -errno.
+ */
+int lock_image_too(int fd, bool read_only)
+{
+	int err = take_bytes(fd, USED_BASE, used_perms(read_only));
+
+	return err ? err : take_bytes(fd, UNSHARED_BASE, UNSHARED);
 }

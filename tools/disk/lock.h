@@ -5,5 +5,6 @@
 #include <stdbool.h>
 
 int lock_image(int fd, bool read_only);
+int lock_image_too(int fd, bool read_only);
 
 #endif

@@ -251,6 +251,18 @@ int state_set_offer(const char *name, const struct offer *offer)
 	return err ? err : state_save(&serving);
 }
 
+/** state_set_image() - the same for the path of the image; 0 or -errno */
+int state_set_image(const char *name, const char *image)
+{
+	struct serving serving;
+	int err = state_load(name, &serving);
+
+	if (err)
+		return err;
+	snprintf(serving.image, sizeof(serving.image), "%s", image);
+	return state_save(&serving);
+}
+
 /** state_set_write_through() - the same for that; 0 or -errno */
 int state_set_write_through(const char *name, bool is_write_through)
 {
@@ -320,6 +332,55 @@ int state_find(const char *name, const char *uuid, struct serving *serving)
 			is_of_disk(file, uuid, serving);
 	closedir(dir);
 	return found ? 0 : -ENOENT;
+}
+
+/**
+ * state_set_top() - note that an image is the top of a device that has another one's UUID
+ * @uuid: what the image would have its own device called
+ * @device_uuid: the device
+ *
+ * Whoever reads it asks the kernel whether that is still so. Return: 0 or -errno.
+ */
+int state_set_top(const char *uuid, const char *device_uuid)
+{
+	char path[PATH_MAX], tmp[PATH_MAX];
+	int err = make_dir();
+
+	if (err)
+		return err;
+	state_path(path, sizeof(path), uuid, "disk");
+	state_path(tmp, sizeof(tmp), uuid, "disk.new");
+	unlink(tmp);
+	if (symlink(device_uuid, tmp) == 0 && rename(tmp, path) == 0)
+		return 0;
+	err = -errno;
+	unlink(tmp);
+	return err;
+}
+
+/** state_find_top() - what state_set_top() was told; 0, -ENOENT for nothing, another -errno */
+int state_find_top(const char *uuid, char *device_uuid, size_t size)
+{
+	char path[PATH_MAX];
+	ssize_t n;
+
+	state_path(path, sizeof(path), uuid, "disk");
+	n = readlink(path, device_uuid, size);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n == size)
+		return -ENAMETOOLONG;
+	device_uuid[n] = '\0';
+	return 0;
+}
+
+/** state_forget_top() - undo state_set_top() */
+void state_forget_top(const char *uuid)
+{
+	char path[PATH_MAX];
+
+	state_path(path, sizeof(path), uuid, "disk");
+	unlink(path);
 }
 
 /** state_forget() - remove what a disk left, its own socket excepted */

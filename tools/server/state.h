@@ -6,7 +6,8 @@
  *   NAME.pid    the server's claim, a lock that dies with the server
  *   NAME.sock   the vhost-user socket, unless another path was asked for
  *   NAME.ctl    the control socket: Documentation/control.rst
- *   UUID.lock   held while an attach or a detach of that image runs
+ *   UUID.lock   held while an attach or a detach of that image runs, or its chain changes
+ *   UUID.disk   link to the UUID of the device whose top the image of this UUID has become
  */
 #ifndef VBLK_STATE_H
 #define VBLK_STATE_H
@@ -75,8 +76,12 @@ int state_save(const struct serving *serving);
 int state_load(const char *name, struct serving *serving);
 int state_find(const char *name, const char *uuid, struct serving *serving);
 int state_set_offer(const char *name, const struct offer *offer);
+int state_set_image(const char *name, const char *image);
 int state_set_write_through(const char *name, bool is_write_through);
 int state_control_path(const char *name, char *path, size_t size);
+int state_set_top(const char *uuid, const char *device_uuid);
+int state_find_top(const char *uuid, char *device_uuid, size_t size);
+void state_forget_top(const char *uuid);
 void state_forget(const char *name);
 
 int state_claim(const char *name);

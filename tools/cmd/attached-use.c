@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Who uses an attached disk. */
+#include <poll.h>
+
+#include "attached.h"
+#include "disk/holder.h"
+#include "err.h"
+
+/* Others may look at the device for so long before it counts as in use. */
+#define HOLDER_WAIT_MS	3000
+#define HOLDER_POLL_MS	50
+
+static int report_busy(const struct attached *a, const char *what)
+{
+	return err_report(VBLK_BUSY, a->d.name, "in use: %s", what);
+}
+
+/*
+ * Somebody whom holder_of_device() does not see: a mount in another namespace or
+ * by a file system that hides its device, a user in the kernel. The server has
+ * the device open, and the kernel for the guest; udev looks for a moment.
+ */
+static bool has_hidden_holder(const struct attached *a)
+{
+	struct dmdev d = a->d;
+	int expected = (a->server ? 1 : 0) + (a->guest ? 1 : 0);
+	int waited_ms;
+
+	for (waited_ms = 0; d.open_count > expected; waited_ms += HOLDER_POLL_MS) {
+		if (waited_ms >= HOLDER_WAIT_MS)
+			return true;
+		poll(NULL, 0, HOLDER_POLL_MS);
+		if (dmdev_find_uuid(a->d.uuid, &d))
+			return false;
+	}
+	return false;
+}
+
+/**
+ * attached_check_unused() - does anybody but the server and its guest have the device?
+ *
+ * Return: an exit code; who has it has been reported.
+ */
+int attached_check_unused(const struct attached *a)
+{
+	char who[512];
+
+	if (holder_of_device(a->d.dev, a->server, who, sizeof(who)))
+		return report_busy(a, who);
+	/* Without a server nothing is lost when the kernel finds it busy. */
+	if (a->server && has_hidden_holder(a))
+		return report_busy(a, "a mount in another namespace, or the kernel, has it open");
+	return VBLK_OK;
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A disk in use goes over to another chain, with a new overlay as its top:
+ * Documentation/control.rst says in which order, and what there is if it ends in the middle.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "server/state.h"
+#include "snapshot.h"
+
+static int check_disk(const struct change *c)
+{
+	const struct attached *a = &c->a;
+	const char *name = a->d.name;
+	int ret;
+
+	if (!a->d.is_live)
+		return err_report(VBLK_FAILED, name, "it has no table");
+	if (a->d.is_read_only)
+		return err_report(VBLK_DENIED, name, "it is attached read-only");
+	if (a->has_failed) {
+		ret = err_report(VBLK_DAMAGED, name, "its image has failed, and needs a check");
+		err_hint_command("vblk-detach", name, NULL);
+		return ret;
+	}
+	if (!a->d.is_suspended || c->may_be_suspended)
+		return VBLK_OK;
+	ret = err_report(VBLK_BUSY, name, "it is suspended");
+	err_hint_command("dmsetup", "resume", name, NULL);
+	return ret;
+}
+
+/**
+ * change_begin() - open what there is
+ * @c: @a is locked; change_end() is due in either case
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int change_begin(struct change *c)
+{
+	int ret;
+
+	c->overlay.dir = -1;
+	c->top.fd = -1;
+	ret = check_disk(c);
+	/* Left by somebody who was killed; it keeps an overlay locked that nobody uses. */
+	if (!ret)
+		dmdev_clear(c->a.d.name);
+	return ret ? ret : live_open(&c->a.d, &c->chain);
+}
+
+/** change_end() - the kernel has the files, or nobody */
+void change_end(struct change *c)
+{
+	image_close(&c->top);
+	live_close(&c->chain);
+	if (c->overlay.dir >= 0)
+		close(c->overlay.dir);
+}
+
+/* The image's own directory: where somebody may swap directories, not another one of that name. */
+static int open_directory(struct change *c, const struct live_image *below)
+{
+	char dir[PATH_MAX], base[PATH_MAX];
+	struct stat st;
+
+	strcpy(dir, below->path);
+	strcpy(base, below->path);
+	c->overlay.dir = open(dirname(dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (c->overlay.dir < 0 || fstatat(c->overlay.dir, basename(base), &st, 0) < 0)
+		return err_errno(errno, c->a.d.name, "cannot open the directory of %s",
+				 below->path);
+	if (!image_is_same(&st, &below->st))
+		return err_report(VBLK_FAILED, c->a.d.name, "%s has been moved", below->path);
+	return VBLK_OK;
+}
+
+/* As virsh names it: SUFFIX in the place of what is behind the last dot. */
+static int name_beside(struct change *c, const struct live_image *below, const char *suffix)
+{
+	const char *file = strrchr(below->path, '/') + 1, *dot = strrchr(file, '.');
+	int stem = dot && dot > file ? dot - below->path : (int)strlen(below->path);
+	int n;
+
+	if (S_ISBLK(below->st.st_mode)) {
+		err_report(VBLK_USAGE, c->a.d.name,
+			   "%s is a block device: the overlay needs a name", below->path);
+		err_hint("--file PATH");
+		return VBLK_USAGE;
+	}
+	n = snprintf(c->overlay.path, sizeof(c->overlay.path), "%.*s.%s", stem, below->path,
+		     suffix);
+	if (n >= (int)sizeof(c->overlay.path))
+		return err_errno(ENAMETOOLONG, suffix, "cannot name the overlay");
+	c->overlay.name = strrchr(c->overlay.path, '/') + 1;
+	return open_directory(c, below);
+}
+
+/* Where root wants it. */
+static int name_as_told(struct change *c, const char *file)
+{
+	char dir[PATH_MAX], base[PATH_MAX], real[PATH_MAX];
+
+	if (!*file || file[strlen(file) - 1] == '/' || strlen(file) >= sizeof(dir))
+		return err_report(VBLK_USAGE, "--file", "'%s' does not name a file", file);
+	strcpy(dir, file);
+	strcpy(base, file);
+	if (!realpath(dirname(dir), real))
+		return err_errno(errno, file, "cannot make the overlay");
+	if (snprintf(c->overlay.path, sizeof(c->overlay.path), "%s/%s",
+		     strcmp(real, "/") != 0 ? real : "", basename(base)) >= PATH_MAX)
+		return err_errno(ENAMETOOLONG, file, "cannot make the overlay");
+	c->overlay.name = strrchr(c->overlay.path, '/') + 1;
+	c->overlay.dir = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return c->overlay.dir < 0 ? err_errno(errno, file, "cannot make the overlay") : VBLK_OK;
+}
+
+/**
+ * change_name_overlay() - choose where the overlay is to be
+ * @below: the image that it is to lie on, counted from the top
+ * @suffix: of its name, unless there is @file
+ * @file: its path, or NULL
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int change_name_overlay(struct change *c, size_t below, const char *suffix, const char *file)
+{
+	const struct live_image *img = &c->chain.list[below];
+
+	return file ? name_as_told(c, file) : name_beside(c, img, suffix);
+}
+
+static void undo(struct change *c)
+{
+	overlay_remove(&c->overlay);
+	state_forget_top(c->top.uuid);
+}
+
+static int open_overlay(struct change *c)
+{
+	struct stat made = c->overlay.st;
+	int ret;
+
+	ret = image_identify(&c->top, c->overlay.path);
+	if (!ret && !image_is_same(&c->top.st, &made))
+		ret = err_report(VBLK_FAILED, c->overlay.path, "replaced while it was made");
+	return ret ? ret : image_open(&c->top, false);
+}
+
+/**
+ * change_make_overlay() - make the overlay, and note whose top it is going to be
+ * @below: the image that it lies on, counted from the top
+ *
+ * Return: an exit code; what is wrong has been reported, and nothing is left.
+ */
+int change_make_overlay(struct change *c, size_t below)
+{
+	const struct live_image *img = &c->chain.list[below];
+	struct overlay *o = &c->overlay;
+	bool is_file = S_ISREG(img->st.st_mode);
+	int err, ret;
+
+	if (c->chain.n - below >= MAX_CHAIN)
+		return err_report(VBLK_UNSUPPORTED, c->a.d.name,
+				  "a chain has no more than %d images", MAX_CHAIN);
+	o->backing = img->path;
+	o->bytes = c->chain.sectors << 9;
+	o->uid = is_file ? img->st.st_uid : 0;
+	o->gid = is_file ? img->st.st_gid : 0;
+	o->mode = is_file ? img->st.st_mode & 0666 : 0600;
+	o->is_raw_below = img->format == IMAGE_RAW;
+	ret = overlay_make(o);
+	if (ret)
+		return ret;
+	ret = open_overlay(c);
+	if (!ret) {
+		err = state_set_top(c->top.uuid, c->a.d.uuid);
+		ret = err ? err_errno(-err, STATE_DIR, "cannot write") : VBLK_OK;
+	}
+	if (ret)
+		undo(c);
+	return ret;
+}
+
+static int load(struct change *c, size_t first, int top_fd)
+{
+	char *params = live_table(&c->chain, first, top_fd);
+	int err;
+
+	if (!params)
+		return -ENOMEM;
+	err = dmdev_load(c->a.d.name, c->chain.sectors, params, false);
+	free(params);
+	return err;
+}
+
+/* The new table is in place, and could not be resumed. Nothing was written to the overlay. */
+static int put_back(struct change *c)
+{
+	int fd, err;
+
+	err = live_open_top(&c->chain, 0, &fd);
+	if (err)
+		return err;
+	err = load(c, 1, fd);
+	if (!err)
+		err = dmdev_switch(c->a.d.name, c->a.is_served);
+	close(fd);
+	return err;
+}
+
+static int recover(struct change *c, int why)
+{
+	const char *name = c->a.d.name;
+	int ret = err_errno(-why, name, "cannot go over to the new chain");
+	struct dmdev now;
+	int err;
+
+	err_hint("dmesg | grep qcow2");
+	err = dmdev_find_name(name, &now);
+	if (!err && now.is_suspended)
+		err = live_is_image(name, 0, &c->overlay.st) ? put_back(c) :
+			dmdev_resume(name, c->a.is_served);
+	if (err) {
+		err_errno(-err, name, "suspended: its present chain cannot be put back");
+		err_hint_command("dmsetup", "table", name, NULL);
+		return ret;
+	}
+	dmdev_clear(name);
+	undo(c);
+	return ret;
+}
+
+/** change_forget_top() - what was the top is not any more */
+void change_forget_top(const struct change *c)
+{
+	char uuid[STATE_UUID_SIZE];
+
+	if (image_uuid(&c->chain.list[0].st, uuid, sizeof(uuid)) == 0)
+		state_forget_top(uuid);
+}
+
+/**
+ * change_switch() - have the disk go on with the overlay as its top
+ * @below: the image that it lies on, counted from the top; those above are left out
+ *
+ * Return: an exit code; what is wrong has been reported, and the disk has the chain of before.
+ */
+int change_switch(struct change *c, size_t below)
+{
+	int err, ret;
+
+	err = load(c, below, c->top.fd);
+	if (err) {
+		ret = err_errno(-err, c->a.d.name, "the kernel refused the new chain");
+		err_hint("dmesg | grep qcow2");
+		dmdev_clear(c->a.d.name);
+		undo(c);
+		return ret;
+	}
+	err = dmdev_switch(c->a.d.name, c->a.is_served);
+	if (err)
+		return recover(c, err);
+	change_forget_top(c);
+	if (!c->a.is_served)
+		return VBLK_OK;
+	err = state_set_image(c->a.serving.name, c->top.path);
+	if (err)
+		err_errno(-err, STATE_DIR, "cannot write");
+	return VBLK_OK;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef VBLK_SNAPSHOT_H
+#define VBLK_SNAPSHOT_H
+
+#include <stdbool.h>
+
+#include "attached.h"
+#include "disk/image.h"
+#include "disk/layers.h"
+#include "disk/live.h"
+#include "disk/overlay.h"
+
+/**
+ * struct change - another chain for a disk, on its way
+ * @a: the disk, locked
+ * @chain: its images as they are
+ * @overlay: the new one
+ * @top: the same, open
+ * @may_be_suspended: the disk is taken as it is
+ */
+struct change {
+	struct attached a;
+	struct live_chain chain;
+	struct overlay overlay;
+	struct image top;
+	bool may_be_suspended;
+};
+
+/* change.c */
+int change_begin(struct change *c);
+void change_end(struct change *c);
+int change_name_overlay(struct change *c, size_t below, const char *suffix, const char *file);
+int change_make_overlay(struct change *c, size_t below);
+void change_forget_top(const struct change *c);
+int change_switch(struct change *c, size_t below);
+
+/**
+ * struct snapshot - a state that a disk has had
+ * @name: of the snapshot: what comes behind the last dot in the name of @overlay; "" where that
+ *	is not called as the image below it
+ * @image: path of the image that has the state
+ * @overlay: path of the image over that one
+ */
+struct snapshot {
+	const char *name;
+	const char *image;
+	const char *overlay;
+};
+
+/* snapshot-list.c */
+void snapshot_of_layer(const struct layers *layers, size_t overlay, struct snapshot *s);
+int snapshot_list(const struct attached *a, bool as_json);
+int snapshot_find(const struct attached *a, const struct layers *layers, const char *arg,
+		  size_t *overlay);
+int snapshot_print(const struct attached *a, const struct snapshot *s, bool as_json);
+
+/* snapshot-revert.c */
+void snapshot_set_paused(const struct attached *a, bool is_paused);
+int snapshot_check_unused(const struct attached *a);
+bool snapshot_remove_image(const struct live_image *img, const char *from);
+int snapshot_revert(struct change *c, const char *arg, const char *file, bool as_json);
+
+/* snapshot-delete.c */
+int snapshot_delete(struct change *c, const char *arg);
+
+#endif

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* How many have an image locked, as QEMU locks it, by the kernel's list of all locks. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "lockers.h"
+
+/* Byte 200 and the bit of "write": all who use an image share it with no writer. See lock.c. */
+#define EVERYBODYS_BYTE	201
+
+/**
+ * lockers_count() - how many open file descriptions of a file or device have an image's locks
+ *
+ * Files of other file systems with the same inode number are counted, too: where a file system
+ * has devices of its own, the list has another number than stat.
+ */
+unsigned int lockers_count(const struct stat *st)
+{
+	FILE *f = fopen("/proc/locks", "re");
+	uintmax_t ino, start, end;
+	unsigned int count = 0;
+	char line[256];
+
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "%*u: OFDLCK %*s %*s %*d %*x:%*x:%ju %ju %ju", &ino, &start,
+			   &end) == 3 &&
+		    ino == st->st_ino && start <= EVERYBODYS_BYTE && end >= EVERYBODYS_BYTE)
+			count++;
+	fclose(f);
+	return count;
+}

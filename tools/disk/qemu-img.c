@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * qemu-img at work on the images of a disk, while the kernel does not use them.
+ *
+ * It gets the files that the kernel has, by their descriptors: no name in a header is followed, and no
+ * format guessed. Our own locks keep others out, so it takes none.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backing-name.h"
+#include "cmd/err.h"
+#include "qemu-img.h"
+
+#define NOT_FOUND	127
+
+static json_object *describe_file(const struct live_image *img)
+{
+	json_object *o = json_object_new_object();
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", img->fd);
+	json_object_object_add(o, "driver", json_object_new_string(S_ISBLK(img->st.st_mode) ?
+								   "host_device" : "file"));
+	json_object_object_add(o, "filename", json_object_new_string(path));
+	json_object_object_add(o, "locking", json_object_new_string("off"));
+	return o;
+}
+
+static json_object *describe(const struct live_chain *c, size_t i, bool with_backing)
+{
+	const struct live_image *img = &c->list[i];
+	json_object *o = json_object_new_object(), *below = NULL;
+
+	json_object_object_add(o, "driver",
+			       json_object_new_string(image_format_name(img->format)));
+	json_object_object_add(o, "file", describe_file(img));
+	if (with_backing && i + 1 < c->n)
+		below = describe(c, i + 1, true);
+	if (img->format == IMAGE_QCOW2)
+		json_object_object_add(o, "backing", below);
+	return o;
+}
+
+/**
+ * qemu_describe() - an image, as qemu_run() hands it to QEMU
+ * @first: which, counted from the top
+ * @with_backing: with all that is below it, else alone
+ *
+ * Return: a string that the caller frees, or NULL.
+ */
+char *qemu_describe(const struct live_chain *c, size_t first, bool with_backing)
+{
+	json_object *o = describe(c, first, with_backing);
+	char *text;
+
+	if (asprintf(&text, "json:%s", json_object_to_json_string(o)) < 0)
+		text = NULL;
+	json_object_put(o);
+	return text;
+}
+
+/* In the child. QEMU opens them anew, by the names of the descriptors. */
+static void run(const struct live_chain *c, const char *const argv[])
+{
+	for (size_t i = 0; i < c->n; i++)
+		fcntl(c->list[i].fd, F_SETFD, 0);
+	execvp(argv[0], (char *const *)argv);
+	_exit(NOT_FOUND);
+}
+
+/**
+ * qemu_run() - run qemu-img
+ * @c: the images that @argv describes
+ * @name: of the disk
+ *
+ * Return: an exit code; what is wrong has been reported, by qemu-img as well.
+ */
+int qemu_run(const struct live_chain *c, const char *const argv[], const char *name)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (pid == 0)
+		run(c, argv);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return err_errno(errno, argv[0], "cannot run it");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_FOUND)
+		return err_report(VBLK_NOT_FOUND, argv[0], "not found, and needed here");
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		return err_report(VBLK_FAILED, name, "%s %s has failed", argv[0], argv[1]);
+	return VBLK_OK;
+}

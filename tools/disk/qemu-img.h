@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef VBLK_QEMU_IMG_H
+#define VBLK_QEMU_IMG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "live.h"
+
+char *qemu_describe(const struct live_chain *c, size_t first, bool with_backing);
+int qemu_run(const struct live_chain *c, const char *const argv[], const char *name);
+
+#endif
