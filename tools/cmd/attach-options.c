@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include "disk/backing-name.h"
 #include "dm-qcow2/format/table.h"
 #include "err.h"
+#include "size.h"
 
 #define MAX_DEFAULT_QUEUES	8
 #define DEFAULT_QUEUE_SIZE	128
@@ -122,30 +122,6 @@ static int parse_uint(const char *what, const char *text, unsigned int min,
 				  "'%s' is not a number from %u to %u", text,
 				  min, max);
 	*value = n;
-	return VBLK_OK;
-}
-
-/* Digits, and perhaps one of the units that vblk-list prints. */
-static int parse_size(const char *what, const char *text, uint64_t *bytes)
-{
-	static const char units[] = "KMGTPE";
-	unsigned int shift = 0;
-	const char *unit;
-	uintmax_t n;
-	char *end;
-
-	errno = 0;
-	n = strtoumax(text, &end, 10);
-	unit = *end ? strchr(units, *end) : NULL;
-	if (unit) {
-		shift = 10 * (unit - units + 1);
-		end++;
-	}
-	if (errno || *end || *text < '0' || *text > '9' || n > UINT64_MAX >> shift)
-		return err_report(VBLK_USAGE, what,
-				  "'%s' is not a size: a number of bytes, or of KiB, MiB... with K, M, G, T, P or E behind it",
-				  text);
-	*bytes = (uint64_t)n << shift;
 	return VBLK_OK;
 }
 
@@ -286,7 +262,7 @@ static int parse_option(struct attach *a, int opt)
 				  &a->cache_mb);
 	case OPT_LOW_SPACE:
 		a->has_low_space = true;
-		return parse_size("--low-space", optarg, &a->low_space);
+		return size_parse("--low-space", optarg, &a->low_space);
 	case OPT_DISCARD:
 		return parse_discard(optarg, &a->discard);
 	case OPT_FOREGROUND:

@@ -15,6 +15,7 @@ static const struct verb {
 	{ "control", cmd_control, "ask a disk's server something" },
 	{ "detach", cmd_detach, "stop serving a disk and let its image go" },
 	{ "list", cmd_list, "list attached disks" },
+	{ "resize", cmd_resize, "make a disk larger while it is in use" },
 	{ "snapshot", cmd_snapshot, "leave a disk's image as it is, and write to an overlay" },
 };
 

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vblk-resize: a larger image under a disk that is in use, and the guest told of it.
+ *
+ * While the image grows the device is suspended, and a guest waits. So a process of its own does that, which
+ * nothing that happens to the tool reaches; if it dies nevertheless, the same command goes on from there.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <json-c/json.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "disk/grow.h"
+#include "err.h"
+#include "out.h"
+#include "server/control.h"
+#include "server/state.h"
+#include "size.h"
+#include "snapshot.h"
+
+#define ANSWER_MS	10000
+
+static const char help[] =
+"Usage: vblk-resize [--json] DISK [+]SIZE\n"
+"\n"
+"Make a disk larger while it is in use, and tell its guest. SIZE is in bytes, or\n"
+"in KiB, MiB... with K, M, G, T, P or E behind it; with + it is added.\n"
+"\n"
+"      --json             print JSON\n"
+"  -h, --help             print this\n";
+
+static const struct option options[] = {
+	{ "json", no_argument, NULL, 'j' },
+	{ "help", no_argument, NULL, 'h' },
+	{}
+};
+
+/* In a process of its own; the device is suspended. */
+static int load_and_resume(struct change *c, uint64_t bytes)
+{
+	const char *name = c->a.d.name;
+	char *params;
+	int fd, err;
+
+	err = live_open_top(&c->chain, 0, &fd);
+	if (err)
+		return err;
+	params = live_table(&c->chain, 1, fd);
+	err = params ? dmdev_load(name, bytes >> 9, params, false) : -ENOMEM;
+	free(params);
+	if (!err)
+		err = dmdev_switch(name, c->a.is_served);
+	close(fd);
+	return err;
+}
+
+static int report_failure(struct change *c, const struct growth *g, int why)
+{
+	int ret = err_errno(-why, c->a.d.name, "the kernel refused the larger image");
+	int err;
+
+	err_hint("dmesg | grep qcow2");
+	err = grow_undo(g) ?: load_and_resume(c, g->old_bytes);
+	if (err) {
+		err_errno(-err, c->a.d.name, "suspended: its guest waits");
+		err_hint("dmesg | grep qcow2");
+	}
+	return ret;
+}
+
+static int grow(struct change *c, const struct growth *g)
+{
+	const char *name = c->a.d.name;
+	uint64_t is_bytes;
+	int err, ret = VBLK_OK;
+
+	if (!c->a.d.is_suspended) {
+		err = dmdev_suspend(name, c->a.is_served);
+		if (err)
+			return err_errno(-err, name, "cannot suspend it");
+	}
+	err = grow_read_size(&c->chain.list[0], &is_bytes);
+	if (err)
+		ret = err_errno(-err, name, "cannot read the header");
+	/* Else somebody has come as far as this, and was killed. */
+	else if (is_bytes != g->new_bytes)
+		ret = grow_image(g, name);
+	if (ret) {
+		err = grow_undo(g) ?: load_and_resume(c, g->old_bytes);
+		if (err)
+			err_errno(-err, name, "suspended: its guest waits");
+		return ret;
+	}
+	err = load_and_resume(c, g->new_bytes);
+	return err ? report_failure(c, g, err) : VBLK_OK;
+}
+
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigfillset(&set);
+	sigdelset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int grow_apart(struct change *c, const struct growth *g)
+{
+	int status;
+	pid_t pid;
+
+	block_signals();
+	/* dm's descriptors are one's own. */
+	dmdev_release();
+	pid = fork();
+	if (pid == 0) {
+		setsid();
+		_exit(grow(c, g));
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return err_errno(errno, c->a.d.name, "cannot start a process");
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	return err_report(VBLK_FAILED, c->a.d.name, "its image was made larger by a process that died");
+}
+
+static void say_not_told(const struct attached *a, const char *why)
+{
+	err_report(VBLK_FAILED, a->d.name,
+		   "the guest was not told of the new size: %s; it has it from its next start on", why);
+}
+
+/* Return: whether a guest was. */
+static bool tell_guest(const struct attached *a)
+{
+	json_object *reply, *v;
+	const char *why = "its QEMU does not want to know";
+	bool was_told = false;
+	int err;
+
+	if (!a->server)
+		return false;
+	err = control_call(a->serving.name, control_request("resize"), ANSWER_MS, &reply);
+	if (err) {
+		say_not_told(a, strerror(-err));
+		return false;
+	}
+	if (control_reply_code(reply, &why) == VBLK_OK &&
+	    json_object_object_get_ex(reply, "told", &v))
+		was_told = json_object_get_boolean(v);
+	if (!was_told && a->guest)
+		say_not_told(a, why);
+	json_object_put(reply);
+	return was_told;
+}
+
+static int print_result(const struct attached *a, uint64_t bytes, bool was_told, bool as_json)
+{
+	char size[16];
+	json_object *o;
+
+	if (as_json) {
+		o = json_object_new_object();
+		json_object_object_add(o, "name", json_object_new_string(a->d.name));
+		json_object_object_add(o, "size_bytes", out_bytes_json(bytes));
+		json_object_object_add(o, "told", json_object_new_boolean(was_told));
+		out_json(o);
+	} else {
+		out_format_bytes(bytes, size, sizeof(size));
+		printf("size: %s\n", size);
+	}
+	return out_flush();
+}
+
+static int resize(struct change *c, uint64_t bytes, bool is_more, bool as_json)
+{
+	struct growth g = { .chain = &c->chain, .fd = -1 };
+	char self[32];
+	int ret;
+
+	c->may_be_suspended = true;
+	ret = change_begin(c);
+	if (ret)
+		return ret;
+	g.old_bytes = c->chain.sectors << 9;
+	g.new_bytes = is_more ? g.old_bytes + bytes : bytes;
+	if (g.new_bytes < bytes)
+		return err_report(VBLK_USAGE, c->a.d.name, "too large");
+	ret = grow_check(&g, c->a.d.name);
+	if (ret)
+		return ret;
+	if (g.new_bytes != g.old_bytes) {
+		snprintf(self, sizeof(self), "/proc/self/fd/%d", c->chain.list[0].fd);
+		g.fd = open(self, O_RDWR | O_CLOEXEC);
+		ret = g.fd < 0 ? err_errno(errno, c->a.d.name, "cannot open its image") :
+				 grow_apart(c, &g);
+		if (g.fd >= 0)
+			close(g.fd);
+	}
+	if (ret)
+		return ret;
+	return print_result(&c->a, g.new_bytes, tell_guest(&c->a), as_json);
+}
+
+static int resize_locked(const char *disk, uint64_t bytes, bool is_more, bool as_json)
+{
+	struct change c = { .top.fd = -1, .overlay.dir = -1 };
+	int lock, ret;
+
+	ret = attached_lock(disk, &c.a, &lock);
+	if (ret)
+		return ret;
+	ret = resize(&c, bytes, is_more, as_json);
+	change_end(&c);
+	state_unlock(c.a.d.uuid, lock);
+	return ret;
+}
+
+/** cmd_resize() - the verb */
+int cmd_resize(int argc, char **argv)
+{
+	bool as_json = false, is_more;
+	const char *size;
+	uint64_t bytes;
+	int opt, ret;
+
+	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'j':
+			as_json = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return out_flush();
+		default:
+			return cmd_usage_error("resize");
+		}
+	}
+	if (argc - optind != 2) {
+		err_report(VBLK_USAGE, NULL, "needs the NAME of a disk and a SIZE");
+		return cmd_usage_error("resize");
+	}
+	size = argv[optind + 1];
+	is_more = *size == '+';
+	ret = size_parse("SIZE", size + is_more, &bytes);
+	if (ret)
+		return cmd_usage_error("resize");
+	ret = dmdev_init();
+	return ret ? ret : resize_locked(argv[optind], bytes, is_more, as_json);
+}

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef VBLK_SIZE_H
+#define VBLK_SIZE_H
+
+#include <stdint.h>
+
+int size_parse(const char *what, const char *text, uint64_t *bytes);
+
+#endif
