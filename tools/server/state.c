@@ -120,12 +120,24 @@ static json_object *serving_to_json(const struct serving *s)
 	return o;
 }
 
-/**
- * state_save() - write NAME.json, whole or not at all
- *
- * Return: 0 or -errno.
+/*
+ * A verb and the server of a disk both change NAME.json: one at a time, from the read to the
+ * write. Closing lets go.
  */
-int state_save(const struct serving *serving)
+static int lock_files(void)
+{
+	int fd = open(STATE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX) == 0)
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+static int save(const struct serving *serving)
 {
 	const char *name = serving->name;
 	char path[PATH_MAX], tmp[PATH_MAX];
@@ -140,6 +152,22 @@ int state_save(const struct serving *serving)
 		unlink(tmp);
 	}
 	json_object_put(o);
+	return err;
+}
+
+/**
+ * state_save() - write NAME.json, whole or not at all
+ *
+ * Return: 0 or -errno.
+ */
+int state_save(const struct serving *serving)
+{
+	int lock = lock_files(), err;
+
+	if (lock < 0)
+		return lock;
+	err = save(serving);
+	close(lock);
 	return err;
 }
 
@@ -237,40 +265,55 @@ int state_load(const char *name, struct serving *serving)
 	return ok ? 0 : -EBADMSG;
 }
 
-/**
- * state_set_offer() - have in NAME.json what the guest was offered
- *
- * What the server has read there may be old by now. Return: 0 or -errno.
- */
-int state_set_offer(const char *name, const struct offer *offer)
+struct change {
+	const struct offer *offer;
+	const char *image;
+	const bool *is_write_through;
+};
+
+static void apply(const struct change *c, struct serving *s)
+{
+	if (c->offer)
+		s->offer = *c->offer;
+	if (c->image)
+		snprintf(s->image, sizeof(s->image), "%s", c->image);
+	if (c->is_write_through)
+		s->is_write_through = *c->is_write_through;
+}
+
+/* What the caller has read there may be old by now. */
+static int change_file(const char *name, const struct change *c)
 {
 	struct serving serving;
-	int err = state_load(name, &serving);
+	int lock = lock_files(), err;
 
-	serving.offer = *offer;
-	return err ? err : state_save(&serving);
+	if (lock < 0)
+		return lock;
+	err = state_load(name, &serving);
+	if (!err) {
+		apply(c, &serving);
+		err = save(&serving);
+	}
+	close(lock);
+	return err;
+}
+
+/** state_set_offer() - have in NAME.json what the guest was offered; 0 or -errno */
+int state_set_offer(const char *name, const struct offer *offer)
+{
+	return change_file(name, &(struct change){ .offer = offer });
 }
 
 /** state_set_image() - the same for the path of the image; 0 or -errno */
 int state_set_image(const char *name, const char *image)
 {
-	struct serving serving;
-	int err = state_load(name, &serving);
-
-	if (err)
-		return err;
-	snprintf(serving.image, sizeof(serving.image), "%s", image);
-	return state_save(&serving);
+	return change_file(name, &(struct change){ .image = image });
 }
 
 /** state_set_write_through() - the same for that; 0 or -errno */
 int state_set_write_through(const char *name, bool is_write_through)
 {
-	struct serving serving;
-	int err = state_load(name, &serving);
-
-	serving.is_write_through = is_write_through;
-	return err ? err : state_save(&serving);
+	return change_file(name, &(struct change){ .is_write_through = &is_write_through });
 }
 
 /**
@@ -386,6 +429,7 @@ void state_forget_top(const char *uuid)
 /** state_forget() - remove what a disk left, its own socket excepted */
 void state_forget(const char *name)
 {
+	int lock = lock_files();
 	char path[PATH_MAX];
 
 	state_path(path, sizeof(path), name, "json");
@@ -394,6 +438,8 @@ void state_forget(const char *name)
 	unlink(path);
 	state_path(path, sizeof(path), name, "ctl");
 	unlink(path);
+	if (lock >= 0)
+		close(lock);
 }
 
 static int claim_lock(int fd, int cmd, short type, off_t byte,
