@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <getopt.h>
 #include <libsmartcols/libsmartcols.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "attached.h"
 #include "cmd.h"
@@ -173,8 +176,47 @@ static int ask(const struct attached *a, json_object *request, bool as_json)
 	return ret;
 }
 
-/* Files in STATE_DIR may be written: not beside another verb. */
-static int ask_locked(const char *arg, json_object *request, bool as_json)
+static int ask_server(const struct attached *a, json_object *request, bool as_json)
+{
+	int ret;
+
+	if (a->is_served && a->server)
+		return ask(a, request, as_json);
+	json_object_put(request);
+	ret = err_report(VBLK_NOT_FOUND, a->d.name, "it has no server");
+	if (a->is_served)
+		err_hint_command("vblk-attach", a->image, NULL);
+	return ret;
+}
+
+/* It answers before it waits for the guest's requests. Then the next one may be started. */
+static int stop_server(const struct attached *a, json_object *request, bool as_json)
+{
+	int pidfd = a->server ? syscall(SYS_pidfd_open, a->server, 0) : -1;
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	int ret = ask_server(a, request, as_json);
+
+	if (!ret && pidfd >= 0 && poll(&p, 1, ANSWER_MS) <= 0)
+		ret = err_report(VBLK_BUSY, a->d.name,
+				 "its server waits for requests of the guest, and ends behind them");
+	if (pidfd >= 0)
+		close(pidfd);
+	return ret;
+}
+
+/* Who only looks does not wait for a verb that works on the disk. */
+static int look(const char *arg, json_object *request, bool as_json)
+{
+	struct attached a;
+	int ret = attached_find(arg, &a);
+
+	if (!ret)
+		return ask_server(&a, request, as_json);
+	json_object_put(request);
+	return ret;
+}
+
+static int ask_locked(const char *arg, json_object *request, bool as_json, bool is_stop)
 {
 	struct attached a;
 	int lock, ret;
@@ -184,16 +226,16 @@ static int ask_locked(const char *arg, json_object *request, bool as_json)
 		json_object_put(request);
 		return ret;
 	}
-	if (a.is_served && a.server) {
-		ret = ask(&a, request, as_json);
-	} else {
-		json_object_put(request);
-		ret = err_report(VBLK_NOT_FOUND, a.d.name, "it has no server");
-		if (a.is_served)
-			err_hint_command("vblk-attach", a.image, NULL);
-	}
+	ret = is_stop ? stop_server(&a, request, as_json) : ask_server(&a, request, as_json);
 	state_unlock(a.d.uuid, lock);
 	return ret;
+}
+
+static int run_command(const char *arg, const char *command, json_object *request, bool as_json)
+{
+	if (!strcmp(command, "status") || !strcmp(command, "stats"))
+		return look(arg, request, as_json);
+	return ask_locked(arg, request, as_json, !strcmp(command, "stop"));
 }
 
 /** cmd_control() - the verb */
@@ -227,7 +269,7 @@ int cmd_control(int argc, char **argv)
 		return cmd_usage_error("control");
 	ret = dmdev_init();
 	if (!ret)
-		return ask_locked(argv[optind], request, as_json);
+		return run_command(argv[optind], argv[optind + 1], request, as_json);
 	json_object_put(request);
 	return ret;
 }
