@@ -46,7 +46,7 @@ static json_object *status(struct server *s, json_object *request)
 	json_object_object_add(o, "guest_pid", s->session ?
 			       json_object_new_int(vhost_peer_pid(s->conn)) : NULL);
 	add_string(o, "problem", s->trouble.problem);
-	json_object_object_add(o, "paused", json_object_new_boolean(s->is_paused));
+	json_object_object_add(o, "paused", json_object_new_boolean(commands_want_pause(s)));
 	json_object_object_add(o, "write_cache",
 			       json_object_new_boolean(!s->disk.is_write_through));
 	add_number(o, "size_bytes", le64toh(s->disk.config.capacity) << 9);
@@ -94,31 +94,75 @@ static json_object *stats(struct server *s, json_object *request)
 	return o;
 }
 
-static json_object *set_paused(struct server *s, bool is_paused)
+/** commands_want_pause() - is no queue to run? */
+bool commands_want_pause(const struct server *s)
 {
-	int err = s->session ? vhost_user_set_paused(s->session, is_paused) : 0;
+	return s->is_paused || s->holds;
+}
 
+static int apply_pause(struct server *s)
+{
+	return s->session ? vhost_user_set_paused(s->session, commands_want_pause(s)) : 0;
+}
+
+/** commands_let_go() - somebody has hung up for whom there is a pause */
+void commands_let_go(void *server)
+{
+	struct server *s = server;
+	int err;
+
+	s->holds--;
+	err = apply_pause(s);
 	if (err)
-		return errno_reply(err);
-	s->is_paused = is_paused;
-	return control_ok();
+		err_errno(-err, s->disk.name, "cannot let its queues run again");
+}
+
+/* Half of it, some queues stopped and others not, is none. */
+static json_object *apply_or_undo(struct server *s, bool was_paused, unsigned int had_holds)
+{
+	int err = apply_pause(s);
+
+	if (!err)
+		return control_ok();
+	s->is_paused = was_paused;
+	s->holds = had_holds;
+	apply_pause(s);
+	return errno_reply(err);
+}
+
+static json_object *hold_queues(struct server *s)
+{
+	json_object *reply;
+
+	if (!control_keep(&s->control))
+		return control_error(VBLK_BUSY, "too many hold a pause");
+	s->holds++;
+	reply = apply_or_undo(s, s->is_paused, s->holds - 1);
+	s->control.has_to_keep = json_object_get_boolean(json_object_object_get(reply, "ok"));
+	return reply;
 }
 
 static json_object *pause_queues(struct server *s, json_object *request)
 {
-	(void)request;
-	return set_paused(s, true);
+	bool was_paused = s->is_paused;
+
+	if (json_object_get_boolean(json_object_object_get(request, "hold")))
+		return hold_queues(s);
+	s->is_paused = true;
+	return apply_or_undo(s, was_paused, s->holds);
 }
 
 static json_object *resume_queues(struct server *s, json_object *request)
 {
+	bool was_paused = s->is_paused;
+
 	(void)request;
-	return set_paused(s, false);
+	s->is_paused = false;
+	return apply_or_undo(s, was_paused, s->holds);
 }
 
-static int set_write_through(struct server *s, bool is_write_through)
+static int update_cache(struct server *s, bool is_write_through)
 {
-	bool was = s->disk.is_write_through;
 	int err;
 
 	s->disk.is_write_through = is_write_through;
@@ -126,14 +170,26 @@ static int set_write_through(struct server *s, bool is_write_through)
 	/* What was acknowledged until now, too. */
 	if (!err && is_write_through && fdatasync(s->disk.fd) < 0)
 		err = -errno;
+	return err ? err : state_set_write_through(s->serving.name, is_write_through);
+}
+
+/* Writes that are under way were begun with the cache as it was: none is, meanwhile. */
+static int set_write_through(struct server *s, bool is_write_through)
+{
+	bool was = s->disk.is_write_through;
+	int err = 0, resumed;
+
+	if (s->session && is_write_through)
+		err = vhost_user_set_paused(s->session, true);
 	if (!err)
-		err = state_set_write_through(s->serving.name, is_write_through);
-	if (!err)
-		return 0;
-	s->disk.is_write_through = was;
-	if (s->session)
-		vhost_user_update_cache(s->session);
-	return err;
+		err = update_cache(s, is_write_through);
+	if (err) {
+		s->disk.is_write_through = was;
+		if (s->session)
+			vhost_user_update_cache(s->session);
+	}
+	resumed = apply_pause(s);
+	return err ?: resumed;
 }
 
 static json_object *write_cache(struct server *s, json_object *request)

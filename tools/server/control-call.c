@@ -55,7 +55,7 @@ static int send_request(int fd, json_object *request)
 	return sendmsg(fd, &mh, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* To the end: an answer is the last thing that comes. */
+/* One line, with which an answer ends. */
 static int read_reply(int fd, char *text, size_t size, int wait_ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -71,7 +71,7 @@ static int read_reply(int fd, char *text, size_t size, int wait_ms)
 		if (n < 0)
 			return -errno;
 		bytes += n;
-		if (n == 0)
+		if (n == 0 || text[bytes - 1] == '\n')
 			break;
 	}
 	text[bytes] = '\0';
@@ -79,25 +79,24 @@ static int read_reply(int fd, char *text, size_t size, int wait_ms)
 }
 
 /**
- * control_call() - ask a disk's server
+ * control_hold() - ask a disk's server, and stay connected
  * @name: of its files in STATE_DIR
  * @request: from control_request(); belongs to this function
  * @wait_ms: how long to wait for the answer, -1 for ever
  * @reply: set to the answer, an object, on success
+ * @fd: set to the connection, on success
  *
  * Return: 0; -ENOENT or -ECONNREFUSED when nobody listens, -ETIMEDOUT, or another -errno.
  */
-int control_call(const char *name, json_object *request, int wait_ms, json_object **reply)
+int control_hold(const char *name, json_object *request, int wait_ms, json_object **reply, int *fd)
 {
-	char *text = malloc(REPLY_BYTES);
-	int fd, err;
+	char *text = calloc(1, REPLY_BYTES);
+	int err;
 
-	fd = text ? connect_to(name) : -ENOMEM;
-	err = fd < 0 ? fd : send_request(fd, request);
+	*fd = text ? connect_to(name) : -ENOMEM;
+	err = *fd < 0 ? *fd : send_request(*fd, request);
 	if (!err)
-		err = read_reply(fd, text, REPLY_BYTES, wait_ms);
-	if (fd >= 0)
-		close(fd);
+		err = read_reply(*fd, text, REPLY_BYTES, wait_ms);
 	if (!err) {
 		*reply = json_tokener_parse(text);
 		if (!json_object_is_type(*reply, json_type_object)) {
@@ -105,8 +104,20 @@ int control_call(const char *name, json_object *request, int wait_ms, json_objec
 			err = -EBADMSG;
 		}
 	}
+	if (err && *fd >= 0)
+		close(*fd);
 	json_object_put(request);
 	free(text);
+	return err;
+}
+
+/** control_call() - the same, and hang up */
+int control_call(const char *name, json_object *request, int wait_ms, json_object **reply)
+{
+	int fd, err = control_hold(name, request, wait_ms, reply, &fd);
+
+	if (!err)
+		close(fd);
 	return err;
 }
 

@@ -94,18 +94,26 @@ int control_open(struct control *c, const char *name)
 	return bind_for_root(c->listener, &sun);
 }
 
-static void drop(struct control_client *client)
+static void drop(struct control *c, struct control_client *client)
 {
+	bool was_kept = client->is_kept;
+
 	close(client->fd);
 	client->fd = -1;
+	client->is_kept = false;
+	if (was_kept)
+		c->let_go(c->arg);
 }
 
-/** control_close() - nobody is answered any more */
+/** control_close() - nobody is answered any more, and @let_go is not called */
 void control_close(struct control *c)
 {
-	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++)
-		if (c->clients[i].fd >= 0)
-			drop(&c->clients[i]);
+	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		if (c->clients[i].fd < 0)
+			continue;
+		close(c->clients[i].fd);
+		c->clients[i].fd = -1;
+	}
 	if (c->listener < 0)
 		return;
 	unlink(c->path);
@@ -145,7 +153,8 @@ int control_timeout_ms(const struct control *c)
 	int64_t first = INT64_MAX, left;
 
 	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++)
-		if (c->clients[i].fd >= 0 && c->clients[i].since_ms < first)
+		if (c->clients[i].fd >= 0 && !c->clients[i].is_kept &&
+		    c->clients[i].since_ms < first)
 			first = c->clients[i].since_ms;
 	if (first == INT64_MAX)
 		return -1;
@@ -175,8 +184,24 @@ static void accept_client(struct control *c)
 	while (client->fd >= 0)
 		client++;
 	client->fd = fd;
+	client->is_kept = false;
 	client->since_ms = now_ms();
 	client->bytes = 0;
+}
+
+/**
+ * control_keep() - let go whoever asks now only when he hangs up; for @answer
+ *
+ * @let_go is called then. Return: whether there is a place left for others.
+ */
+bool control_keep(struct control *c)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		kept += c->clients[i].fd >= 0 && c->clients[i].is_kept;
+	c->has_to_keep = kept < CONTROL_MAX_KEPT;
+	return c->has_to_keep;
 }
 
 /* Return: the request, or NULL for what is none. */
@@ -231,6 +256,19 @@ static void send_reply(int fd, json_object *reply)
 	json_object_put(reply);
 }
 
+/* True when there is nothing more to come. */
+static bool answer_client(struct control *c, struct control_client *client, size_t bytes)
+{
+	json_object *reply;
+
+	c->has_to_keep = false;
+	reply = answer(c, client->line, bytes);
+	client->is_kept = c->has_to_keep;
+	client->bytes = 0;
+	send_reply(client->fd, reply);
+	return !client->is_kept;
+}
+
 /* Read on. True when there is nothing more to come. */
 static bool serve_client(struct control *c, struct control_client *client)
 {
@@ -240,13 +278,14 @@ static bool serve_client(struct control *c, struct control_client *client)
 
 	if (n < 0)
 		return errno != EAGAIN && errno != EINTR;
-	if (n == 0)
+	/* Who is kept has asked already. */
+	if (n == 0 || client->is_kept)
 		return true;
 	client->bytes += n;
 	end = memchr(client->line, '\n', client->bytes);
 	if (end)
-		send_reply(client->fd, answer(c, client->line, end - client->line));
-	else if (client->bytes == sizeof(client->line))
+		return answer_client(c, client, end - client->line);
+	if (client->bytes == sizeof(client->line))
 		send_reply(client->fd, control_error(VBLK_USAGE, "the line is too long"));
 	else
 		return false;
@@ -261,6 +300,11 @@ static bool is_ready(int fd, const struct pollfd *fds, size_t n)
 	return false;
 }
 
+static bool is_late(const struct control_client *client)
+{
+	return !client->is_kept && now_ms() - client->since_ms >= CLIENT_MS;
+}
+
 /**
  * control_serve() - read and answer what has come
  * @fds: of control_poll_fds(), behind a poll
@@ -271,11 +315,9 @@ void control_serve(struct control *c, const struct pollfd *fds, size_t n)
 	struct control_client *client;
 
 	for (client = c->clients; client < c->clients + CONTROL_MAX_CLIENTS; client++) {
-		if (client->fd < 0)
-			continue;
-		if (is_ready(client->fd, fds, n) ? serve_client(c, client) :
-						   now_ms() - client->since_ms >= CLIENT_MS)
-			drop(client);
+		/* While we did something else, one that is late may have sent what was missing. */
+		if (client->fd >= 0 && (serve_client(c, client) || is_late(client)))
+			drop(c, client);
 	}
 	if (c->listener >= 0 && has_room(c) && is_ready(c->listener, fds, n))
 		accept_client(c);

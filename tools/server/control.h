@@ -8,23 +8,27 @@
 
 #include <json-c/json.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define CONTROL_VERSION		1
 #define CONTROL_LINE_BYTES	4096	/* of a request, its end included */
 #define CONTROL_MAX_CLIENTS	8
+#define CONTROL_MAX_KEPT	(CONTROL_MAX_CLIENTS / 2)
 #define CONTROL_MAX_FDS		(1 + CONTROL_MAX_CLIENTS)
 
 /**
  * struct control_client - somebody who asks
  * @fd: the connection, or -1
+ * @is_kept: has had an answer, and stays until he hangs up
  * @since_ms: when it was made, in CLOCK_MONOTONIC
  * @bytes: how much of the request is there
  * @line: it
  */
 struct control_client {
 	int fd;
+	bool is_kept;
 	int64_t since_ms;
 	size_t bytes;
 	char line[CONTROL_LINE_BYTES];
@@ -35,14 +39,18 @@ struct control_client {
  * @listener: the socket, or -1 where there is none
  * @path: its path
  * @answer: answers a request: an object, which the caller has
- * @arg: for @answer
+ * @let_go: called when somebody has gone whom control_keep() was called for
+ * @arg: for these
+ * @has_to_keep: who is answered now
  * @clients: who is connected
  */
 struct control {
 	int listener;
 	char path[108];
 	json_object *(*answer)(void *arg, json_object *request);
+	void (*let_go)(void *arg);
 	void *arg;
+	bool has_to_keep;
 	struct control_client clients[CONTROL_MAX_CLIENTS];
 };
 
@@ -52,6 +60,7 @@ void control_close(struct control *c);
 size_t control_poll_fds(const struct control *c, struct pollfd *fds);
 int control_timeout_ms(const struct control *c);
 void control_serve(struct control *c, const struct pollfd *fds, size_t n);
+bool control_keep(struct control *c);
 
 json_object *control_ok(void);
 json_object *control_error(int code, const char *why);
@@ -59,6 +68,7 @@ json_object *control_error(int code, const char *why);
 /* For those who ask */
 json_object *control_request(const char *command);
 int control_call(const char *name, json_object *request, int wait_ms, json_object **reply);
+int control_hold(const char *name, json_object *request, int wait_ms, json_object **reply, int *fd);
 int control_reply_code(json_object *reply, const char **why);
 
 #endif

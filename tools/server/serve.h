@@ -23,6 +23,7 @@
  * @trouble: what goes wrong with it, or went with the last one
  * @control: the control socket, and who is connected to it
  * @is_paused: no queue runs until somebody says so
+ * @holds: how many are connected for whom no queue runs
  * @has_to_stop: somebody has asked for that
  */
 struct server {
@@ -36,6 +37,7 @@ struct server {
 	struct trouble trouble;
 	struct control control;
 	bool is_paused;
+	unsigned int holds;
 	bool has_to_stop;
 };
 

@@ -285,6 +285,7 @@ static void open_control(struct server *s)
 	int err;
 
 	s->control.answer = commands_answer;
+	s->control.let_go = commands_let_go;
 	s->control.arg = s;
 	err = control_open(&s->control, s->serving.name);
 	if (!err)
@@ -402,7 +403,7 @@ static void accept_front_end(struct server *s)
 		return;
 	}
 	s->conn = conn;
-	vhost_user_set_paused(s->session, s->is_paused);
+	vhost_user_set_paused(s->session, commands_want_pause(s));
 	state_set_guest(s->claim, vhost_peer_pid(conn));
 }
 
