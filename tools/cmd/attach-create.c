@@ -100,6 +100,19 @@ static int check_files(const struct attach *a)
 	return ret;
 }
 
+/* The kernel's word, and this, is what finds a device that has not its image's own UUID. */
+static int note_image(const struct attach *a, bool is_there)
+{
+	char uuid[sizeof(a->img.uuid)];
+
+	if (image_uuid(&a->img.st, uuid, sizeof(uuid)) || !strcmp(uuid, a->img.uuid))
+		return 0;
+	if (is_there)
+		return state_set_top(uuid, a->img.uuid);
+	state_forget_top(uuid);
+	return 0;
+}
+
 static int create_device(struct attach *a)
 {
 	int err, ret;
@@ -126,11 +139,14 @@ static int create_device(struct attach *a)
 			goto err_remove;
 		}
 	}
-	ret = load_table(a);
+	err = note_image(a, true);
+	ret = err ? err_errno(-err, STATE_DIR, "cannot write") : load_table(a);
 	if (ret)
-		goto err_remove;
+		goto err_note;
 	return VBLK_OK;
 
+err_note:
+	note_image(a, false);
 err_remove:
 	state_forget(a->name);	/* while the name is still ours */
 	dmdev_remove(a->name);
@@ -160,6 +176,7 @@ void attach_remove(struct attach *a)
 {
 	state_forget(a->name);
 	dmdev_remove(a->name);
+	note_image(a, false);
 }
 
 /** attach_create() - a device for an image that has none, and its server; an exit code */

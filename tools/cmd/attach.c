@@ -79,36 +79,81 @@ static void block_signals(void)
 }
 
 /*
- * A disk whose chain has changed: its device has the UUID of its first image. A served
- * disk by its device: its image may have no path any more. A disk of
+ * A served disk by its device: its image may have no path any more. A disk of
  * this host's may have an image inside instead.
  */
-static void adopt_device(struct attach *a)
+static bool find_by_device(const struct attach *a, struct dmdev *d)
 {
 	struct attached disk;
-	struct dmdev d;
 
-	if (attached_find_top(&a->img.st, &d) && strlen(d.uuid) < sizeof(a->img.uuid)) {
-		strcpy(a->img.uuid, d.uuid);
-		return;
-	}
 	if (!S_ISBLK(a->img.st.st_mode) ||
 	    dmdev_find_number(a->img.st.st_rdev, &disk.d) ||
 	    !dmdev_is_ours(&disk.d))
-		return;
+		return false;
 	attached_fill(&disk);
-	if (disk.is_served && strlen(disk.d.uuid) < sizeof(a->img.uuid))
-		strcpy(a->img.uuid, disk.d.uuid);
+	*d = disk.d;
+	return disk.is_served;
+}
+
+/* The image's own UUID may be that of a device which has not this image any more. */
+static int name_device(struct attach *a)
+{
+	size_t length = strlen(a->img.uuid);
+	struct dmdev d;
+	int err = 0;
+
+	for (unsigned int i = 2; !err; i++) {
+		err = dmdev_find_uuid(a->img.uuid, &d);
+		if (!err && attached_has_image(&d, &a->img.st))
+			return 0;
+		if (!err)
+			snprintf(a->img.uuid + length, sizeof(a->img.uuid) - length, "-%u", i);
+	}
+	return err == -ENXIO ? 0 : err;
+}
+
+/* Of the device that has the image, or is to have it. */
+static int choose_uuid(struct attach *a)
+{
+	struct dmdev d;
+
+	if (!attached_find_top(&a->img.st, &d) && !find_by_device(a, &d)) {
+		image_uuid(&a->img.st, a->img.uuid, sizeof(a->img.uuid));
+		return name_device(a);
+	}
+	if (strlen(d.uuid) >= sizeof(a->img.uuid))
+		return -ENAMETOOLONG;
+	strcpy(a->img.uuid, d.uuid);
+	return 0;
+}
+
+/* While we wait for the lock, the device of that UUID may go over to another image. */
+static int lock_device(struct attach *a, int *lock)
+{
+	char uuid[sizeof(a->img.uuid)];
+	int err;
+
+	err = choose_uuid(a);
+	while (!err) {
+		strcpy(uuid, a->img.uuid);
+		*lock = state_lock(uuid);
+		if (*lock < 0)
+			return *lock;
+		err = choose_uuid(a);
+		if (!err && !strcmp(uuid, a->img.uuid))
+			return 0;
+		state_unlock(uuid, *lock);
+	}
+	return err;
 }
 
 static int attach(struct attach *a, const char *name_arg)
 {
-	int lock, ret;
+	int lock, err, ret;
 
-	adopt_device(a);
-	lock = state_lock(a->img.uuid);
-	if (lock < 0)
-		return err_errno(-lock, STATE_DIR, "cannot lock");
+	err = lock_device(a, &lock);
+	if (err)
+		return err_errno(-err, a->img.arg, "cannot lock its device");
 	block_signals();
 	ret = attach_locked(a, name_arg);
 	if (!ret)

@@ -116,20 +116,52 @@ bool attached_find_top(const struct stat *st, struct dmdev *d)
 	return image_uuid(st, uuid, sizeof(uuid)) == 0 &&
 	       state_find_top(uuid, device_uuid, sizeof(device_uuid)) == 0 &&
 	       dmdev_find_uuid(device_uuid, d) == 0 && dmdev_is_ours(d) &&
-	       live_is_image(d->name, 0, st);
+	       live_is_image(d->name, 0, st) > 0;
+}
+
+/**
+ * attached_has_image() - whether a device is of a file by whose UUID it was found
+ * @st: of the file
+ *
+ * A device keeps the UUID of its first image. When that is gone, a new file may have its inode
+ * number. Without a table, it is of an attach that has not come so far. A module that does not
+ * know the question knows no other chain, either.
+ */
+bool attached_has_image(const struct dmdev *d, const struct stat *st)
+{
+	int is_it = d->is_live && dmdev_is_ours(d) ? live_has_image(d->name, st) : 1;
+
+	return is_it == -EINVAL || is_it > 0;
+}
+
+/**
+ * attached_find_image() - the device that has a file or device among its images
+ * @st: of the file
+ * @d: filled in
+ *
+ * Return: 0, -ENXIO when there is none, another -errno.
+ */
+int attached_find_image(const struct stat *st, struct dmdev *d)
+{
+	char uuid[64];
+	int err;
+
+	if (image_uuid(st, uuid, sizeof(uuid)))
+		return -ENXIO;
+	if (attached_find_top(st, d))
+		return 0;
+	err = dmdev_find_uuid(uuid, d);
+	return !err && !attached_has_image(d, st) ? -ENXIO : err;
 }
 
 /* A path: of the device itself, or of the image. */
 static int find_path(const char *arg, struct dmdev *d)
 {
-	char uuid[64];
 	struct stat st;
 
 	if (stat(arg, &st) < 0)
 		return -errno;
-	if (image_uuid(&st, uuid, sizeof(uuid)))
-		return -ENXIO;
-	if (attached_find_top(&st, d) || dmdev_find_uuid(uuid, d) == 0)
+	if (attached_find_image(&st, d) == 0)
 		return 0;
 	return S_ISBLK(st.st_mode) ? dmdev_find_number(st.st_rdev, d) : -ENXIO;
 }

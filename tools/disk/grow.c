@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -20,26 +19,9 @@
 #include "grow.h"
 #include "qemu-img.h"
 
-#define DIRECT_ALIGN	4096
-
 /* The part of the header that changes, in one sector. */
 #define FIELDS_AT	offsetof(struct qcow2_disk_header, size)
 #define FIELDS_BYTES	(offsetof(struct qcow2_disk_header, l1_table_offset) - FIELDS_AT)
-
-static int read_header(int fd, struct qcow2_header *h)
-{
-	const char *why;
-	void *buf;
-	ssize_t n;
-	int err;
-
-	if (posix_memalign(&buf, DIRECT_ALIGN, DIRECT_ALIGN))
-		return -ENOMEM;
-	n = pread(fd, buf, DIRECT_ALIGN, 0);
-	err = n < 0 ? -errno : qcow2_header_parse(buf, n, h, &why);
-	free(buf);
-	return err;
-}
 
 /**
  * grow_read_size() - the size of the disk that an image is, by the image
@@ -54,7 +36,7 @@ int grow_read_size(const struct live_image *img, uint64_t *bytes)
 	int err;
 
 	if (img->format == IMAGE_QCOW2) {
-		err = read_header(img->fd, &h);
+		err = live_read_header(img->fd, &h);
 		*bytes = h.size;
 		return err;
 	}
@@ -103,7 +85,7 @@ int grow_check(const struct growth *g, const char *name)
 		return err_report(VBLK_USAGE, name, "a size is a multiple of 512 bytes");
 	if (g->new_bytes < g->old_bytes)
 		return err_report(VBLK_UNSUPPORTED, name, "a disk cannot be made smaller");
-	err = read_header(g->chain->list[0].fd, &h) ?: is_covered(g, &is_longer);
+	err = live_read_header(g->chain->list[0].fd, &h) ?: is_covered(g, &is_longer);
 	if (err)
 		return err_errno(-err, name, "cannot read the header");
 	if (g->new_bytes > INT64_MAX ||
@@ -183,7 +165,7 @@ int grow_image(const struct growth *g, const char *name)
 	uint64_t room;
 	int err;
 
-	err = read_header(g->fd, &h) ?: is_covered(g, &is_longer);
+	err = live_read_header(g->fd, &h) ?: is_covered(g, &is_longer);
 	if (err)
 		return err_errno(-err, name, "cannot read the header");
 	room = round_up((uint64_t)h.l1_size * QCOW2_ENTRY_BYTES, BIT_ULL(h.cluster_bits));
@@ -197,7 +179,7 @@ int grow_image(const struct growth *g, const char *name)
 int grow_undo(const struct growth *g)
 {
 	struct qcow2_header h;
-	int err = read_header(g->fd, &h);
+	int err = live_read_header(g->fd, &h);
 
 	return err ? err : write_fields(g->fd, &h, g->old_bytes, h.l1_size);
 }

@@ -9,11 +9,15 @@
 #include <unistd.h>
 
 #include "cmd/err.h"
+#include "dm-qcow2/format/header.h"
 #include "layers.h"
 #include "live.h"
 #include "lock.h"
 
 #define IDENTITY_BYTES	64
+
+/* Enough for direct I/O on any device. */
+#define DIRECT_ALIGN	4096
 
 /* As the kernel says it: Documentation/dm-qcow2.rst, Messages. */
 static void format_identity(const struct stat *st, char *text)
@@ -46,14 +50,17 @@ static bool is_word(const char *words, size_t index, const char *word)
  * live_is_image() - whether a file is an image of a device, by the kernel's word
  * @device: its name
  * @index: which image: 0 is the top
+ *
+ * Return: 1 or 0; -errno when the kernel does not say.
  */
-bool live_is_image(const char *device, size_t index, const struct stat *st)
+int live_is_image(const char *device, size_t index, const struct stat *st)
 {
 	char identity[IDENTITY_BYTES], *words;
-	bool is_it;
+	int is_it, err;
 
-	if (dmdev_ask(device, "images", &words))
-		return false;
+	err = dmdev_ask(device, "images", &words);
+	if (err)
+		return err;
 	format_identity(st, identity);
 	is_it = is_word(words, index, identity);
 	free(words);
@@ -89,17 +96,42 @@ int live_top_uuid(const char *device, char *uuid, size_t size)
 	return err;
 }
 
-static bool has_image(const char *device, const char *identity)
+/**
+ * live_has_image() - whether a file is any image of a device, by the kernel's word
+ * @device: its name
+ *
+ * Return: 1 or 0; -errno when the kernel does not say.
+ */
+int live_has_image(const char *device, const struct stat *st)
 {
-	char *words, *word, *rest;
+	char identity[IDENTITY_BYTES], *words, *word, *rest;
 	bool found = false;
+	int err;
 
-	if (dmdev_ask(device, "images", &words))
-		return false;
+	err = dmdev_ask(device, "images", &words);
+	if (err)
+		return err;
+	format_identity(st, identity);
 	for (word = strtok_r(words, " ", &rest); word && !found; word = strtok_r(NULL, " ", &rest))
 		found = !strcmp(word, identity);
 	free(words);
 	return found;
+}
+
+/* What was removed, or has no table of ours, has no image. */
+static int device_has_image(const struct dmdev *d, const struct stat *st)
+{
+	uint64_t sectors;
+	char *params;
+	int err;
+
+	/* A message is for a target that knows it. */
+	err = dmdev_table(d->name, &sectors, &params);
+	if (!err) {
+		free(params);
+		err = live_has_image(d->name, st);
+	}
+	return err == -ENODATA || err == -ENXIO ? 0 : err;
 }
 
 /**
@@ -107,27 +139,22 @@ static bool has_image(const char *device, const char *identity)
  * @d: the one that is not meant
  * @other: set to it
  *
- * Return: whether there is one.
+ * Return: 1, 0 when there is none, -errno when that cannot be told.
  */
-bool live_find_other(const struct dmdev *d, const struct stat *st, struct dmdev *other)
+int live_find_other(const struct dmdev *d, const struct stat *st, struct dmdev *other)
 {
-	char identity[IDENTITY_BYTES];
 	struct dmdev *devs;
-	bool found = false;
-	uint64_t sectors;
-	char *params;
+	int found;
 	size_t n;
 
-	if (dmdev_list(false, &devs, &n))
-		return false;
-	format_identity(st, identity);
+	found = dmdev_list(false, &devs, &n);
+	if (found)
+		return found;
 	for (size_t i = 0; i < n && !found; i++) {
-		/* A message is for a target that knows it. */
-		if (devs[i].dev == d->dev || dmdev_table(devs[i].name, &sectors, &params))
+		if (devs[i].dev == d->dev)
 			continue;
-		free(params);
-		found = has_image(devs[i].name, identity);
-		if (found)
+		found = device_has_image(&devs[i], st);
+		if (found > 0)
 			*other = devs[i];
 	}
 	free(devs);
@@ -293,6 +320,44 @@ char *live_table_without(const struct live_chain *c, size_t first, int top_fd, s
 		return NULL;
 	}
 	return text;
+}
+
+/**
+ * live_read_header() - read the header of a qcow2 image
+ * @fd: of it
+ * @h: filled in
+ *
+ * Return: 0 or -errno.
+ */
+int live_read_header(int fd, struct qcow2_header *h)
+{
+	const char *why;
+	void *buf;
+	ssize_t n;
+	int err;
+
+	if (posix_memalign(&buf, DIRECT_ALIGN, DIRECT_ALIGN))
+		return -ENOMEM;
+	n = pread(fd, buf, DIRECT_ALIGN, 0);
+	err = n < 0 ? -errno : qcow2_header_parse(buf, n, h, &why);
+	free(buf);
+	return err;
+}
+
+/**
+ * live_check_top() - whether an image below could be written to as a top
+ * @why: set to why not
+ *
+ * Return: 0 or -errno.
+ */
+int live_check_top(const struct live_image *img, const char **why)
+{
+	struct qcow2_header h;
+	int err;
+
+	*why = "its header cannot be read";
+	err = live_read_header(img->fd, &h);
+	return err ? err : qcow2_header_supported(&h, true, why);
 }
 
 /**

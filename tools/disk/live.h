@@ -17,6 +17,8 @@
 #include "dm.h"
 #include "image.h"
 
+struct qcow2_header;
+
 /**
  * struct live_image - an image of an attached disk
  * @path: absolute; it is that file
@@ -46,13 +48,16 @@ struct live_chain {
 };
 
 int live_top_uuid(const char *device, char *uuid, size_t size);
-bool live_is_image(const char *device, size_t index, const struct stat *st);
+int live_is_image(const char *device, size_t index, const struct stat *st);
 int live_open(const struct dmdev *d, struct live_chain *c);
 int live_relock(const struct live_chain *c);
 void live_close(struct live_chain *c);
 char *live_table(const struct live_chain *c, size_t first, int top_fd);
 char *live_table_without(const struct live_chain *c, size_t first, int top_fd, size_t without);
-bool live_find_other(const struct dmdev *d, const struct stat *st, struct dmdev *other);
+int live_has_image(const char *device, const struct stat *st);
+int live_find_other(const struct dmdev *d, const struct stat *st, struct dmdev *other);
+int live_read_header(int fd, struct qcow2_header *h);
+int live_check_top(const struct live_image *img, const char **why);
 int live_open_top(const struct live_chain *c, size_t index, int *fd);
 
 #endif

@@ -7,7 +7,7 @@
  *   NAME.sock   the vhost-user socket, unless another path was asked for
  *   NAME.ctl    the control socket: Documentation/control.rst
  *   UUID.lock   held while an attach or a detach of that image runs, or its chain changes
- *   UUID.disk   link to the UUID of the device whose top the image of this UUID has become
+ *   UUID.disk   link to the UUID of the device whose top the image of this UUID is, where the device has another
  */
 #ifndef VBLK_STATE_H
 #define VBLK_STATE_H
