@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -120,6 +121,8 @@ static int grow_apart(struct change *c, const struct growth *g)
 	block_signals();
 	/* dm's descriptors are one's own. */
 	dmdev_release();
+	/* A qemu-img that it leaves becomes ours. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	pid = fork();
 	if (pid == 0) {
 		setsid();
@@ -127,6 +130,8 @@ static int grow_apart(struct change *c, const struct growth *g)
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		return err_errno(errno, c->a.d.name, "cannot start a process");
+	while (wait(NULL) > 0)
+		;
 	if (WIFEXITED(status))
 		return WEXITSTATUS(status);
 	return err_report(VBLK_FAILED, c->a.d.name, "its image was made larger by a process that died");
@@ -146,8 +151,11 @@ static bool tell_guest(const struct attached *a)
 	bool was_told = false;
 	int err;
 
-	if (!a->server)
+	if (!a->server) {
+		if (a->is_served)
+			say_not_told(a, "its disk has no server");
 		return false;
+	}
 	err = control_call(a->serving.name, control_request("resize"), ANSWER_MS, &reply);
 	if (err) {
 		say_not_told(a, strerror(-err));
@@ -197,7 +205,7 @@ static int resize(struct change *c, uint64_t bytes, bool is_more, bool as_json)
 	ret = grow_check(&g, c->a.d.name);
 	if (ret)
 		return ret;
-	if (g.new_bytes != g.old_bytes) {
+	if (g.new_bytes != g.old_bytes || c->a.d.is_suspended) {
 		snprintf(self, sizeof(self), "/proc/self/fd/%d", c->chain.list[0].fd);
 		g.fd = open(self, O_RDWR | O_CLOEXEC);
 		ret = g.fd < 0 ? err_errno(errno, c->a.d.name, "cannot open its image") :
@@ -218,6 +226,7 @@ static int resize_locked(const char *disk, uint64_t bytes, bool is_more, bool as
 	ret = attached_lock(disk, &c.a, &lock);
 	if (ret)
 		return ret;
+	state_share_lock(lock);
 	ret = resize(&c, bytes, is_more, as_json);
 	change_end(&c);
 	state_unlock(c.a.d.uuid, lock);

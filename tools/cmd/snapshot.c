@@ -172,6 +172,7 @@ static int change(const char *disk, const struct args *args)
 	ret = attached_lock(disk, &c.a, &lock);
 	if (ret)
 		return ret;
+	state_share_lock(lock);
 	block_signals();
 	if (args->revert)
 		ret = snapshot_revert(&c, args->revert, args->file, args->as_json);

@@ -81,6 +81,16 @@ int state_lock(const char *uuid)
 	}
 }
 
+/**
+ * state_share_lock() - have it last until the programs that are run from here on have ended, too
+ *
+ * They work on the images, whatever becomes of us.
+ */
+void state_share_lock(int fd)
+{
+	fcntl(fd, F_SETFD, 0);
+}
+
 /** state_unlock() - undo state_lock() */
 void state_unlock(const char *uuid, int fd)
 {

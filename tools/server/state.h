@@ -70,6 +70,7 @@ struct serving {
 };
 
 int state_lock(const char *uuid);
+void state_share_lock(int fd);
 void state_unlock(const char *uuid, int fd);
 
 int state_save(const struct serving *serving);
