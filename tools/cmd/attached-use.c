@@ -38,17 +38,18 @@ static bool has_hidden_holder(const struct attached *a)
 
 /**
  * attached_check_unused() - does anybody but the server and its guest have the device?
+ * @is_strict: somebody in the kernel counts also without a server
  *
  * Return: an exit code; who has it has been reported.
  */
-int attached_check_unused(const struct attached *a)
+int attached_check_unused(const struct attached *a, bool is_strict)
 {
 	char who[512];
 
 	if (holder_of_device(a->d.dev, a->server, who, sizeof(who)))
 		return report_busy(a, who);
-	/* Without a server nothing is lost when the kernel finds it busy. */
-	if (a->server && has_hidden_holder(a))
+	/* Without a server nothing is lost when the kernel finds it busy at its removal. */
+	if ((a->server || is_strict) && has_hidden_holder(a))
 		return report_busy(a, "a mount in another namespace, or the kernel, has it open");
 	return VBLK_OK;
 }

@@ -47,13 +47,16 @@ int change_begin(struct change *c)
 {
 	int ret;
 
-	c->overlay.dir = -1;
-	c->top.fd = -1;
 	ret = check_disk(c);
-	/* Left by somebody who was killed; it keeps an overlay locked that nobody uses. */
+	if (!ret)
+		ret = live_open(&c->a.d, &c->chain);
+	/*
+	 * Left by somebody who was killed; it keeps an overlay locked that nobody uses. Not where
+	 * the present chain is not there any more: the table is what there is to go on with.
+	 */
 	if (!ret)
 		dmdev_clear(c->a.d.name);
-	return ret ? ret : live_open(&c->a.d, &c->chain);
+	return ret;
 }
 
 /** change_end() - the kernel has the files, or nobody */
@@ -61,8 +64,13 @@ void change_end(struct change *c)
 {
 	image_close(&c->top);
 	live_close(&c->chain);
+	overlay_close(&c->overlay);
 	if (c->overlay.dir >= 0)
 		close(c->overlay.dir);
+	if (c->node >= 0)
+		close(c->node);
+	if (c->pause >= 0)
+		close(c->pause);
 }
 
 /* The image's own directory: where somebody may swap directories, not another one of that name. */
@@ -140,18 +148,27 @@ int change_name_overlay(struct change *c, size_t below, const char *suffix, cons
 static void undo(struct change *c)
 {
 	overlay_remove(&c->overlay);
-	state_forget_top(c->top.uuid);
+	if (c->has_noted_top)
+		state_forget_top(c->top.uuid);
 }
 
+/* That very file, whatever its name means by now. */
 static int open_overlay(struct change *c)
 {
-	struct stat made = c->overlay.st;
+	struct image *top = &c->top;
 	int ret;
 
-	ret = image_identify(&c->top, c->overlay.path);
-	if (!ret && !image_is_same(&c->top.st, &made))
-		ret = err_report(VBLK_FAILED, c->overlay.path, "replaced while it was made");
-	return ret ? ret : image_open(&c->top, false);
+	*top = (struct image){
+		.arg = c->overlay.path,
+		.st = c->overlay.st,
+		.fd = -1,
+		.format = IMAGE_QCOW2,
+	};
+	image_uuid(&top->st, top->uuid, sizeof(top->uuid));
+	snprintf(top->path, sizeof(top->path), "/proc/self/fd/%d", c->overlay.fd);
+	ret = image_open(top, false);
+	strcpy(top->path, c->overlay.path);
+	return ret;
 }
 
 /**
@@ -182,6 +199,7 @@ int change_make_overlay(struct change *c, size_t below)
 	ret = open_overlay(c);
 	if (!ret) {
 		err = state_set_top(c->top.uuid, c->a.d.uuid);
+		c->has_noted_top = !err;
 		ret = err ? err_errno(-err, STATE_DIR, "cannot write") : VBLK_OK;
 	}
 	if (ret)
@@ -216,20 +234,41 @@ static int put_back(struct change *c)
 	return err;
 }
 
+/* The chain of before, or -errno. The overlay is not touched where it may be the top. */
+static int go_back(struct change *c)
+{
+	const char *name = c->a.d.name;
+	struct dmdev now;
+	int err, is_top;
+
+	err = dmdev_find_name(name, &now);
+	if (err)
+		return err;
+	is_top = live_is_image(name, 0, &c->overlay.st);
+	if (is_top)
+		return is_top < 0 ? is_top : put_back(c);
+	return now.is_suspended ? dmdev_resume(name, c->a.is_served) : 0;
+}
+
+/* It runs on the overlay: that may have been written to by now. */
+static bool is_in_place(const struct change *c)
+{
+	struct dmdev now;
+
+	return dmdev_find_name(c->a.d.name, &now) == 0 && !now.is_suspended &&
+	       live_is_image(now.name, 0, &c->overlay.st) > 0;
+}
+
 static int recover(struct change *c, int why)
 {
 	const char *name = c->a.d.name;
 	int ret = err_errno(-why, name, "cannot go over to the new chain");
-	struct dmdev now;
 	int err;
 
 	err_hint("dmesg | grep qcow2");
-	err = dmdev_find_name(name, &now);
-	if (!err && now.is_suspended)
-		err = live_is_image(name, 0, &c->overlay.st) ? put_back(c) :
-			dmdev_resume(name, c->a.is_served);
+	err = go_back(c);
 	if (err) {
-		err_errno(-err, name, "suspended: its present chain cannot be put back");
+		err_errno(-err, name, "its chain of before cannot be put back");
 		err_hint_command("dmsetup", "table", name, NULL);
 		return ret;
 	}
@@ -266,7 +305,7 @@ int change_switch(struct change *c, size_t below)
 		return ret;
 	}
 	err = dmdev_switch(c->a.d.name, c->a.is_served);
-	if (err)
+	if (err && !is_in_place(c))
 		return recover(c, err);
 	change_forget_top(c);
 	if (!c->a.is_served)

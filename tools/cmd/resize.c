@@ -220,7 +220,7 @@ static int resize(struct change *c, uint64_t bytes, bool is_more, bool as_json)
 
 static int resize_locked(const char *disk, uint64_t bytes, bool is_more, bool as_json)
 {
-	struct change c = { .top.fd = -1, .overlay.dir = -1 };
+	struct change c = CHANGE_NONE;
 	int lock, ret;
 
 	ret = attached_lock(disk, &c.a, &lock);

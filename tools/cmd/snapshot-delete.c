@@ -4,8 +4,11 @@
  * any more, and the overlay is removed.
  *
  * The device is suspended meanwhile, so nobody may use it. QEMU copies. Until the overlay is gone it hides
- * what is written below it, so the chain reads the same at each instant; and it is gone before the image takes
- * its first write as the top, as it would hide that, too.
+ * what is written below it, so the chain reads the same at each instant. The kernel has the new table before that:
+ * it may refuse the image below as a top. And the overlay is gone before that image takes its first write as the top,
+ * as it would hide this, too.
+ *
+ * A writer's locks keep new readers from the images that are written to.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,33 +17,102 @@
 #include <unistd.h>
 
 #include "disk/backing-name.h"
+#include "disk/grow.h"
 #include "disk/lockers.h"
 #include "disk/qemu-img.h"
 #include "err.h"
 #include "server/state.h"
 #include "snapshot.h"
 
-/* The kernel's, and our own */
-#define OWN_DESCRIPTIONS	2
+/* The kernel's, and two of our own */
+#define OWN_DESCRIPTIONS	3
 
-static int check_others(const struct change *c, size_t i)
+/* The overlay, the images below and above it */
+#define MAX_HELD		3
+
+/**
+ * struct deletion - a snapshot that is about to be forgotten
+ * @c: the disk
+ * @overlay: what the snapshot's image is the backing file of, counted from the top
+ * @held: images that nobody else may read, with a writer's locks
+ * @n_held: how many
+ */
+struct deletion {
+	struct change *c;
+	size_t overlay;
+	int held[MAX_HELD];
+	size_t n_held;
+};
+
+/* Locked first, then looked: who comes in between is refused, or seen. */
+static int hold_image(struct deletion *del, size_t i)
 {
+	const struct change *c = del->c;
 	const struct live_image *img = &c->chain.list[i];
+	const char *name = c->a.d.name;
 	struct dmdev other;
+	int found;
 
-	if (live_find_other(&c->a.d, &img->st, &other))
-		return err_report(VBLK_BUSY, c->a.d.name, "%s is in use: by " DMDEV_DIR "%s",
-				  img->path, other.name);
+	found = live_open_top(&c->chain, i, &del->held[del->n_held]);
+	if (found)
+		return err_errno(-found, name, "cannot lock %s", img->path);
+	del->n_held++;
+	found = live_find_other(&c->a.d, &img->st, &other);
+	if (found < 0)
+		return err_errno(-found, name, "cannot tell whether %s is in use", img->path);
+	if (found)
+		return err_report(VBLK_BUSY, name, "%s is in use: by " DMDEV_DIR "%s", img->path,
+				  other.name);
 	if (lockers_count(&img->st) > OWN_DESCRIPTIONS)
-		return err_report(VBLK_BUSY, c->a.d.name, "%s is in use: somebody else has it locked",
+		return err_report(VBLK_BUSY, name, "%s is in use: somebody else has it locked",
 				  img->path);
 	return VBLK_OK;
+}
+
+static int hold_images(struct deletion *del)
+{
+	size_t overlay = del->overlay;
+	int ret;
+
+	ret = hold_image(del, overlay + 1);
+	if (!ret)
+		ret = hold_image(del, overlay);
+	/* Its header is going to name another image. */
+	if (!ret && overlay)
+		ret = hold_image(del, overlay - 1);
+	return ret;
+}
+
+static void let_go(struct deletion *del)
+{
+	while (del->n_held)
+		close(del->held[--del->n_held]);
+}
+
+/*
+ * What is behind the end of the overlay reads as zeroes above it, whatever is below: that would show
+ * if the image above lay on a longer one. And a top must be as long as the disk.
+ */
+static int check_sizes(const struct change *c, size_t overlay)
+{
+	const struct live_image *img = &c->chain.list[overlay];
+	uint64_t bytes, below_bytes;
+	int err;
+
+	err = grow_read_size(img, &bytes) ?: grow_read_size(img + 1, &below_bytes);
+	if (err)
+		return err_errno(-err, c->a.d.name, "cannot read the headers of its images");
+	if (below_bytes <= bytes)
+		return VBLK_OK;
+	return err_report(VBLK_UNSUPPORTED, c->a.d.name,
+			  "%s is longer than its overlay: what that hides would show", img[1].path);
 }
 
 static int check_delete(const struct change *c, size_t overlay)
 {
 	const struct live_image *image = &c->chain.list[overlay + 1];
-	int ret;
+	const char *why;
+	int err;
 
 	if (!S_ISREG(c->chain.list[overlay].st.st_mode))
 		return err_report(VBLK_UNSUPPORTED, c->a.d.name,
@@ -49,13 +121,11 @@ static int check_delete(const struct change *c, size_t overlay)
 	if (image->format != IMAGE_QCOW2)
 		return err_report(VBLK_UNSUPPORTED, c->a.d.name,
 				  "%s is a raw image, and stays below", image->path);
-	ret = check_others(c, overlay + 1);
-	if (!ret)
-		ret = check_others(c, overlay);
-	/* Its header is going to name another image. */
-	if (!ret && overlay)
-		ret = check_others(c, overlay - 1);
-	return ret;
+	err = overlay ? 0 : live_check_top(image, &why);
+	if (err)
+		return err_report(VBLK_UNSUPPORTED, c->a.d.name,
+				  "%s cannot be its image: %s", image->path, why);
+	return check_sizes(c, overlay);
 }
 
 static int sync_image(const struct live_image *img, const char *name)
@@ -95,20 +165,18 @@ static int rebase(const struct change *c, size_t overlay)
 }
 
 /* The chain without the overlay, or all of it. */
-static int load_and_resume(struct change *c, size_t overlay, bool is_out)
+static int load(struct change *c, size_t overlay, bool is_without)
 {
-	const size_t top = is_out && !overlay;
+	const size_t top = is_without && !overlay;
 	char *params;
 	int fd, err;
 
 	err = live_open_top(&c->chain, top, &fd);
 	if (err)
 		return err;
-	params = live_table_without(&c->chain, top + 1, fd, is_out ? overlay : SIZE_MAX);
+	params = live_table_without(&c->chain, top + 1, fd, is_without ? overlay : SIZE_MAX);
 	err = params ? dmdev_load(c->a.d.name, c->chain.sectors, params, false) : -ENOMEM;
 	free(params);
-	if (!err)
-		err = dmdev_switch(c->a.d.name, c->a.is_served);
 	close(fd);
 	return err;
 }
@@ -124,32 +192,69 @@ static void note_top(const struct change *c)
 		state_set_image(c->a.serving.name, c->chain.list[1].path);
 }
 
+/* Return: an exit code; else the images are those of the shorter chain, which is loaded. */
+static int shorten(struct change *c, size_t overlay)
+{
+	const char *name = c->a.d.name;
+	int err, ret;
+
+	ret = commit(c, overlay);
+	if (!ret && overlay)
+		ret = rebase(c, overlay);
+	if (ret)
+		return ret;
+	err = load(c, overlay, true);
+	if (err) {
+		ret = err_errno(-err, name, "the kernel refused the shorter chain");
+		err_hint("dmesg | grep qcow2");
+		return ret;
+	}
+	err = overlay ? 0 : snapshot_remove_image(&c->chain.list[overlay], NULL);
+	if (err)
+		return err_errno(-err, name, "cannot remove %s, which stays its image",
+				 c->chain.list[overlay].path);
+	return VBLK_OK;
+}
+
 /* Nobody uses the device. */
 static int delete(struct change *c, size_t overlay)
 {
 	const char *name = c->a.d.name;
-	bool is_out = false;
-	int err, ret = VBLK_OK;
+	int err, ret;
 
 	err = c->a.d.is_suspended ? 0 : dmdev_suspend(name, c->a.is_served);
 	if (err)
 		return err_errno(-err, name, "cannot suspend it");
-	ret = commit(c, overlay);
-	if (!ret && overlay)
-		ret = rebase(c, overlay);
-	if (!ret)
-		is_out = overlay || snapshot_remove_image(&c->chain.list[overlay], NULL);
-	if (!ret && !is_out)
-		ret = VBLK_FAILED;
-	err = load_and_resume(c, overlay, is_out);
+	ret = shorten(c, overlay);
+	err = ret ? load(c, overlay, false) : 0;
+	if (!err)
+		err = dmdev_switch(name, c->a.is_served);
 	if (err) {
 		ret = err_errno(-err, name, "suspended: its chain cannot be put in place");
 		err_hint_command("vblk-detach", name, NULL);
-	} else if (is_out && !overlay) {
-		note_top(c);
-	} else if (is_out) {
-		snapshot_remove_image(&c->chain.list[overlay], NULL);
+		return ret;
 	}
+	if (ret)
+		return ret;
+	if (!overlay) {
+		note_top(c);
+		return VBLK_OK;
+	}
+	err = snapshot_remove_image(&c->chain.list[overlay], NULL);
+	if (err)
+		snapshot_say_left(&c->chain.list[overlay], err);
+	return VBLK_OK;
+}
+
+static int delete_held(struct change *c, size_t overlay)
+{
+	struct deletion del = { .c = c, .overlay = overlay };
+	int ret;
+
+	ret = hold_images(&del);
+	if (!ret)
+		ret = delete(c, overlay);
+	let_go(&del);
 	return ret;
 }
 
@@ -174,14 +279,9 @@ int snapshot_delete(struct change *c, const char *arg)
 	c->may_be_suspended = true;
 	if (!ret)
 		ret = change_begin(c);
-	if (ret)
-		return ret;
-	snapshot_set_paused(&c->a, true);
-	ret = snapshot_check_unused(&c->a);
+	if (!ret)
+		ret = change_claim_disk(c);
 	if (!ret)
 		ret = check_delete(c, overlay);
-	if (!ret)
-		ret = delete(c, overlay);
-	snapshot_set_paused(&c->a, false);
-	return ret;
+	return ret ? ret : delete_held(c, overlay);
 }

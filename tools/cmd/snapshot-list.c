@@ -28,22 +28,31 @@ static size_t stem_bytes(const char *name)
 }
 
 /**
+ * snapshot_name() - what a snapshot is called
+ * @image: path of the image that has the state
+ * @overlay: path of the image over that
+ *
+ * Return: what @overlay has in the place of what is behind the last dot of @image; "" when it
+ * is not called so.
+ */
+const char *snapshot_name(const char *image, const char *overlay)
+{
+	const char *name = file_name(overlay), *below = file_name(image);
+	size_t stem = stem_bytes(below);
+
+	return !strncmp(name, below, stem) && name[stem] == '.' ? name + stem + 1 : "";
+}
+
+/**
  * snapshot_of_layer() - the snapshot that an image of a chain is the overlay of
  * @overlay: which image, counted from the top; there is another one below it
  * @s: filled in; points into @layers
  */
 void snapshot_of_layer(const struct layers *layers, size_t overlay, struct snapshot *s)
 {
-	const char *name, *below;
-
 	s->overlay = layers->list[overlay].path;
 	s->image = layers->list[overlay + 1].path;
-	name = file_name(s->overlay);
-	below = file_name(s->image);
-	s->name = "";
-	if (stem_bytes(name) == stem_bytes(below) && !strncmp(name, below, stem_bytes(name)) &&
-	    name[stem_bytes(name)])
-		s->name = name + stem_bytes(name) + 1;
+	s->name = snapshot_name(s->image, s->overlay);
 }
 
 static json_object *to_json(const struct snapshot *s)

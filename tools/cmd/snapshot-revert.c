@@ -8,111 +8,81 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "disk/lock.h"
 #include "err.h"
-#include "out.h"
-#include "server/control.h"
 #include "server/state.h"
 #include "snapshot.h"
-
-#define ANSWER_MS	10000
-
-/** snapshot_set_paused() - a guest that comes in between must not read what is about to change */
-void snapshot_set_paused(const struct attached *a, bool is_paused)
-{
-	json_object *reply;
-
-	if (!a->server)
-		return;
-	if (control_call(a->serving.name, control_request(is_paused ? "pause" : "resume"),
-			 ANSWER_MS, &reply) == 0)
-		json_object_put(reply);
-}
-
-/** snapshot_check_unused() - nobody has the disk, and no guest; else an exit code, and it is said */
-int snapshot_check_unused(const struct attached *a)
-{
-	pid_t guest = 0;
-	int ret;
-
-	if (a->server)
-		state_server(a->serving.name, &guest);
-	if (guest) {
-		ret = err_report(VBLK_BUSY, a->d.name,
-				 "in use: a guest is connected, process %d", guest);
-		err_hint("shut the guest down: it would not notice that its disk is another one");
-		return ret;
-	}
-	return attached_check_unused(a);
-}
-
-/* What the host has read of it before */
-static void drop_page_cache(const struct attached *a)
-{
-	char path[sizeof(DMDEV_DIR) + sizeof(a->d.name)];
-	int fd;
-
-	snprintf(path, sizeof(path), DMDEV_DIR "%s", a->d.name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	if (ioctl(fd, BLKFLSBUF) < 0)
-		err_errno(errno, a->d.name, "cannot drop what the host has cached of it");
-	close(fd);
-}
 
 /* Whether that is still its name. */
 static bool is_called(const struct live_image *img, int dir, const char *name)
 {
 	struct stat st;
 
-	return S_ISREG(img->st.st_mode) && dir >= 0 &&
+	return S_ISREG(img->st.st_mode) &&
 	       fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && image_is_same(&st, &img->st);
 }
 
+/* What does not stay gone by a power cut is not used then, but would be taken for what it was. */
+static void sync_directory(int dir, const struct live_image *img)
+{
+	if (fsync(dir) < 0)
+		err_errno(errno, img->path,
+			  "removed, but the directory cannot be written: a power cut may bring it back");
+}
+
 /**
- * snapshot_remove_image() - remove an image that nobody uses any more
+ * snapshot_remove_image() - remove an image
  * @from: name of another file of its directory, which is to be called so from then on, or NULL
  *
- * Return: whether it is; if not, that is said.
+ * Return: 0 when it is not called so any more, or -errno.
  */
-bool snapshot_remove_image(const struct live_image *img, const char *from)
+int snapshot_remove_image(const struct live_image *img, const char *from)
 {
 	char dir_name[PATH_MAX], base[PATH_MAX];
 	const char *name;
-	bool is_done;
-	int dir;
+	int dir, err = 0;
 
 	strcpy(dir_name, img->path);
 	strcpy(base, img->path);
 	dir = open(dirname(dir_name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return -errno;
 	name = basename(base);
-	is_done = is_called(img, dir, name) &&
-		  (from ? renameat(dir, from, dir, name) : unlinkat(dir, name, 0)) == 0 &&
-		  fsync(dir) == 0;
-	if (dir >= 0)
-		close(dir);
-	if (!is_done)
-		err_report(VBLK_FAILED, img->path,
-			   "left where it is: the disk does not use it any more");
-	return is_done;
+	if (!is_called(img, dir, name))
+		err = -ESTALE;
+	else if ((from ? renameat(dir, from, dir, name) : unlinkat(dir, name, 0)) < 0)
+		err = -errno;
+	else
+		sync_directory(dir, img);
+	close(dir);
+	return err;
+}
+
+/** snapshot_say_left() - an image that the disk does not use any more is still there */
+void snapshot_say_left(const struct live_image *img, int err)
+{
+	err_errno(-err, img->path, "left where it is, and the disk does not use it any more");
 }
 
 /* The kernel does not have it for this disk any more; others might. */
 static bool remove_unused(const struct live_image *img, const char *from)
 {
-	if (lock_image(img->fd, false) == 0)
-		return snapshot_remove_image(img, from);
-	err_report(VBLK_BUSY, img->path, "left where it is: somebody else uses it");
-	return false;
+	int err;
+
+	if (lock_image(img->fd, false)) {
+		err_report(VBLK_BUSY, img->path, "left where it is: somebody else uses it");
+		return false;
+	}
+	err = snapshot_remove_image(img, from);
+	if (err)
+		snapshot_say_left(img, err);
+	return !err;
 }
 
 /* @overlay: the lowest of those that were left out */
@@ -145,16 +115,19 @@ static int revert(struct change *c, size_t overlay, const char *file)
 {
 	int ret;
 
-	ret = snapshot_check_unused(&c->a);
+	ret = change_claim_disk(c);
 	if (!ret)
 		ret = name_overlay(c, overlay, file);
 	if (!ret)
 		ret = change_make_overlay(c, overlay + 1);
-	if (!ret)
-		ret = change_switch(c, overlay + 1);
 	if (ret)
 		return ret;
-	drop_page_cache(&c->a);
+	/* What this host has written and not flushed is the old state's; what it has read, too. */
+	change_drop_page_cache(c);
+	ret = change_switch(c, overlay + 1);
+	if (ret)
+		return ret;
+	change_drop_page_cache(c);
 	/* With a place of its own for the new one, they are kept. */
 	if (!file)
 		remove_images(c, overlay);
@@ -182,14 +155,12 @@ int snapshot_revert(struct change *c, const char *arg, const char *file, bool as
 		    snapshot_find(&c->a, &layers, arg, &overlay);
 	if (!ret)
 		ret = change_begin(c);
-	if (!ret) {
-		snapshot_set_paused(&c->a, true);
+	if (!ret)
 		ret = revert(c, overlay, file);
-		snapshot_set_paused(&c->a, false);
-	}
 	if (!ret) {
 		snapshot_of_layer(&layers, overlay, &s);
 		s.overlay = c->top.path;
+		s.name = snapshot_name(s.image, s.overlay);
 		ret = snapshot_print(&c->a, &s, as_json);
 	}
 	layers_free(&layers);

@@ -130,16 +130,15 @@ static void make_name(char *name, size_t size)
 
 static int make(struct change *c, const struct args *args)
 {
-	struct snapshot s = { .name = args->snapshot };
+	const char *suffix = args->snapshot;
+	struct snapshot s;
 	char now[24];
 	int ret;
 
 	make_name(now, sizeof(now));
-	if (!s.name)
-		s.name = now;
 	ret = change_begin(c);
 	if (!ret)
-		ret = change_name_overlay(c, 0, s.name, args->file);
+		ret = change_name_overlay(c, 0, suffix ?: now, args->file);
 	if (!ret)
 		ret = change_make_overlay(c, 0);
 	if (!ret)
@@ -148,6 +147,7 @@ static int make(struct change *c, const struct args *args)
 		return ret;
 	s.image = c->chain.list[0].path;
 	s.overlay = c->top.path;
+	s.name = snapshot_name(s.image, s.overlay);
 	return snapshot_print(&c->a, &s, args->as_json);
 }
 
@@ -166,7 +166,7 @@ static void block_signals(void)
 
 static int change(const char *disk, const struct args *args)
 {
-	struct change c = { .top.fd = -1, .overlay.dir = -1 };
+	struct change c = CHANGE_NONE;
 	int lock, ret;
 
 	ret = attached_lock(disk, &c.a, &lock);

@@ -16,19 +16,29 @@
  * @chain: its images as they are
  * @overlay: the new one
  * @top: the same, open
+ * @has_noted_top: /run/vblk says that the overlay is the disk's top
  * @may_be_suspended: the disk is taken as it is
+ * @pause: connection to the server that keeps its queues stopped, or -1
+ * @node: the device, open for nobody else who wants it so, or -1
  */
 struct change {
 	struct attached a;
 	struct live_chain chain;
 	struct overlay overlay;
 	struct image top;
+	bool has_noted_top;
 	bool may_be_suspended;
+	int pause;
+	int node;
 };
+
+#define CHANGE_NONE	{ .top.fd = -1, .overlay.dir = -1, .overlay.fd = -1, .pause = -1, .node = -1 }
 
 /* change.c */
 int change_begin(struct change *c);
 void change_end(struct change *c);
+int change_claim_disk(struct change *c);
+void change_drop_page_cache(const struct change *c);
 int change_name_overlay(struct change *c, size_t below, const char *suffix, const char *file);
 int change_make_overlay(struct change *c, size_t below);
 void change_forget_top(const struct change *c);
@@ -48,6 +58,7 @@ struct snapshot {
 };
 
 /* snapshot-list.c */
+const char *snapshot_name(const char *image, const char *overlay);
 void snapshot_of_layer(const struct layers *layers, size_t overlay, struct snapshot *s);
 int snapshot_list(const struct attached *a, bool as_json);
 int snapshot_find(const struct attached *a, const struct layers *layers, const char *arg,
@@ -55,9 +66,8 @@ int snapshot_find(const struct attached *a, const struct layers *layers, const c
 int snapshot_print(const struct attached *a, const struct snapshot *s, bool as_json);
 
 /* snapshot-revert.c */
-void snapshot_set_paused(const struct attached *a, bool is_paused);
-int snapshot_check_unused(const struct attached *a);
-bool snapshot_remove_image(const struct live_image *img, const char *from);
+int snapshot_remove_image(const struct live_image *img, const char *from);
+void snapshot_say_left(const struct live_image *img, int err);
 int snapshot_revert(struct change *c, const char *arg, const char *file, bool as_json);
 
 /* snapshot-delete.c */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* How many have an image locked, as QEMU locks it, by the kernel's list of all locks. */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "lockers.h"
@@ -11,6 +12,7 @@
 /**
  * lockers_count() - how many open file descriptions of a file or device have an image's locks
  *
+ * UINT_MAX when that cannot be told.
  * Files of other file systems with the same inode number are counted, too: where a file system
  * has devices of its own, the list has another number than stat.
  */
@@ -22,12 +24,14 @@ unsigned int lockers_count(const struct stat *st)
 	char line[256];
 
 	if (!f)
-		return 0;
+		return UINT_MAX;
 	while (fgets(line, sizeof(line), f))
 		if (sscanf(line, "%*u: OFDLCK %*s %*s %*d %*x:%*x:%ju %ju %ju", &ino, &start,
 			   &end) == 3 &&
 		    ino == st->st_ino && start <= EVERYBODYS_BYTE && end >= EVERYBODYS_BYTE)
 			count++;
+	if (ferror(f))
+		count = UINT_MAX;
 	fclose(f);
 	return count;
 }

@@ -143,7 +143,7 @@ static int check(const struct overlay *o)
 
 /**
  * overlay_make() - make the file, durable
- * @o: all but @st is set
+ * @o: all but @st and @fd is set
  *
  * Return: an exit code; what is wrong has been reported, and nothing is left.
  */
@@ -151,21 +151,36 @@ int overlay_make(struct overlay *o)
 {
 	int ret = check(o), fd, err;
 
+	o->fd = -1;
 	if (ret)
 		return ret;
 	fd = openat(o->dir, o->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_errno(errno, o->path, "cannot make the overlay");
+	o->fd = fd;
 	err = finish(o, fd);
-	close(fd);
 	if (!err)
 		return VBLK_OK;
 	overlay_remove(o);
+	overlay_close(o);
 	return err_errno(-err, o->path, "cannot make the overlay");
 }
 
-/** overlay_remove() - undo overlay_make() */
+/** overlay_close() - the file stays */
+void overlay_close(struct overlay *o)
+{
+	if (o->fd >= 0)
+		close(o->fd);
+	o->fd = -1;
+}
+
+/** overlay_remove() - undo overlay_make(), if the name is still the file's; overlay_close() is due */
 void overlay_remove(const struct overlay *o)
 {
-	unlinkat(o->dir, o->name, 0);
+	struct stat made, named;
+
+	if (fstat(o->fd, &made) == 0 &&
+	    fstatat(o->dir, o->name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    made.st_dev == named.st_dev && made.st_ino == named.st_ino)
+		unlinkat(o->dir, o->name, 0);
 }

@@ -19,6 +19,7 @@
  * @gid: likewise
  * @mode: likewise, permissions only
  * @st: identity, once it is made
+ * @fd: it, open, once it is made; closed by overlay_close()
  */
 struct overlay {
 	char path[PATH_MAX];
@@ -31,9 +32,11 @@ struct overlay {
 	gid_t gid;
 	mode_t mode;
 	struct stat st;
+	int fd;
 };
 
 int overlay_make(struct overlay *o);
+void overlay_close(struct overlay *o);
 void overlay_remove(const struct overlay *o);
 
 #endif
