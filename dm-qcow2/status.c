@@ -172,7 +172,22 @@ static void images(const struct qcow2_dev *dev, char *result, unsigned int maxle
 	emit_identity(&dev->img->file, result + sz, maxlen - sz);
 }
 
-/* "images"; "no_space queue" or "no_space error". Return: 1 when there is a result. */
+/* "freeze [MIB]": what is kept for it takes that much memory at most. */
+static int freeze(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct qcow2_dev *dev = ti->private;
+	dev_t number = disk_devt(dm_disk(dm_table_get_md(ti->table)));
+	u64 mib = QCOW2_INSTANT_MIB;
+
+	if (argc > 2 || (argc == 2 && kstrtou64(argv[1], 10, &mib)))
+		return -EINVAL;
+	return qcow2_instant_begin(dev->img, number, mib);
+}
+
+/*
+ * "images"; "freeze [MIB]"; "thaw"; "no_space queue" or "no_space error". Return: 1 when there is a
+ * result.
+ */
 int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
 		  unsigned int maxlen)
 {
@@ -182,6 +197,10 @@ int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *re
 		images(dev, result, maxlen);
 		return 1;
 	}
+	if (argc && !strcasecmp(argv[0], "freeze"))
+		return freeze(ti, argc, argv);
+	if (argc == 1 && !strcasecmp(argv[0], "thaw"))
+		return qcow2_instant_thaw(dev->img, QCOW2_INSTANT_THAWED);
 	if (argc != 2 || strcasecmp(argv[0], "no_space"))
 		return -EINVAL;
 	if (strcasecmp(argv[1], "error") && strcasecmp(argv[1], "queue"))

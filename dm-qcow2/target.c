@@ -12,6 +12,7 @@
 #include "io/dev.h"
 #include "io/discard.h"
 #include "io/request.h"
+#include "io/view.h"
 #include "limits.h"
 #include "status.h"
 
@@ -171,6 +172,8 @@ static void qcow2_target_presuspend(struct dm_target *ti)
 	set_bit(QCOW2_SUSPENDING, &dev->img->state);
 	qcow2_space_release_waiters(dev->img);
 	qcow2_park_release(dev);
+	/* What was kept begins to go as long as everything runs; nothing waits for that here. */
+	qcow2_instant_give_up(dev->img, QCOW2_INSTANT_SUSPENDED);
 }
 
 static void qcow2_target_presuspend_undo(struct dm_target *ti)
@@ -263,12 +266,22 @@ static int __init dm_qcow2_init(void)
 		return err;
 	err = dm_register_target(&qcow2_target);
 	if (err)
-		qcow2_cpu_queues_exit();
+		goto err_queues;
+	err = dm_register_target(&qcow2_view_target);
+	if (err)
+		goto err_target;
+	return 0;
+
+err_target:
+	dm_unregister_target(&qcow2_target);
+err_queues:
+	qcow2_cpu_queues_exit();
 	return err;
 }
 
 static void __exit dm_qcow2_exit(void)
 {
+	dm_unregister_target(&qcow2_view_target);
 	dm_unregister_target(&qcow2_target);
 	qcow2_cpu_queues_exit();
 	rcu_barrier(); /* metadata pages on their way out */

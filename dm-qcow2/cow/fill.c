@@ -8,6 +8,7 @@
 #include "image/compressed.h"
 
 #include "fill-internal.h"
+#include "instant.h"
 #include "test-hold.h"
 #include "test-skip.h"
 
@@ -89,10 +90,24 @@ static struct qcow2_l2_entry new_entry(const struct qcow2_image *img, const stru
 	return e;
 }
 
+/*
+ * The entry is about to change. What a fill has that was there before the instant belongs to the
+ * instant, too. Return: whether the host clusters of the old entry are nobody's then.
+ */
+static bool change_frozen(struct qcow2_image *img, const struct qcow2_fill *f)
+{
+	if (likely(!rcu_access_pointer(img->instant)) ||
+	    qcow2_instant_amend(img, f->page, slot_of(img, f), new_entry(img, f), f->number))
+		return true;
+	qcow2_instant_keep_page(img, f->page);
+	return !qcow2_instant_holds(img, f->page, slot_of(img, f), f->old.word);
+}
+
 /* The entry, before the fill is forgotten: see qcow2_fill_find(). */
 static bool set_entry(struct qcow2_image *img, struct qcow2_fill *f)
 {
 	struct qcow2_mpage *p = f->page;
+	bool drops;
 
 	qcow2_test_hold(QCOW2_HOLD_ENTRY);
 	spin_lock(&p->lock);
@@ -103,10 +118,11 @@ static bool set_entry(struct qcow2_image *img, struct qcow2_fill *f)
 	}
 	if (!qcow2_test_skips(QCOW2_STEP_DATA_SEQ))
 		p->data_seq = atomic64_inc_return(&img->commit->data_seq);
+	drops = change_frozen(img, f) && !f->is_in_place;
 	qcow2_mpage_mark_dirty(img, p);
 	qcow2_mpage_set_l2_entry(&img->geo, p, slot_of(img, f), new_entry(img, f));
 	spin_unlock(&p->lock);
-	if (!f->is_in_place)
+	if (drops)
 		qcow2_drops_use(&f->drops, img, f->old.word);
 	return true;
 }
@@ -259,11 +275,17 @@ static int publish(struct qcow2_fills *fs, struct qcow2_fill *f)
 static void fail_waiting(struct qcow2_fills *fs, int err)
 {
 	struct qcow2_work *work;
+	struct qcow2_fill *f;
 	LIST_HEAD(works);
+	int bucket;
 
 	spin_lock_irq(&fs->lock);
-	list_splice_init(&fs->waiting, &works);
-	list_splice_init(&fs->changes, &works);
+	/* No commit closes one of a failed image, and those that are sealed have some. */
+	if (qcow2_failed(fs->img))
+		hash_for_each(fs->by_cluster, bucket, f, hash)
+			list_splice_tail_init(&f->waiting, &works);
+	list_splice_tail_init(&fs->waiting, &works);
+	list_splice_tail_init(&fs->changes, &works);
 	spin_unlock_irq(&fs->lock);
 	list_for_each_entry(work, &works, node)
 		work->err = err;
@@ -442,6 +464,15 @@ static void publish_ahead(struct qcow2_fills *fs)
 
 /* Writes */
 
+/* No write begins: it is closed, or of before an instant that is about to be frozen. */
+static bool is_shut(const struct qcow2_fills *fs, const struct qcow2_fill *f)
+{
+	const struct qcow2_instant *instant;
+
+	instant = rcu_dereference_protected(fs->img->instant, lockdep_is_held(&fs->lock));
+	return f->is_closed || (unlikely(instant) && f->number <= instant->sealed);
+}
+
 /*
  * Whether a write has seen another entry than the fill has begun on. A subcluster may be data by
  * now, as another fill was published since; then it is written in place, and by others, too. If the
@@ -450,7 +481,7 @@ static void publish_ahead(struct qcow2_fills *fs)
 static bool is_stale(const struct qcow2_fills *fs, const struct qcow2_fill *f,
 		     struct qcow2_l2_entry old)
 {
-	return qcow2_has_subclusters(&fs->img->geo) && !f->is_closed &&
+	return qcow2_has_subclusters(&fs->img->geo) && !is_shut(fs, f) &&
 	       !qcow2_l2_is_equal(f->old, old);
 }
 
@@ -463,14 +494,17 @@ static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_l2_entry 
 		     struct qcow2_work *work, struct qcow2_fill **fill)
 {
 	int result = QCOW2_COW_AGAIN;
+	bool kicks = false;
 
 	spin_lock_irq(&fs->lock);
 	*fill = find(fs, cluster);
 	if (*fill && unlikely(is_stale(fs, *fill, old)))
 		goto unlock;
-	if (*fill ? (*fill)->is_closed : fs->count >= fs->limit) {
+	if (*fill ? is_shut(fs, *fill) : fs->count >= fs->limit) {
 		if (work)
 			list_add_tail(&work->node, *fill ? &(*fill)->waiting : &fs->waiting);
+		/* Nobody may be at it yet. */
+		kicks = !*fill || !(*fill)->is_closed;
 		result = QCOW2_COW_PARKED;
 	} else if (*fill) {
 		(*fill)->nr_writes++;
@@ -478,9 +512,32 @@ static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_l2_entry 
 	}
 unlock:
 	spin_unlock_irq(&fs->lock);
-	if (result == QCOW2_COW_PARKED && !*fill)
+	if (kicks)
 		qcow2_commit_kick(fs->img);
 	return result;
+}
+
+/* Data that would be written in place if it were not frozen. */
+static bool is_own_data(const struct qcow2_image *img, struct qcow2_l2_entry e)
+{
+	if (!(e.word & QCOW2_OFLAG_COPIED))
+		return false;
+	if (qcow2_has_subclusters(&img->geo))
+		return qcow2_l2_allocated(e);
+	return qcow2_entry_type(&img->geo, e.word) == QCOW2_ENTRY_DATA;
+}
+
+/*
+ * Whether an instant has begun or ended since the fill was made. It takes the place of data only as
+ * long as nobody writes that in place, and is in its place only if nobody reads it as it was.
+ */
+static bool suits_instant(struct qcow2_image *img, const struct qcow2_fill *f)
+{
+	if (likely(!rcu_access_pointer(img->instant)))
+		return f->is_in_place || !is_own_data(img, f->old);
+	if (!f->is_in_place && !is_own_data(img, f->old))
+		return true;
+	return qcow2_instant_has_data(img, f->page, slot_of(img, f), f->old) == !f->is_in_place;
 }
 
 static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
@@ -489,13 +546,13 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 
 	spin_lock_irq(&fs->lock);
 	/* Whoever published one has changed the entry before. */
-	is_new = fs->count < fs->limit && !find(fs, f->cluster) &&
+	is_new = fs->count < fs->limit && !find(fs, f->cluster) && suits_instant(fs->img, f) &&
 		 (is_old(fs->img, f) || qcow2_test_skips(QCOW2_STEP_WRITE_AGAIN));
 	if (is_new) {
 		hash_add(fs->by_cluster, &f->hash, f->cluster);
 		f->number = ++fs->newest;
 		f->nr_writes = 1;
-		f->may_be_late = f->is_in_place && fs->has_kept;
+		f->may_be_late = fs->has_kept && (f->is_in_place || is_own_data(fs->img, f->old));
 		f->kept = fs->kept;
 		list_add_tail(&f->node, &fs->open);
 		set_count(fs, fs->count + 1);
@@ -505,14 +562,16 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 }
 
 /*
- * Whether the host cluster that an entry has stays: what others may share is let go of, and so is one
- * that the device ends in, where a fill is written as a whole.
+ * Whether the host cluster that an entry has stays: what others may share is let go of, and so is
+ * one that the device ends in, where a fill is written as a whole, and one that is frozen.
  */
-static bool keeps_cluster(const struct qcow2_image *img, struct qcow2_l2_entry old)
+static bool keeps_cluster(struct qcow2_image *img, const struct qcow2_mpage *p, u64 cluster,
+			  struct qcow2_l2_entry old)
 {
+	u32 slot = qcow2_l2_slot(&img->geo, cluster << img->geo.cluster_bits);
 	u64 end = qcow2_entry_offset(old.word) + qcow2_cluster_bytes(&img->geo);
 
-	if (!(old.word & QCOW2_OFLAG_COPIED))
+	if (!(old.word & QCOW2_OFLAG_COPIED) || qcow2_instant_has_data(img, p, slot, old))
 		return false;
 	if (qcow2_has_subclusters(&img->geo))
 		return !(old.word & QCOW2_OFLAG_COMPRESSED) && qcow2_entry_offset(old.word);
@@ -528,7 +587,7 @@ static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage
 	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(qcow2_fill_sectors(img))), gfp);
 	if (!f)
 		return NULL;
-	f->is_in_place = keeps_cluster(img, old);
+	f->is_in_place = keeps_cluster(img, p, cluster, old);
 	if (!f->is_in_place && !qcow2_drops_alloc(&f->drops, img, old.word, gfp)) {
 		kfree(f);
 		return NULL;
@@ -714,7 +773,49 @@ bool qcow2_fill_find(struct qcow2_image *img, u64 guest_off, u32 *bytes, u64 *ho
 	return is_valid;
 }
 
+bool qcow2_fill_moves(struct qcow2_image *img, u64 guest_off)
+{
+	struct qcow2_fills *fs = img->fills;
+	const struct qcow2_fill *f;
+	unsigned long flags;
+	bool moves;
+
+	/* pairs with set_count(): whoever has added one has done so before the instant ended */
+	smp_rmb();
+	if (!smp_load_acquire(&img->commit->nr_fills))
+		return false;
+	spin_lock_irqsave(&fs->lock, flags);
+	f = find(fs, guest_off >> img->geo.cluster_bits);
+	moves = f && !f->is_in_place;
+	spin_unlock_irqrestore(&fs->lock, flags);
+	return moves;
+}
+
 /* Life */
+
+u64 qcow2_fills_newest(struct qcow2_image *img)
+{
+	u64 newest;
+
+	spin_lock_irq(&img->fills->lock);
+	newest = img->fills->newest;
+	spin_unlock_irq(&img->fills->lock);
+	return newest;
+}
+
+bool qcow2_fills_has_older(struct qcow2_image *img, u64 number)
+{
+	struct qcow2_fills *fs = img->fills;
+	struct qcow2_fill *f;
+	bool found = false;
+	int bucket;
+
+	spin_lock_irq(&fs->lock);
+	hash_for_each(fs->by_cluster, bucket, f, hash)
+		found |= f->number <= number;
+	spin_unlock_irq(&fs->lock);
+	return found;
+}
 
 void qcow2_fills_abandon(struct qcow2_image *img)
 {
@@ -734,6 +835,7 @@ void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img)
 {
 	fs->img = img;
 	mutex_init(&fs->publishing);
+	mutex_init(&fs->freezing);
 	spin_lock_init(&fs->lock);
 	hash_init(fs->by_cluster);
 	INIT_LIST_HEAD(&fs->open);

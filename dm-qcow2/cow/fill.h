@@ -61,6 +61,7 @@
 #define QCOW2_COPY_PIECES	8
 
 struct qcow2_fill;
+struct qcow2_instant;
 
 /**
  * struct qcow2_fills - the fills of an image
@@ -77,8 +78,10 @@ struct qcow2_fill;
  * @newest: number of the newest
  * @waiting: struct qcow2_work that wait for another one to go
  * @changes: struct qcow2_work that wait for a commit to publish what they have met
- * @has_kept: entries have been changed that keep their clusters
+ * @has_kept: entries have been changed that keep their clusters, or data is redirected
  * @kept: then, cookie of qcow2_image.inflight: of the newest such change
+ * @freezing: held by who begins or ends an instant (instant.h)
+ * @latest: the instant that was begun last, until its end is over; under @freezing
  * @wait: woken when a fill that is CLOSED has no write under way
  */
 struct qcow2_fills {
@@ -97,6 +100,8 @@ struct qcow2_fills {
 	struct list_head changes;
 	bool has_kept;
 	unsigned long kept;
+	struct mutex freezing;
+	struct qcow2_instant *latest;
 	wait_queue_head_t wait;
 };
 
@@ -176,6 +181,21 @@ void qcow2_fill_end(struct qcow2_image *img, struct qcow2_fill *fill, u64 guest_
  */
 bool qcow2_fill_find(struct qcow2_image *img, u64 guest_off, u32 *bytes, u64 *host_off,
 		     bool *is_known);
+
+/**
+ * qcow2_fill_moves - whether a cluster has a fill that is to take its place
+ * @img: the image
+ * @guest_off: in the cluster
+ *
+ * Any context. Return: true when there is one whose host cluster is another one.
+ */
+bool qcow2_fill_moves(struct qcow2_image *img, u64 guest_off);
+
+/* The number of the newest fill there has been. */
+u64 qcow2_fills_newest(struct qcow2_image *img);
+
+/* Whether there is a fill with that number, or a smaller one. */
+bool qcow2_fills_has_older(struct qcow2_image *img, u64 number);
 
 /**
  * qcow2_fills_publish - copy what is missing, and let entries point at the clusters

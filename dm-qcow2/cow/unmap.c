@@ -16,6 +16,7 @@
 
 #include "drops.h"
 #include "fill.h"
+#include "instant.h"
 #include "test-hold.h"
 #include "unmap.h"
 
@@ -37,6 +38,7 @@ struct run {
  * @old: what they are; if they are alike, the first one
  * @run: those of the latest entries
  * @dropped: struct qcow2_dropped that they let go of
+ * @held: a bit an entry: it lets go of what is frozen, and is not to be dropped
  * @changes: some of them change
  * @may_fill: some have a host cluster, or something below: there may be a fill
  */
@@ -45,6 +47,7 @@ struct chunk {
 	struct qcow2_l2_entry old[QCOW2_MAX_CHANGE];
 	struct run run;
 	struct list_head dropped;
+	u32 held;
 	bool changes;
 	bool may_fill;
 };
@@ -89,6 +92,8 @@ static struct qcow2_l2_entry unmapped(const struct qcow2_geometry *g, struct qco
 		return unmapped_subclusters(old, how);
 	return (struct qcow2_l2_entry) { .word = unmapped_word(g, old.word, how) };
 }
+
+static_assert(QCOW2_MAX_CHANGE <= 32, "a bit each in struct chunk");
 
 /* What is let go of, or kept to be written to, has to be where data can be. */
 static int check_clusters(struct qcow2_image *img, u64 first, u32 count)
@@ -152,10 +157,16 @@ static int add_run(struct qcow2_image *img, struct chunk *c, u64 first, u32 coun
 	return err;
 }
 
-/* One entry that changes. */
-static int plan_change(struct qcow2_image *img, struct chunk *c, struct qcow2_l2_entry old,
-		       struct qcow2_l2_entry new)
+static u32 slot_of(const struct qcow2_image *img, const struct chunk *c, u32 i)
 {
+	return qcow2_l2_slot(&img->geo, (c->change.cluster + i) << img->geo.cluster_bits);
+}
+
+/* One entry that changes. */
+static int plan_change(struct qcow2_image *img, const struct qcow2_mpage *p, struct chunk *c,
+		       u32 i)
+{
+	struct qcow2_l2_entry old = c->old[i], new = c->change.new[i];
 	u32 count;
 	u64 first;
 
@@ -165,6 +176,11 @@ static int plan_change(struct qcow2_image *img, struct chunk *c, struct qcow2_l2
 	    !(qcow2_l2_allocated(old) & ~qcow2_l2_allocated(new)))
 		return 0;
 	count = qcow2_entry_clusters(img, old.word, &first);
+	if (count && !qcow2_entry_offset(new.word) &&
+	    qcow2_instant_holds(img, p, slot_of(img, c, i), old.word)) {
+		c->held |= BIT(i);
+		return check_clusters(img, first, count);
+	}
 	return count ? add_run(img, c, first, count, qcow2_entry_offset(new.word)) : 0;
 }
 
@@ -197,8 +213,8 @@ static bool may_have_fill(const struct qcow2_image *img, struct qcow2_l2_entry e
 	return e.word || (img->base && e.bitmap != QCOW2_ALL_ZERO);
 }
 
-static int plan_entry(struct qcow2_image *img, struct chunk *c, struct qcow2_l2_entry old,
-		      const struct qcow2_unmap *how)
+static int plan_entry(struct qcow2_image *img, const struct qcow2_mpage *p, struct chunk *c,
+		      struct qcow2_l2_entry old, const struct qcow2_unmap *how)
 {
 	struct qcow2_l2_entry new = unmapped(&img->geo, old, how);
 	bool changes = !qcow2_l2_is_equal(new, old);
@@ -211,7 +227,7 @@ static int plan_entry(struct qcow2_image *img, struct chunk *c, struct qcow2_l2_
 	c->old[i] = old;
 	c->change.new[i] = new;
 	c->may_fill |= changes || may_have_fill(img, old);
-	return changes ? plan_change(img, c, old, new) : 0;
+	return changes ? plan_change(img, p, c, i) : 0;
 }
 
 /*
@@ -246,6 +262,7 @@ static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_
 	c->change.count = 0;
 	c->change.keeps_clusters = false;
 	c->run = (struct run) {};
+	c->held = 0;
 	c->changes = false;
 	c->may_fill = false;
 	INIT_LIST_HEAD(&c->dropped);
@@ -254,14 +271,14 @@ static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_
 	/* What is said of this one, as it was read here, is true of all that are as it is. */
 	alike = count_alike(img, p, slot, clusters, e);
 	c->change.is_alike = alike > QCOW2_MAX_CHANGE;
-	result = plan_entry(img, c, e, how);
+	result = plan_entry(img, p, c, e, how);
 	if (c->change.is_alike) {
 		c->change.count = alike;
 		return result;
 	}
 	for (u32 i = 1; i < count && !result; i++)
 		result = qcow2_mpage_l2_entry(&img->geo, p, slot + i, &e) ?
-			 plan_entry(img, c, e, how) : QCOW2_COW_AGAIN;
+			 plan_entry(img, p, c, e, how) : QCOW2_COW_AGAIN;
 	return result ?: end_run(img, c);
 }
 
@@ -277,15 +294,39 @@ static bool are_old(const struct qcow2_geometry *g, const struct qcow2_mpage *p,
 	return true;
 }
 
+/* An instant may have begun or ended: then others are to be dropped. */
+static bool is_held_as_planned(struct qcow2_image *img, const struct qcow2_mpage *p,
+			       const struct chunk *c)
+{
+	u64 old, first;
+
+	lockdep_assert_held(&p->lock);
+	if (likely(!c->held && !rcu_access_pointer(img->instant)))
+		return true;
+	for (u32 i = 0; !c->change.is_alike && i < c->change.count; i++) {
+		old = c->old[i].word;
+		if (qcow2_entry_offset(c->change.new[i].word) ||
+		    !qcow2_entry_clusters(img, old, &first))
+			continue;
+		if (qcow2_instant_holds(img, p, slot_of(img, c, i), old) != !!(c->held & BIT(i)))
+			return false;
+	}
+	return true;
+}
+
 /* All of them or none. */
 static int change(struct qcow2_image *img, struct qcow2_mpage *p, const struct chunk *c,
 		  struct qcow2_work *work)
 {
 	u32 slot = qcow2_l2_slot(&img->geo, c->change.cluster << img->geo.cluster_bits);
-	int result = QCOW2_COW_READY;
+	int result = QCOW2_COW_READY, srcu_idx;
 
+	/* Whoever freezes the disk waits for those that have not seen that. */
+	srcu_idx = qcow2_inflight_enter(img);
 	spin_lock(&p->lock);
-	if (!are_old(&img->geo, p, slot, c)) {
+	if (c->changes)
+		qcow2_instant_keep_page(img, p);
+	if (!are_old(&img->geo, p, slot, c) || !is_held_as_planned(img, p, c)) {
 		result = QCOW2_COW_AGAIN;
 	} else {
 		if (c->changes)
@@ -294,6 +335,7 @@ static int change(struct qcow2_image *img, struct qcow2_mpage *p, const struct c
 			result = QCOW2_COW_PARKED;
 	}
 	spin_unlock(&p->lock);
+	qcow2_inflight_leave(img, srcu_idx);
 	return result;
 }
 

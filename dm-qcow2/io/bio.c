@@ -55,6 +55,43 @@ static int map_data(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *ru
 	return is_remapped ? DM_MAPIO_REMAPPED : put_run(dev, bio, run, m);
 }
 
+static int read_zeroes(struct bio *bio, u32 bytes)
+{
+	accept(bio, bytes);
+	zero_fill_bio(bio);
+	bio_endio(bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+int qcow2_bio_map_instant(struct qcow2_dev *dev, struct qcow2_instant *instant, struct bio *bio,
+			  int srcu_idx)
+{
+	u64 guest_off = dm_target_offset(dev->ti, bio->bi_iter.bi_sector) << SECTOR_SHIFT;
+	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
+	struct qcow2_image *img = dev->img;
+	int result = QCOW2_MAP_MISS;
+	struct qcow2_mapping m;
+	struct qcow2_mpage *p;
+
+	rcu_read_lock();
+	p = qcow2_mpage_find(img, QCOW2_META_L2, qcow2_l2_page(&img->geo, guest_off));
+	if (likely(p))
+		result = qcow2_map_instant(img, instant, p, guest_off, bio->bi_iter.bi_size, &m);
+	rcu_read_unlock();
+	if (likely(result == QCOW2_MAP_DATA) && qcow2_run_fits(&m, bio, bio->bi_iter)) {
+		rq->run.srcu_idx = srcu_idx;
+		return map_data(dev, bio, &rq->run, &m);
+	}
+	if (result == QCOW2_MAP_ZERO) {
+		qcow2_inflight_leave(img, srcu_idx);
+		return read_zeroes(bio, m.bytes);
+	}
+	/* Nobody waits for the bio but us: from one count to the other. */
+	qcow2_request_slow_instant(dev, bio, instant);
+	qcow2_inflight_leave(img, srcu_idx);
+	return DM_MAPIO_SUBMITTED;
+}
+
 static int start_in_fill(struct qcow2_dev *dev, struct bio *bio, struct qcow2_request *rq,
 			 const struct qcow2_mapping *m)
 {
@@ -121,12 +158,8 @@ static __always_inline int map_rw(struct qcow2_dev *dev, struct bio *bio, struct
 	if (result == QCOW2_MAP_IN_FILL)
 		return map_in_fill(dev, bio, guest_off, &m, srcu_idx);
 	qcow2_inflight_leave(dev->img, srcu_idx);
-	if (result == QCOW2_MAP_ZERO) {
-		accept(bio, m.bytes);
-		zero_fill_bio(bio);
-		bio_endio(bio);
-		return DM_MAPIO_SUBMITTED;
-	}
+	if (result == QCOW2_MAP_ZERO)
+		return read_zeroes(bio, m.bytes);
 	qcow2_request_slow(dev, bio);
 	return DM_MAPIO_SUBMITTED;
 }

@@ -22,6 +22,11 @@ static void requeue(struct qcow2_image *img, struct qcow2_work *work)
 	qcow2_slow_queue(dev_of(img), work);
 }
 
+static enum qcow2_give_up give_up(struct qcow2_image *img)
+{
+	return qcow2_instant_give_up(img, QCOW2_INSTANT_NO_SPACE);
+}
+
 static void init_image(struct qcow2_image *img, struct dm_target *ti)
 {
 	img->ti = ti;
@@ -42,6 +47,7 @@ struct qcow2_dev *qcow2_dev_alloc(struct dm_target *ti, const struct qcow2_table
 	dev->no_layouts = table->no_layouts;
 	dev->discard = table->discard;
 	dev->space.requeue = requeue;
+	dev->space.give_up = give_up;
 	dev->full.is_error = table->no_space_error;
 	dev->full.let_out = qcow2_space_release_waiters;
 	init_image(dev->img, ti);
@@ -133,10 +139,14 @@ void qcow2_dev_drain(struct qcow2_dev *dev)
 	set_bit(QCOW2_LEAVING, &img->state);
 	qcow2_space_release_waiters(img);
 	qcow2_park_release(dev);
+	qcow2_instant_thaw(img, QCOW2_INSTANT_SUSPENDED);
 	qcow2_slow_drain(dev);
 	synchronize_srcu(&img->inflight);
 	/* Runs that found no space have become the pool's. */
 	qcow2_slow_drain(dev);
 	qcow2_commit_wait(img);
 	qcow2_fills_abandon(img);
+	/* A failed image had fills left, and who reads an instant of it may have become the pool's. */
+	if (qcow2_instant_thaw(img, QCOW2_INSTANT_SUSPENDED) != -ENODATA)
+		qcow2_slow_drain(dev);
 }

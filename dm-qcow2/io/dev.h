@@ -24,6 +24,7 @@
 
 #include "cow/cow.h"
 #include "cow/fill.h"
+#include "cow/instant.h"
 #include "format/table.h"
 #include "image/base.h"
 #include "meta/meta.h"

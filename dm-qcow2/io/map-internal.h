@@ -56,6 +56,16 @@ static inline u32 clusters_in_page(const struct qcow2_image *img, u64 guest_off,
  */
 int qcow2_map_check_cluster(struct qcow2_image *img, u64 cluster);
 
+/**
+ * qcow2_map_is_redirected - whether data of the top's own is not to be written in place
+ * @img: the image, while something is frozen or that ends
+ * @p: the L2 page
+ * @guest_off: in the cluster
+ * @e: its entry
+ */
+bool qcow2_map_is_redirected(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off,
+			     struct qcow2_l2_entry e);
+
 /* What is written in place must not be metadata. */
 static inline int check_write(struct qcow2_image *img, u64 host_off, u64 bytes)
 {

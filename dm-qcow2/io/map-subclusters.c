@@ -50,11 +50,14 @@ static int judge(const struct qcow2_image *img, struct qcow2_l2_entry e, enum qc
 	}
 }
 
-/* Bytes of this cluster that a write to a fill may cover: to what is written in place. */
+/*
+ * Bytes of this cluster that a write to a fill may cover: to what is written in place. If that
+ * is where it begins, it is redirected, and so is all of it.
+ */
 static u64 fill_bytes(const struct qcow2_geometry *g, struct qcow2_l2_entry e, u64 guest_off)
 {
-	u32 first = qcow2_subcluster(g, guest_off);
-	u32 end = first + qcow2_subcluster_run(own_subclusters(e), first, false);
+	u32 first = qcow2_subcluster(g, guest_off), own = own_subclusters(e);
+	u32 end = first + qcow2_subcluster_run(own, first, own >> first & 1);
 
 	return ((u64)end << g->subcluster_bits) - qcow2_in_cluster(g, guest_off);
 }
@@ -64,8 +67,13 @@ static bool goes_on(const struct qcow2_image *img, const struct qcow2_mapping *m
 		    struct qcow2_l2_entry e, bool is_write)
 {
 	enum qcow2_entry_type type = qcow2_subcluster_type(&img->geo, e, 0);
+	int next = type == QCOW2_ENTRY_BAD ? -EUCLEAN : judge(img, e, type, is_write);
 
-	if (type == QCOW2_ENTRY_BAD || judge(img, e, type, is_write) != result)
+	/* Frozen data is read as what is shared; the words tell the two apart. */
+	if (next != result && !(next == QCOW2_MAP_DATA && result == QCOW2_MAP_SHARED))
+		return false;
+	/* Another cluster may be one that is not to be written in place. */
+	if (unlikely(rcu_access_pointer(img->instant)) && is_write && result == QCOW2_MAP_DATA)
 		return false;
 	switch (result) {
 	case QCOW2_MAP_DATA:
@@ -107,6 +115,23 @@ static u32 run_bytes(struct qcow2_image *img, const struct qcow2_mpage *p, u64 g
 			break;
 	}
 	return min_t(u64, bytes, want);
+}
+
+/*
+ * Data of the top's own, of which the cluster may be frozen, or have a fill that takes its place.
+ * If there is none, one may have been published since the entry was read.
+ */
+static noinline int judge_frozen(struct qcow2_image *img, const struct qcow2_mpage *p,
+				 u64 guest_off, struct qcow2_l2_entry e, bool is_write)
+{
+	struct qcow2_l2_entry now;
+
+	if (!is_write)
+		return QCOW2_MAP_SHARED;
+	if (qcow2_map_is_redirected(img, p, guest_off, e))
+		return QCOW2_MAP_FILL;
+	return qcow2_mpage_extended(p, qcow2_l2_slot(&img->geo, guest_off), &now) &&
+	       now.word == e.word ? QCOW2_MAP_DATA : QCOW2_MAP_AGAIN;
 }
 
 static u64 first_bytes(const struct qcow2_image *img, struct qcow2_l2_entry e, u64 guest_off,
@@ -209,6 +234,10 @@ int qcow2_map_subclusters(struct qcow2_image *img, struct qcow2_mpage *p, u64 gu
 	if (unlikely(type == QCOW2_ENTRY_BAD))
 		return qcow2_corrupt(img, "L2 entry", qcow2_entry_offset(e.word));
 	result = judge(img, e, type, is_write);
+	if (unlikely(rcu_access_pointer(img->instant)) && result == QCOW2_MAP_DATA)
+		result = judge_frozen(img, p, guest_off, e, is_write);
+	if (unlikely(result == QCOW2_MAP_AGAIN))
+		return result;
 	set_run(img, guest_off, e, m);
 	first = first_bytes(img, e, guest_off, result, is_write);
 	m->bytes = run_bytes(img, p, guest_off, first, bytes, result, is_write, m);

@@ -3,6 +3,7 @@
  * From a guest offset to host clusters: the hot path.
  */
 #include "cow/fill.h"
+#include "cow/instant.h"
 #include "image/base.h"
 #include "space/space.h"
 
@@ -90,6 +91,31 @@ static void set_run(struct qcow2_image *img, const struct qcow2_mpage *p, u64 gu
 	m->is_fresh = false;
 }
 
+bool qcow2_map_is_redirected(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off,
+			     struct qcow2_l2_entry e)
+{
+	u32 slot = qcow2_l2_slot(&img->geo, guest_off);
+
+	return qcow2_instant_has_data(img, p, slot, e) || qcow2_fill_moves(img, guest_off);
+}
+
+/*
+ * Data of the top's own, of which the cluster may be frozen, or have a fill that takes its place.
+ * If there is none, one may have been published since the entry was read.
+ */
+static noinline int map_frozen(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
+			       u32 bytes, bool is_write, u64 entry, struct qcow2_mapping *m)
+{
+	m->old = (struct qcow2_l2_entry) { .word = entry };
+	if (!is_write)
+		return QCOW2_MAP_SHARED;
+	m->bytes = run_bytes(img, guest_off, bytes, 1);
+	if (qcow2_map_is_redirected(img, p, guest_off, m->old))
+		return QCOW2_MAP_FILL;
+	return qcow2_mpage_entry(p, qcow2_l2_slot(&img->geo, guest_off)) == entry ?
+	       QCOW2_MAP_DATA : QCOW2_MAP_AGAIN;
+}
+
 /* Data that is the top's own to be written in place: the most frequent of all, by far. */
 static __always_inline int map_own(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot,
 				   u64 guest_off, u32 bytes, bool is_write, u64 entry,
@@ -104,6 +130,8 @@ static __always_inline int map_own(struct qcow2_image *img, struct qcow2_mpage *
 	err = check_shared_table(img, p, is_write) ?: check_inside(img, m->host_off, m->bytes);
 	if (!err && is_write)
 		err = check_write(img, m->host_off, m->bytes);
+	if (unlikely(rcu_access_pointer(img->instant)) && !err)
+		return map_frozen(img, p, guest_off, bytes, is_write, entry, m);
 	return err;
 }
 
@@ -173,6 +201,7 @@ static void fill_entries(struct qcow2_image *img, struct qcow2_mpage *p, u32 slo
 	struct qcow2_l2_entry e = { .bitmap = QCOW2_ALL_ALLOCATED };
 
 	lockdep_assert_held(&p->lock);
+	qcow2_instant_keep_page(img, p);
 	qcow2_mpage_mark_dirty(img, p);
 	for (u64 i = 0; i < count; i++) {
 		e.word = (host_off + (i << img->geo.cluster_bits)) | QCOW2_OFLAG_COPIED;
@@ -271,7 +300,8 @@ static u32 count_same(const struct qcow2_image *img, const struct qcow2_mpage *p
 		      u32 want, u64 first)
 {
 	enum qcow2_entry_type type = qcow2_entry_type(&img->geo, first);
-	bool is_run = type == QCOW2_ENTRY_SHARED || type == QCOW2_ENTRY_COMPRESSED;
+	bool is_run = type == QCOW2_ENTRY_DATA || type == QCOW2_ENTRY_SHARED ||
+		      type == QCOW2_ENTRY_COMPRESSED;
 	u64 next;
 	u32 n;
 
@@ -317,6 +347,22 @@ static int map_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_of
 	return QCOW2_MAP_MISS;
 }
 
+/* What a read shows that is in no fill. */
+static int read_unowned(struct qcow2_image *img, u64 guest_off, int result, struct qcow2_mapping *m)
+{
+	switch (result) {
+	case QCOW2_MAP_BELOW:
+		return map_read_below(img, guest_off, m);
+	case QCOW2_MAP_SHARED:
+		return QCOW2_MAP_DATA;
+	case QCOW2_MAP_KEPT:
+		return QCOW2_MAP_ZERO;
+	default:
+		m->host_off = m->old.word;
+		return QCOW2_MAP_INFLATE;
+	}
+}
+
 int qcow2_map_unowned(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, bool is_write,
 		      int result, struct qcow2_mapping *m)
 {
@@ -329,17 +375,22 @@ int qcow2_map_unowned(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_
 	found = map_fill(img, p, guest_off, result, m);
 	if (found != QCOW2_MAP_MISS)
 		return found;
-	switch (result) {
-	case QCOW2_MAP_BELOW:
-		return map_read_below(img, guest_off, m);
-	case QCOW2_MAP_SHARED:
-		return QCOW2_MAP_DATA;
-	case QCOW2_MAP_KEPT:
-		return QCOW2_MAP_ZERO;
-	default:
-		m->host_off = m->old.word;
-		return QCOW2_MAP_INFLATE;
-	}
+	return read_unowned(img, guest_off, result, m);
+}
+
+int qcow2_map_instant(struct qcow2_image *img, struct qcow2_instant *instant,
+		      struct qcow2_mpage *p, u64 guest_off, u32 bytes, struct qcow2_mapping *m)
+{
+	struct qcow2_mpage *kept = qcow2_instant_page(instant, p->index);
+	int result;
+
+	result = qcow2_map_page(img, kept ?: p, guest_off, bytes, false, m);
+	/* A page is kept before an entry of it changes. */
+	smp_rmb();
+	if (!kept && qcow2_instant_page(instant, p->index))
+		return QCOW2_MAP_AGAIN;
+	/* There are no fills of it. */
+	return qcow2_is_unowned(result) ? read_unowned(img, guest_off, result, m) : result;
 }
 
 static int begin_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,

@@ -9,6 +9,7 @@
 
 struct qcow2_fill;
 struct qcow2_image;
+struct qcow2_instant;
 struct qcow2_mpage;
 
 /**
@@ -116,6 +117,20 @@ static inline bool qcow2_is_unowned(int result)
  */
 int qcow2_map_unowned(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off, bool is_write,
 		      int result, struct qcow2_mapping *m);
+
+/**
+ * qcow2_map_instant - look a run up on the disk of an instant
+ * @img: the image
+ * @instant: the instant
+ * @p: the L2 page that maps @guest_off, as it is now
+ * @guest_off: start of the run
+ * @bytes: wanted length
+ * @m: filled in but for errors
+ *
+ * As qcow2_map_page() and qcow2_map_unowned() for a read.
+ */
+int qcow2_map_instant(struct qcow2_image *img, struct qcow2_instant *instant,
+		      struct qcow2_mpage *p, u64 guest_off, u32 bytes, struct qcow2_mapping *m);
 
 /**
  * qcow2_allocate - give unallocated guest clusters host clusters

@@ -288,6 +288,25 @@ static int prepare(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_of
 	}
 }
 
+static int look_up(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off, bool is_write,
+		   struct qcow2_mapping *m)
+{
+	struct qcow2_image *img = rq->run.dev->img;
+	u32 bytes = rq->iter.bi_size;
+	int result;
+
+	if (rq->instant)
+		return qcow2_map_instant(img, rq->instant, p, guest_off, bytes, m);
+	result = qcow2_map_page(img, p, guest_off, bytes, is_write, m);
+	if (result != QCOW2_MAP_DATA)
+		qcow2_test_hold(QCOW2_HOLD_LOOKED);
+	if (qcow2_is_unowned(result))
+		result = qcow2_map_unowned(img, p, guest_off, is_write, result, m);
+	if (result == QCOW2_MAP_ALLOCATE && READ_ONCE(p->host_off))
+		result = qcow2_allocate(img, p, guest_off, m->bytes, m);
+	return result;
+}
+
 /* Do what the look-up found. Return: 0 or another enum qcow2_map_result, or a negative errno. */
 static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 {
@@ -297,13 +316,7 @@ static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 	int result, srcu_idx;
 
 	srcu_idx = qcow2_inflight_enter(img);
-	result = qcow2_map_page(img, p, guest_off, rq->iter.bi_size, is_write, &m);
-	if (result != QCOW2_MAP_DATA)
-		qcow2_test_hold(QCOW2_HOLD_LOOKED);
-	if (qcow2_is_unowned(result))
-		result = qcow2_map_unowned(img, p, guest_off, is_write, result, &m);
-	if (result == QCOW2_MAP_ALLOCATE && READ_ONCE(p->host_off))
-		result = qcow2_allocate(img, p, guest_off, m.bytes, &m);
+	result = look_up(rq, p, guest_off, is_write, &m);
 	switch (result) {
 	case QCOW2_MAP_DATA:
 		return do_data(rq, &m, srcu_idx);
@@ -410,6 +423,7 @@ void qcow2_request_begin(struct qcow2_dev *dev, struct qcow2_request *rq, struct
 {
 	rq->run.dev = dev;
 	rq->run.bio = bio;
+	rq->instant = NULL;
 	rq->has_waited = false;
 	start_mapping(rq);
 	atomic_inc(&dev->slow.busy);
@@ -425,6 +439,16 @@ void qcow2_request_slow(struct qcow2_dev *dev, struct bio *bio)
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 
 	qcow2_request_prepare(dev, bio);
+	qcow2_slow_queue(dev, &rq->work);
+}
+
+void qcow2_request_slow_instant(struct qcow2_dev *dev, struct bio *bio,
+				struct qcow2_instant *instant)
+{
+	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
+
+	qcow2_request_prepare(dev, bio);
+	rq->instant = instant;
 	qcow2_slow_queue(dev, &rq->work);
 }
 

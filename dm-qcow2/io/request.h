@@ -89,6 +89,7 @@ struct qcow2_run {
  * @has_waited: it was parked for that
  * @block: on a layer of blocks, a write
  * @fill: a write to a fill, in one run
+ * @instant: of a read: what it is to see; NULL for the disk as it is
  */
 struct qcow2_request {
 	struct qcow2_run run;
@@ -100,6 +101,7 @@ struct qcow2_request {
 	bool has_waited;
 	struct qcow2_block_write block;
 	struct qcow2_fill_write fill;
+	struct qcow2_instant *instant;
 };
 
 /**
@@ -168,6 +170,15 @@ blk_status_t qcow2_request_refusal(struct qcow2_dev *dev, int err);
  * @bio: a read or write of dm's; qcow2_request_prepare() is called for it
  */
 void qcow2_request_slow(struct qcow2_dev *dev, struct bio *bio);
+
+/**
+ * qcow2_request_slow_instant - likewise, for a read of an instant
+ * @dev: the image
+ * @bio: the read, of a device that holds the instant
+ * @instant: what it is to see
+ */
+void qcow2_request_slow_instant(struct qcow2_dev *dev, struct bio *bio,
+				struct qcow2_instant *instant);
 
 int __must_check qcow2_request_init(struct qcow2_dev *dev);
 void qcow2_request_exit(struct qcow2_dev *dev);

@@ -32,6 +32,7 @@ struct qcow2_commit;
 struct qcow2_compressed;
 struct qcow2_fills;
 struct qcow2_full;
+struct qcow2_instant;
 struct qcow2_space;
 
 /* Bits of qcow2_image.state */
@@ -49,6 +50,8 @@ enum {
  * @geo: constant after the constructor, but for what a grown refcount table moves
  * @base: what its holes show; NULL when they read as zero, and for backing images, whose
  *	chain is that of their struct qcow2_base
+ * @instant: whose host clusters are not written to, or that is ending; RCU, or a read section of
+ *	@inflight (cow/instant.h)
  * @ti: the target whose top it is; NULL for a backing image
  * @file: the file or device
  * @state: bits of the enum above
@@ -71,6 +74,7 @@ struct qcow2_image {
 	/* Down to the first fields of the cache: read by every request, hardly ever written. */
 	struct qcow2_geometry geo;
 	struct qcow2_base *base;
+	struct qcow2_instant __rcu *instant;
 	struct dm_target *ti;
 	struct qcow2_file file;
 	unsigned long state;

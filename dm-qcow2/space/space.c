@@ -66,18 +66,30 @@ void qcow2_space_give_back(struct qcow2_image *img, struct qcow2_extent *e, u64 
 	qcow2_space_add_ready(img, e);
 }
 
+/* Before that is done it is asked for what is kept. */
+static bool may_be_refused(const struct qcow2_image *img)
+{
+	return !READ_ONCE(img->space->nr_ready) && !test_bit(QCOW2_LEAVING, &img->state) &&
+	       !qcow2_full_may_wait(img, QCOW2_FULL_CLUSTERS);
+}
+
 int qcow2_space_wait(struct qcow2_image *img, struct qcow2_work *work)
 {
 	struct qcow2_space *s = img->space;
+	enum qcow2_give_up given;
 	int err = 0;
 
+	given = may_be_refused(img) ? s->give_up(img) : QCOW2_HAS_NOTHING;
+	if (given == QCOW2_GAVE_UP)
+		return -EAGAIN;
 	spin_lock(&s->lock);
 	if (s->nr_ready) {
 		err = -EAGAIN;
 	} else if (qcow2_failed(img)) {
 		err = -EIO;
 	} else if (test_bit(QCOW2_LEAVING, &img->state) ||
-		   !qcow2_full_may_wait(img, QCOW2_FULL_CLUSTERS)) {
+		   (given == QCOW2_HAS_NOTHING &&
+		    !qcow2_full_may_wait(img, QCOW2_FULL_CLUSTERS))) {
 		/* Those who let waiters go have set the bit before they take the lock. */
 		err = -ENOSPC;
 	} else {
@@ -105,6 +117,11 @@ static void release_waiters(struct qcow2_image *img, int err)
 		work->err = err;
 		s->requeue(img, work);
 	}
+}
+
+void qcow2_space_look_again(struct qcow2_image *img)
+{
+	kick(img);
 }
 
 void qcow2_space_release_waiters(struct qcow2_image *img)
@@ -214,6 +231,20 @@ static int judge_error(struct qcow2_image *img, int err)
 	return err;
 }
 
+/* The guest comes first. Return: whether some may become free, so that waiting may not be in vain. */
+static bool ask_to_give_up(struct qcow2_image *img)
+{
+	switch (img->space->give_up(img)) {
+	case QCOW2_GAVE_UP:
+		release_waiters(img, 0);
+		return true;
+	case QCOW2_IS_ENDING:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void space_work(struct kthread_work *work)
 {
 	struct qcow2_image *img = container_of(work, struct qcow2_space, work)->img;
@@ -222,6 +253,8 @@ static void space_work(struct kthread_work *work)
 	int wait_err = 0;
 
 	note_wish(img->space);
+	if (err == -ENOSPC && !READ_ONCE(img->space->nr_ready) && ask_to_give_up(img))
+		err = 1;
 	if (!err) {
 		img->space->nr_tries = 0;
 		qcow2_full_leave(img, QCOW2_FULL_CLUSTERS);

@@ -34,6 +34,18 @@
 #define QCOW2_MEMORY_DELAY	(HZ / 10)
 
 /**
+ * enum qcow2_give_up - what comes of asking for clusters that are kept for whoever looks back
+ * @QCOW2_HAS_NOTHING: there are none
+ * @QCOW2_GAVE_UP: some are not needed any more, and writes that wanted others need none now
+ * @QCOW2_IS_ENDING: some may become free still
+ */
+enum qcow2_give_up {
+	QCOW2_HAS_NOTHING,
+	QCOW2_GAVE_UP,
+	QCOW2_IS_ENDING,
+};
+
+/**
  * struct qcow2_extent - a run of host clusters
  * @node: in a list of extents
  * @start: first cluster
@@ -99,6 +111,7 @@ struct qcow2_left {
  * struct qcow2_space - the free space of an image
  * @img: the image
  * @requeue: called with the image and a work that need not wait for space any more
+ * @give_up: asks for clusters that are kept for whoever looks back
  * @gives_back: what becomes free is given back to the host; constant
  * @worker: the thread
  * @work: free what was dropped, prepare more
@@ -140,6 +153,7 @@ struct qcow2_left {
 struct qcow2_space {
 	struct qcow2_image *img;
 	void (*requeue)(struct qcow2_image *img, struct qcow2_work *work);
+	enum qcow2_give_up (*give_up)(struct qcow2_image *img);
 	bool gives_back;
 	struct kthread_worker *worker;
 	struct kthread_work work;
@@ -178,7 +192,7 @@ struct qcow2_space {
 
 /**
  * qcow2_space_init - start the thread of an image's space
- * @s: what is to be initialised; its @requeue and @gives_back are set
+ * @s: what is to be initialised; its @requeue, @give_up and @gives_back are set
  * @img: the image; it is set to use @s
  *
  * Return: 0 or a negative errno.
@@ -231,6 +245,12 @@ int qcow2_space_wait(struct qcow2_image *img, struct qcow2_work *work);
  * @img: the image
  */
 void qcow2_space_release_waiters(struct qcow2_image *img);
+
+/**
+ * qcow2_space_look_again - have the thread look whether there is space
+ * @img: the image
+ */
+void qcow2_space_look_again(struct qcow2_image *img);
 
 /**
  * qcow2_space_stop - wait until the thread has nothing to do

@@ -90,6 +90,20 @@ void journal_floor(const struct journal *j, uint64_t ack, uint32_t *floor)
 	}
 }
 
+void journal_completed(const struct journal *j, uint64_t event, uint32_t *floor)
+{
+	size_t version;
+	uint64_t s;
+
+	memset(floor, 0, j->nr_sectors * sizeof(*floor));
+	for (version = 1; version < j->nr_writes; version++) {
+		const struct jwrite *w = &j->writes[version];
+
+		for (s = w->sector; w->completed < event && s < w->sector + w->nr_sectors; s++)
+			floor[s] = version;
+	}
+}
+
 void journal_zeroes(const struct journal *j, uint32_t *last)
 {
 	size_t version;

@@ -45,6 +45,9 @@ void journal_load(struct journal *j, const char *path);
  */
 void journal_floor(const struct journal *j, uint64_t ack, uint32_t *floor);
 
+/* Set floor[sector] to the latest version that was completed before @event. */
+void journal_completed(const struct journal *j, uint64_t event, uint32_t *floor);
+
 /* Set last[sector] to the latest version of it that is zeroes, or to 0. */
 void journal_zeroes(const struct journal *j, uint32_t *last);
 

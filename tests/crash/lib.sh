@@ -255,6 +255,25 @@ record_discards_unflushed()
 	record_discards --unmap-percent 40 --flush-percent 2 --fua-percent 0 "$@"
 }
 
+# The same while it is frozen and thawed again and again: what is let go of is kept, and dropped at each thaw.
+record_frozen()
+{
+	local writer count=0
+
+	crash_on_device 16M cluster_size=16384 'write -q -P 0xee 0 16M' 'discard -q 0 8M' 'write -q -z 8M 8M'
+	LEAK_LIMIT=$((LEAK_LIMIT + 2048))
+	crash_write --ops 12000 --max-bytes 32768 --unmap-percent 15 --unmap-bytes 16384 "$@" &
+	writer=$!
+	while kill -0 $writer 2>/dev/null; do
+		run dmsetup message "$DEV" 0 freeze
+		run dmsetup message "$DEV" 0 thaw
+		count=$((count + 1))
+	done
+	wait $writer || fail 'the writer failed'
+	((count > 2)) || fail "frozen $count times only"
+	crash_end
+}
+
 # And over a base, which covers half of the disk and is not to show where something was discarded.
 record_overlay_discards()
 {

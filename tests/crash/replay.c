@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cuts.h"
+#include "instant.h"
 #include "journal.h"
 #include "log.h"
 #include "options.h"
@@ -288,11 +289,20 @@ static int cmd_stamp(char **argv)
 	return 0;
 }
 
+static int cmd_instant(char **argv)
+{
+	struct journal j;
+
+	journal_load(&j, argv[0]);
+	return instant_verify(&j, argv[1]) ? 1 : 0;
+}
+
 static _Noreturn void usage(void)
 {
 	fputs("usage: crash-replay list LOG\n"
 	      "       crash-replay apply LOG TARGET NR-OF-ENTRIES\n"
 	      "       crash-replay stamp FILE SECTORS\n"
+	      "       crash-replay instant JOURNAL DISK\n"
 	      "       crash-replay [--fs TYPE --image NAME] [--cuts N] [--subsets N] [--seed N] [--start MARK]\n"
 	      "                    [--unit SECTORS] [--at-sector N] [--max-leak CLUSTERS] [--warm LIBRARY]\n"
 	      "                    [--old BYTE] [--stamped SECTORS] [--whole 0|1]\n"
@@ -314,6 +324,8 @@ int main(int argc, char **argv)
 		return cmd_apply(argv + i + 1);
 	if (!strcmp(argv[i], "stamp") && left == 2)
 		return cmd_stamp(argv + i + 1);
+	if (!strcmp(argv[i], "instant") && left == 2)
+		return cmd_instant(argv + i + 1);
 	if (!strcmp(argv[i], "verify") && left >= 3)
 		return cmd_verify(left, argv + i + 1);
 	usage();
