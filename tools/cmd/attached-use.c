@@ -4,6 +4,7 @@
 
 #include "attached.h"
 #include "disk/holder.h"
+#include "disk/view.h"
 #include "err.h"
 
 /* Others may look at the device for so long before it counts as in use. */
@@ -52,4 +53,20 @@ int attached_check_unused(const struct attached *a, bool is_strict)
 	if ((a->server || is_strict) && has_hidden_holder(a))
 		return report_busy(a, "a mount in another namespace, or the kernel, has it open");
 	return VBLK_OK;
+}
+
+/**
+ * attached_check_thawed() - is the disk shown as it was?
+ *
+ * What would end that has to wait. Return: an exit code; that it is has been reported.
+ */
+int attached_check_thawed(const struct attached *a)
+{
+	struct dmdev view;
+
+	if (view_find(&a->d, &view))
+		return VBLK_OK;
+	err_report(VBLK_BUSY, a->d.name, "it is frozen: %s shows what it held", view.name);
+	err_hint_command("vblk-thaw", a->d.name, NULL);
+	return VBLK_BUSY;
 }

@@ -49,6 +49,8 @@ int change_begin(struct change *c)
 
 	ret = check_disk(c);
 	if (!ret)
+		ret = attached_check_thawed(&c->a);
+	if (!ret)
 		ret = live_open(&c->a.d, &c->chain);
 	/*
 	 * Left by somebody who was killed; it keeps an overlay locked that nobody uses. Not where

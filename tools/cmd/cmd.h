@@ -5,9 +5,11 @@
 int cmd_attach(int argc, char **argv);
 int cmd_control(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
+int cmd_freeze(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
+int cmd_thaw(int argc, char **argv);
 int cmd_usage_error(const char *verb);
 
 #endif

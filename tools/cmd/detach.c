@@ -84,7 +84,9 @@ static int detach_locked(struct attached *a, bool force)
 {
 	int ret;
 
-	ret = attached_check_unused(a, false);
+	ret = attached_check_thawed(a);
+	if (!ret)
+		ret = attached_check_unused(a, false);
 	if (!ret && a->server)
 		ret = server_stop(&a->serving, a->d.name, a->server, force);
 	if (ret)

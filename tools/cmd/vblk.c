@@ -14,9 +14,11 @@ static const struct verb {
 	{ "attach", cmd_attach, "map a qcow2 image and serve it to a guest" },
 	{ "control", cmd_control, "ask a disk's server something" },
 	{ "detach", cmd_detach, "stop serving a disk and let its image go" },
+	{ "freeze", cmd_freeze, "show a disk as it is now while it goes on" },
 	{ "list", cmd_list, "list attached disks" },
 	{ "resize", cmd_resize, "make a disk larger while it is in use" },
 	{ "snapshot", cmd_snapshot, "leave a disk's image as it is, and write to an overlay" },
+	{ "thaw", cmd_thaw, "end what vblk-freeze has begun" },
 };
 
 #define NR_VERBS	(sizeof(verbs) / sizeof(verbs[0]))

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <libdevmapper.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -292,6 +293,21 @@ int dmdev_create(const char *name, const char *uuid)
 	return err;
 }
 
+static int load(const char *name, const char *target, uint64_t sectors, const char *params,
+		bool read_only)
+{
+	struct dm_task *dmt = new_task(DM_DEVICE_RELOAD, name);
+	int err = -ENOMEM;
+
+	if (!dmt)
+		return err;
+	if (dm_task_add_target(dmt, 0, sectors, target, params) &&
+	    (!read_only || dm_task_set_ro(dmt)))
+		err = run_task(dmt);
+	dm_task_destroy(dmt);
+	return err;
+}
+
 /**
  * dmdev_load() - load the device's table, which opens the image in the kernel
  * @name: the device
@@ -302,16 +318,21 @@ int dmdev_create(const char *name, const char *uuid)
 int dmdev_load(const char *name, uint64_t sectors, const char *params,
 	       bool read_only)
 {
-	struct dm_task *dmt = new_task(DM_DEVICE_RELOAD, name);
-	int err = -ENOMEM;
+	return load(name, DMDEV_TARGET, sectors, params, read_only);
+}
 
-	if (!dmt)
-		return err;
-	if (dm_task_add_target(dmt, 0, sectors, DMDEV_TARGET, params) &&
-	    (!read_only || dm_task_set_ro(dmt)))
-		err = run_task(dmt);
-	dm_task_destroy(dmt);
-	return err;
+/**
+ * dmdev_load_view() - load a table that shows a frozen device
+ * @name: the device
+ * @sectors: its size
+ * @origin: the frozen one
+ */
+int dmdev_load_view(const char *name, uint64_t sectors, dev_t origin)
+{
+	char params[32];
+
+	snprintf(params, sizeof(params), "%u:%u", major(origin), minor(origin));
+	return load(name, DMDEV_VIEW_TARGET, sectors, params, true);
 }
 
 /*

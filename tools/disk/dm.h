@@ -10,6 +10,7 @@
 #define DMDEV_DIR	"/dev/mapper/"
 #define DMDEV_PREFIX	"VBLK-"		/* of the UUID of every device of ours */
 #define DMDEV_TARGET	"qcow2"
+#define DMDEV_VIEW_TARGET	"qcow2-view"
 
 /**
  * struct dmdev - a device-mapper device as the kernel describes it
@@ -44,6 +45,7 @@ int dmdev_target_present(void);
 int dmdev_create(const char *name, const char *uuid);
 int dmdev_load(const char *name, uint64_t sectors, const char *params,
 	       bool read_only);
+int dmdev_load_view(const char *name, uint64_t sectors, dev_t origin);
 int dmdev_resume(const char *name, bool hide_from_udev);
 int dmdev_switch(const char *name, bool is_guests);
 int dmdev_suspend(const char *name, bool is_guests);

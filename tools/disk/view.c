@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* NAME-frozen: a device that shows what a frozen one held. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "view.h"
+
+/* Not one of a disk. */
+#define VIEW_PREFIX	"VBLKVIEW-"
+
+static int name_view(const struct dmdev *origin, struct dmdev *view)
+{
+	int n = snprintf(view->name, sizeof(view->name), "%s-frozen", origin->name);
+	int m = snprintf(view->uuid, sizeof(view->uuid), VIEW_PREFIX "%s",
+			 origin->uuid + strlen(DMDEV_PREFIX));
+
+	return n < (int)sizeof(view->name) && m < (int)sizeof(view->uuid) ? 0 : -ENAMETOOLONG;
+}
+
+/**
+ * view_find() - find what shows a frozen device
+ * @origin: the device, one of a disk
+ * @view: filled in
+ *
+ * Return: 0, -ENXIO when there is none, another -errno.
+ */
+int view_find(const struct dmdev *origin, struct dmdev *view)
+{
+	int err = name_view(origin, view);
+
+	return err ? err : dmdev_find_uuid(view->uuid, view);
+}
+
+/**
+ * view_create() - make a device that shows a frozen one
+ * @origin: the device
+ * @sectors: its size
+ * @view: filled in
+ *
+ * Nobody but who names it looks at it: what is on it is on the frozen one, too. Return: 0,
+ * -EBUSY when the name is taken, another -errno; there is none then.
+ */
+int view_create(const struct dmdev *origin, uint64_t sectors, struct dmdev *view)
+{
+	int err = name_view(origin, view);
+
+	if (!err)
+		err = dmdev_create(view->name, view->uuid);
+	if (err)
+		return err;
+	err = dmdev_load_view(view->name, sectors, origin->dev);
+	if (!err)
+		err = dmdev_resume(view->name, true);
+	if (err)
+		dmdev_remove(view->name);
+	return err;
+}
