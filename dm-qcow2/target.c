@@ -170,10 +170,10 @@ static void qcow2_target_presuspend(struct dm_target *ti)
 	struct qcow2_dev *dev = ti->private;
 
 	set_bit(QCOW2_SUSPENDING, &dev->img->state);
-	qcow2_space_release_waiters(dev->img);
-	qcow2_park_release(dev);
 	/* What was kept begins to go as long as everything runs; nothing waits for that here. */
 	qcow2_instant_give_up(dev->img, QCOW2_INSTANT_SUSPENDED);
+	qcow2_space_release_waiters(dev->img);
+	qcow2_park_release(dev);
 }
 
 static void qcow2_target_presuspend_undo(struct dm_target *ti)

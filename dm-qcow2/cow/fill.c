@@ -464,7 +464,7 @@ static void publish_ahead(struct qcow2_fills *fs)
 
 /* Writes */
 
-/* No write begins: it is closed, or of before an instant that is about to be frozen. */
+/* No write begins: it is closed, or of before the instant. */
 static bool is_shut(const struct qcow2_fills *fs, const struct qcow2_fill *f)
 {
 	const struct qcow2_instant *instant;
@@ -504,7 +504,7 @@ static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_l2_entry 
 		if (work)
 			list_add_tail(&work->node, *fill ? &(*fill)->waiting : &fs->waiting);
 		/* Nobody may be at it yet. */
-		kicks = !*fill || !(*fill)->is_closed;
+		kicks = !*fill || (!(*fill)->is_closed && !(*fill)->err);
 		result = QCOW2_COW_PARKED;
 	} else if (*fill) {
 		(*fill)->nr_writes++;

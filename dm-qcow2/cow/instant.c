@@ -105,7 +105,8 @@ static bool has_same_clusters(const struct qcow2_image *img, u64 a, u64 b)
 	return count == qcow2_entry_clusters(img, b, &first_b) && first_a == first_b;
 }
 
-bool qcow2_instant_holds(struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot, u64 word)
+static bool holds(struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot, u64 word,
+		  bool will_be_kept)
 {
 	struct qcow2_instant *instant;
 	struct qcow2_mpage *kept;
@@ -117,10 +118,22 @@ bool qcow2_instant_holds(struct qcow2_image *img, const struct qcow2_mpage *p, u
 		smp_rmb(); /* as in qcow2_instant_has_data() */
 		kept = qcow2_instant_page(instant, p->index);
 		result = kept ? has_same_clusters(img, first_word(img, kept, slot), word) :
-				qcow2_instant_redirects(instant);
+				will_be_kept && qcow2_instant_redirects(instant);
 	}
 	rcu_read_unlock();
 	return result;
+}
+
+bool qcow2_instant_holds(struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot, u64 word)
+{
+	lockdep_assert_held(&p->lock);
+	return holds(img, p, slot, word, false);
+}
+
+bool qcow2_instant_will_hold(struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot,
+			     u64 word)
+{
+	return holds(img, p, slot, word, true);
 }
 
 /* The end of it, first part: writes go in place again */
@@ -149,7 +162,7 @@ enum qcow2_give_up qcow2_instant_give_up(struct qcow2_image *img, enum qcow2_ins
 	rcu_read_lock();
 	instant = rcu_dereference(img->instant);
 	if (instant && stop(instant, why)) {
-		/* Not in the way of the guest, so it may wait for what the system's workers do. */
+		/* It reads through file systems, which is nothing for a queue with a rescuer: slow.c */
 		queue_work(system_dfl_wq, &instant->work);
 		result = QCOW2_GAVE_UP;
 	} else if (instant) {
@@ -407,7 +420,7 @@ static void free_pages_of(struct qcow2_instant *instant, struct list_head *gone)
 	xa_destroy(&instant->pages);
 }
 
-/* Who waits for an event, or for space, is to look. */
+/* Who waits for an event is to look. */
 static void tell(struct qcow2_image *img, const struct qcow2_instant *instant)
 {
 	if (instant->state != QCOW2_INSTANT_NO_MEMORY && instant->state != QCOW2_INSTANT_NO_SPACE)
@@ -416,6 +429,12 @@ static void tell(struct qcow2_image *img, const struct qcow2_instant *instant)
 	       instant->state == QCOW2_INSTANT_NO_SPACE ? "the guest needs its space" :
 							   "no memory for more");
 	dm_table_event(img->ti->table);
+}
+
+/* What wanted a cluster may need none, or there are some. */
+static void let_waiters_look(struct qcow2_image *img)
+{
+	qcow2_space_release_waiters(img);
 	qcow2_space_look_again(img);
 }
 
@@ -426,6 +445,7 @@ static void end(struct qcow2_image *img, struct qcow2_instant *instant)
 
 	lockdep_assert_held(&instant->ending);
 	rcu_assign_pointer(instant->readable, NULL);
+	let_waiters_look(img);
 	if (!publish_fills(img))
 		return;
 	wait_for_lookers(img);
@@ -434,6 +454,7 @@ static void end(struct qcow2_image *img, struct qcow2_instant *instant)
 	wait_for_lookers(img);
 	free_pages_of(instant, &gone);
 	instant->is_ended = true;
+	let_waiters_look(img);
 	tell(img, instant);
 }
 
@@ -535,6 +556,21 @@ static void set_frozen(struct qcow2_image *img, struct qcow2_instant *instant)
 	spin_unlock_irq(&fs->lock);
 }
 
+/* It may have been given up by now. */
+static int begin_error(const struct qcow2_instant *instant)
+{
+	switch (READ_ONCE(instant->state)) {
+	case QCOW2_INSTANT_LASTS:
+		return 0;
+	case QCOW2_INSTANT_NO_MEMORY:
+		return -ENOMEM;
+	case QCOW2_INSTANT_NO_SPACE:
+		return -ENOSPC;
+	default:
+		return -EAGAIN;
+	}
+}
+
 /* Until the disk of the instant does not change any more, and all of it is where entries say. */
 static int settle(struct qcow2_image *img, const struct qcow2_instant *instant)
 {
@@ -550,7 +586,7 @@ static int settle(struct qcow2_image *img, const struct qcow2_instant *instant)
 		schedule_timeout_idle(RETRY_DELAY);
 		err = qcow2_commit_wait(img);
 	}
-	return err ?: qcow2_instant_redirects(instant) ? 0 : -ENOMEM;
+	return err ?: begin_error(instant);
 }
 
 /* One that is about to be suspended has set a bit before it asks for the end of all instants. */

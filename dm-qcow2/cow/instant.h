@@ -10,8 +10,8 @@
  * While it lasts no write goes in place to a host cluster that the disk of the instant shows: it
  * takes a fresh one, by a fill, as if the old one were shared. L2 pages are kept as they were
  * before the first change of an entry, and host clusters that only such a page points at are
- * not dropped. Whoever looks for the disk of the instant takes a kept page where there is one, else the
- * present one, and then makes sure that there is none yet.
+ * not dropped. Whoever looks for the disk of the instant takes a kept page where there is
+ * one, else the present one, and then makes sure that there is none yet.
  *
  * Each host cluster that an entry lets go of is dropped once, and who does it is decided under the
  * lock of the entry's page: if the kept page has it, who ends the instant, else who changes it.
@@ -88,7 +88,7 @@ struct qcow2_instant {
  *
  * What was written before is in it, and what is written from the instant on is not; a write under
  * way may be. Sleeps for a commit. Return: 0; -EBUSY when there is one; -EINVAL when @mib is none;
- * -EAGAIN when the image is not active, or about to be so no more; -ENOMEM; -EIO; -EINTR.
+ * -EAGAIN when the image is not active, or about to be so no more; -ENOMEM; -ENOSPC; -EIO; -EINTR.
  */
 int qcow2_instant_begin(struct qcow2_image *img, dev_t number, u64 mib);
 
@@ -171,13 +171,15 @@ void qcow2_instant_keep_page(struct qcow2_image *img, const struct qcow2_mpage *
 /**
  * qcow2_instant_holds - whether what an entry lets go of is not to be dropped
  * @img: the image
- * @p: the page
+ * @p: the page, with its lock held, behind qcow2_instant_keep_page()
  * @slot: of the entry
  * @word: first word of the entry
- *
- * For certain with the lock of the page, behind qcow2_instant_keep_page(); else a guess.
  */
 bool qcow2_instant_holds(struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot, u64 word);
+
+/* What that will say, most likely; without the lock. */
+bool qcow2_instant_will_hold(struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot,
+			     u64 word);
 
 /**
  * qcow2_instant_amend - an entry changes for what was written before the instant

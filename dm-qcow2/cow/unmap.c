@@ -177,7 +177,7 @@ static int plan_change(struct qcow2_image *img, const struct qcow2_mpage *p, str
 		return 0;
 	count = qcow2_entry_clusters(img, old.word, &first);
 	if (count && !qcow2_entry_offset(new.word) &&
-	    qcow2_instant_holds(img, p, slot_of(img, c, i), old.word)) {
+	    qcow2_instant_will_hold(img, p, slot_of(img, c, i), old.word)) {
 		c->held |= BIT(i);
 		return check_clusters(img, first, count);
 	}

@@ -66,6 +66,9 @@ int qcow2_map_check_cluster(struct qcow2_image *img, u64 cluster);
 bool qcow2_map_is_redirected(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off,
 			     struct qcow2_l2_entry e);
 
+/* Whether an L2 page is not in the cache any more; without a reference to it that may be so. */
+bool qcow2_map_is_evicted(struct qcow2_image *img, const struct qcow2_mpage *p);
+
 /* What is written in place must not be metadata. */
 static inline int check_write(struct qcow2_image *img, u64 host_off, u64 bytes)
 {

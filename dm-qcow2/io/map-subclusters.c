@@ -131,7 +131,8 @@ static noinline int judge_frozen(struct qcow2_image *img, const struct qcow2_mpa
 	if (qcow2_map_is_redirected(img, p, guest_off, e))
 		return QCOW2_MAP_FILL;
 	return qcow2_mpage_extended(p, qcow2_l2_slot(&img->geo, guest_off), &now) &&
-	       now.word == e.word ? QCOW2_MAP_DATA : QCOW2_MAP_AGAIN;
+	       now.word == e.word && !qcow2_map_is_evicted(img, p) ? QCOW2_MAP_DATA :
+								     QCOW2_MAP_AGAIN;
 }
 
 static u64 first_bytes(const struct qcow2_image *img, struct qcow2_l2_entry e, u64 guest_off,

@@ -91,6 +91,17 @@ static void set_run(struct qcow2_image *img, const struct qcow2_mpage *p, u64 gu
 	m->is_fresh = false;
 }
 
+/* In its place there may be another one, which others change. */
+bool qcow2_map_is_evicted(struct qcow2_image *img, const struct qcow2_mpage *p)
+{
+	bool result;
+
+	rcu_read_lock();
+	result = qcow2_mpage_find(img, QCOW2_META_L2, p->index) != p;
+	rcu_read_unlock();
+	return result;
+}
+
 bool qcow2_map_is_redirected(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off,
 			     struct qcow2_l2_entry e)
 {
@@ -112,8 +123,8 @@ static noinline int map_frozen(struct qcow2_image *img, struct qcow2_mpage *p, u
 	m->bytes = run_bytes(img, guest_off, bytes, 1);
 	if (qcow2_map_is_redirected(img, p, guest_off, m->old))
 		return QCOW2_MAP_FILL;
-	return qcow2_mpage_entry(p, qcow2_l2_slot(&img->geo, guest_off)) == entry ?
-	       QCOW2_MAP_DATA : QCOW2_MAP_AGAIN;
+	return qcow2_mpage_entry(p, qcow2_l2_slot(&img->geo, guest_off)) == entry &&
+	       !qcow2_map_is_evicted(img, p) ? QCOW2_MAP_DATA : QCOW2_MAP_AGAIN;
 }
 
 /* Data that is the top's own to be written in place: the most frequent of all, by far. */

@@ -76,11 +76,9 @@ static bool may_be_refused(const struct qcow2_image *img)
 int qcow2_space_wait(struct qcow2_image *img, struct qcow2_work *work)
 {
 	struct qcow2_space *s = img->space;
-	enum qcow2_give_up given;
 	int err = 0;
 
-	given = may_be_refused(img) ? s->give_up(img) : QCOW2_HAS_NOTHING;
-	if (given == QCOW2_GAVE_UP)
+	if (may_be_refused(img) && s->give_up(img) == QCOW2_GAVE_UP)
 		return -EAGAIN;
 	spin_lock(&s->lock);
 	if (s->nr_ready) {
@@ -88,8 +86,7 @@ int qcow2_space_wait(struct qcow2_image *img, struct qcow2_work *work)
 	} else if (qcow2_failed(img)) {
 		err = -EIO;
 	} else if (test_bit(QCOW2_LEAVING, &img->state) ||
-		   (given == QCOW2_HAS_NOTHING &&
-		    !qcow2_full_may_wait(img, QCOW2_FULL_CLUSTERS))) {
+		   !qcow2_full_may_wait(img, QCOW2_FULL_CLUSTERS)) {
 		/* Those who let waiters go have set the bit before they take the lock. */
 		err = -ENOSPC;
 	} else {
@@ -231,17 +228,34 @@ static int judge_error(struct qcow2_image *img, int err)
 	return err;
 }
 
-/* The guest comes first. Return: whether some may become free, so that waiting may not be in vain. */
-static bool ask_to_give_up(struct qcow2_image *img)
+/* It will not be otherwise when it is tried again soon. */
+static bool is_final(const struct qcow2_space *s, int err)
 {
-	switch (img->space->give_up(img)) {
+	return err == -ENOMEM ? s->nr_tries >= MEMORY_TRIES : err < 0 && err != -EUCLEAN;
+}
+
+/*
+ * The guest comes first. As long as what is kept goes the host is not called full, and it is
+ * looked again now and then. Return: @err, or 1 when there may be clusters soon.
+ */
+static int ask_to_give_up(struct qcow2_image *img, int err)
+{
+	struct qcow2_space *s = img->space;
+
+	if (READ_ONCE(s->nr_ready) || qcow2_failed(img) || !is_final(s, err))
+		return err;
+	switch (s->give_up(img)) {
 	case QCOW2_GAVE_UP:
 		release_waiters(img, 0);
-		return true;
+		return 1;
 	case QCOW2_IS_ENDING:
-		return true;
+		if (err != -ENOSPC || READ_ONCE(img->full->what) & BIT(QCOW2_FULL_CLUSTERS))
+			return err;
+		if (READ_ONCE(s->nr_waiting))
+			kthread_queue_delayed_work(s->worker, &s->retry, QCOW2_FULL_DELAY);
+		return 1;
 	default:
-		return false;
+		return err;
 	}
 }
 
@@ -253,8 +267,7 @@ static void space_work(struct kthread_work *work)
 	int wait_err = 0;
 
 	note_wish(img->space);
-	if (err == -ENOSPC && !READ_ONCE(img->space->nr_ready) && ask_to_give_up(img))
-		err = 1;
+	err = ask_to_give_up(img, err);
 	if (!err) {
 		img->space->nr_tries = 0;
 		qcow2_full_leave(img, QCOW2_FULL_CLUSTERS);

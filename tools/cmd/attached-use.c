@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Who uses an attached disk. */
+#include <errno.h>
 #include <poll.h>
 
 #include "attached.h"
@@ -63,9 +64,12 @@ int attached_check_unused(const struct attached *a, bool is_strict)
 int attached_check_thawed(const struct attached *a)
 {
 	struct dmdev view;
+	int err = view_find(&a->d, &view);
 
-	if (view_find(&a->d, &view))
+	if (err == -ENXIO || err == -ENAMETOOLONG)
 		return VBLK_OK;
+	if (err)
+		return err_errno(-err, a->d.name, "cannot tell whether it is frozen");
 	err_report(VBLK_BUSY, a->d.name, "it is frozen: %s shows what it held", view.name);
 	err_hint_command("vblk-thaw", a->d.name, NULL);
 	return VBLK_BUSY;

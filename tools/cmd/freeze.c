@@ -68,15 +68,30 @@ static int report_frozen(const char *name)
 	return VBLK_BUSY;
 }
 
+static int report_damaged(const char *name)
+{
+	err_report(VBLK_DAMAGED, name, "its image has failed, and needs a check");
+	err_hint_command("vblk-detach", name, NULL);
+	return VBLK_DAMAGED;
+}
+
 static int check_disk(const struct attached *a)
 {
 	const char *name = a->d.name;
-	struct dmdev view;
+	struct dmdev view, other;
+	int err;
 
 	if (!a->d.is_live)
 		return err_report(VBLK_FAILED, name, "it has no table");
-	if (view_find(&a->d, &view) == 0)
+	if (a->has_failed)
+		return report_damaged(name);
+	err = view_find(&a->d, &view);
+	if (!err)
 		return report_frozen(name);
+	if (err == -ENXIO)
+		err = dmdev_find_name(view.name, &other) ? 0 : -EBUSY;
+	if (err)
+		return err_errno(-err, name, "cannot make the device %s", view.name);
 	if (!a->d.is_suspended)
 		return VBLK_OK;
 	err_report(VBLK_BUSY, name, "it is suspended");
@@ -211,7 +226,7 @@ static int thaw_locked(struct attached *a)
 		return ret;
 	err = dmdev_message(a->d.name, "thaw");
 	/* It may have ended by itself. */
-	if (err == -ENODATA)
+	if (err == -ENODATA || (err == -ENXIO && is_shown))
 		return is_shown ? VBLK_OK :
 				  err_report(VBLK_NOT_FOUND, a->d.name, "it is not frozen");
 	return err ? err_errno(-err, a->d.name, "cannot thaw it") : VBLK_OK;
