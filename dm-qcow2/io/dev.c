@@ -10,16 +10,11 @@
 #include "dev.h"
 #include "request.h"
 
-static struct qcow2_dev *dev_of(struct qcow2_image *img)
-{
-	return container_of(img, struct qcow2_dev, image);
-}
-
 /* Hooks of the rooms above */
 
 static void requeue(struct qcow2_image *img, struct qcow2_work *work)
 {
-	qcow2_slow_queue(dev_of(img), work);
+	qcow2_slow_queue(qcow2_dev_of(img), work);
 }
 
 static enum qcow2_give_up give_up(struct qcow2_image *img)

@@ -73,6 +73,12 @@ struct qcow2_dev {
 	struct qcow2_image image ____cacheline_aligned_in_smp;
 };
 
+/* The target whose top an image is. */
+static inline struct qcow2_dev *qcow2_dev_of(struct qcow2_image *img)
+{
+	return container_of(img, struct qcow2_dev, image);
+}
+
 /**
  * qcow2_dev_alloc - a device that has no image yet
  * @ti: the target

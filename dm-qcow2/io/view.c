@@ -131,7 +131,7 @@ static int view_map(struct dm_target *ti, struct bio *bio)
 	/* From here on the image stays. */
 	srcu_idx = qcow2_inflight_enter(img);
 	rcu_read_unlock();
-	rq->run.dev = container_of(img, struct qcow2_dev, image);
+	rq->run.dev = qcow2_dev_of(img);
 	return qcow2_bio_map_instant(rq->run.dev, v->instant, bio, srcu_idx);
 }
 
