@@ -65,19 +65,6 @@ static int attach_locked(struct attach *a, const char *name_arg)
 	return attach_create(a);
 }
 
-/* Killing an attach half-way by ^C, or by a closed pipe, would leave half of it. */
-static void block_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-}
-
 /*
  * A served disk by its device: its image may have no path any more. A disk of
  * this host's may have an image inside instead.
@@ -154,7 +141,7 @@ static int attach(struct attach *a, const char *name_arg)
 	err = lock_device(a, &lock);
 	if (err)
 		return err_errno(-err, a->img.arg, "cannot lock its device");
-	block_signals();
+	cmd_block_signals();
 	ret = attach_locked(a, name_arg);
 	if (!ret)
 		ret = report_result(a);

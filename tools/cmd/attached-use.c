@@ -56,6 +56,28 @@ int attached_check_unused(const struct attached *a, bool is_strict)
 	return VBLK_OK;
 }
 
+/** attached_check_sound() - has the disk an image that has not failed? An exit code, reported */
+int attached_check_sound(const struct attached *a)
+{
+	if (!a->d.is_live)
+		return err_report(VBLK_FAILED, a->d.name, "it has no table");
+	if (!a->has_failed)
+		return VBLK_OK;
+	err_report(VBLK_DAMAGED, a->d.name, "its image has failed, and needs a check");
+	err_hint_command("vblk-detach", a->d.name, NULL);
+	return VBLK_DAMAGED;
+}
+
+/** attached_check_resumed() - is it not suspended? An exit code, reported */
+int attached_check_resumed(const struct attached *a)
+{
+	if (!a->d.is_suspended)
+		return VBLK_OK;
+	err_report(VBLK_BUSY, a->d.name, "it is suspended");
+	err_hint_command("dmsetup", "resume", a->d.name, NULL);
+	return VBLK_BUSY;
+}
+
 /**
  * attached_check_thawed() - is the disk shown as it was?
  *

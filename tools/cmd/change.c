@@ -17,24 +17,12 @@
 
 static int check_disk(const struct change *c)
 {
-	const struct attached *a = &c->a;
-	const char *name = a->d.name;
 	int ret;
 
-	if (!a->d.is_live)
-		return err_report(VBLK_FAILED, name, "it has no table");
-	if (a->d.is_read_only)
-		return err_report(VBLK_DENIED, name, "it is attached read-only");
-	if (a->has_failed) {
-		ret = err_report(VBLK_DAMAGED, name, "its image has failed, and needs a check");
-		err_hint_command("vblk-detach", name, NULL);
-		return ret;
-	}
-	if (!a->d.is_suspended || c->may_be_suspended)
-		return VBLK_OK;
-	ret = err_report(VBLK_BUSY, name, "it is suspended");
-	err_hint_command("dmsetup", "resume", name, NULL);
-	return ret;
+	if (c->a.d.is_read_only)
+		return err_report(VBLK_DENIED, c->a.d.name, "it is attached read-only");
+	ret = attached_check_sound(&c->a);
+	return ret || c->may_be_suspended ? ret : attached_check_resumed(&c->a);
 }
 
 /**

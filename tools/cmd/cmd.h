@@ -10,6 +10,7 @@ int cmd_list(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
 int cmd_thaw(int argc, char **argv);
+void cmd_block_signals(void);
 int cmd_usage_error(const char *verb);
 
 #endif

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <json-c/json.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,18 +48,6 @@ static const struct option thaw_options[] = {
 	{}
 };
 
-/* Half of it would be left by ^C. */
-static void block_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-}
-
 static int report_frozen(const char *name)
 {
 	err_report(VBLK_BUSY, name, "it is frozen already");
@@ -68,23 +55,15 @@ static int report_frozen(const char *name)
 	return VBLK_BUSY;
 }
 
-static int report_damaged(const char *name)
-{
-	err_report(VBLK_DAMAGED, name, "its image has failed, and needs a check");
-	err_hint_command("vblk-detach", name, NULL);
-	return VBLK_DAMAGED;
-}
-
 static int check_disk(const struct attached *a)
 {
 	const char *name = a->d.name;
 	struct dmdev view, other;
-	int err;
+	int err, ret;
 
-	if (!a->d.is_live)
-		return err_report(VBLK_FAILED, name, "it has no table");
-	if (a->has_failed)
-		return report_damaged(name);
+	ret = attached_check_sound(a);
+	if (ret)
+		return ret;
 	err = view_find(&a->d, &view);
 	if (!err)
 		return report_frozen(name);
@@ -92,11 +71,7 @@ static int check_disk(const struct attached *a)
 		err = dmdev_find_name(view.name, &other) ? 0 : -EBUSY;
 	if (err)
 		return err_errno(-err, name, "cannot make the device %s", view.name);
-	if (!a->d.is_suspended)
-		return VBLK_OK;
-	err_report(VBLK_BUSY, name, "it is suspended");
-	err_hint_command("dmsetup", "resume", name, NULL);
-	return VBLK_BUSY;
+	return attached_check_resumed(a);
 }
 
 static int report_refusal(const char *name, int err)
@@ -139,7 +114,7 @@ static int freeze_locked(struct attached *a, uint64_t memory, bool as_json)
 	ret = check_disk(a);
 	if (ret)
 		return ret;
-	block_signals();
+	cmd_block_signals();
 	snprintf(message, sizeof(message), "freeze %ju", (uintmax_t)(memory / MIB));
 	err = dmdev_message(a->d.name, message);
 	if (err)
@@ -219,7 +194,7 @@ static int thaw_locked(struct attached *a)
 	struct dmdev view;
 	int err, ret;
 
-	block_signals();
+	cmd_block_signals();
 	is_shown = view_find(&a->d, &view) == 0;
 	ret = is_shown ? remove_view(&view) : VBLK_OK;
 	if (ret)

@@ -268,13 +268,10 @@ static int delete_held(struct change *c, size_t overlay)
 int snapshot_delete(struct change *c, const char *arg)
 {
 	struct layers layers;
-	uint64_t bytes;
 	size_t overlay;
-	int err, ret;
+	int ret;
 
-	err = layers_of_device(c->a.d.name, &bytes, &layers);
-	ret = err ? err_errno(-err, c->a.d.name, "cannot tell its images") :
-		    snapshot_find(&c->a, &layers, arg, &overlay);
+	ret = snapshot_find(&c->a, arg, &layers, &overlay);
 	layers_free(&layers);
 	c->may_be_suspended = true;
 	if (!ret)

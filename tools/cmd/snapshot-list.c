@@ -138,16 +138,22 @@ static bool is_meant(const struct snapshot *s, const char *arg)
 
 /**
  * snapshot_find() - find a snapshot by its name, or by the path of its image
+ * @layers: set to the images of the disk; layers_free() is due in either case
  * @overlay: set to the overlay of it, counted from the top
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int snapshot_find(const struct attached *a, const struct layers *layers, const char *arg,
+int snapshot_find(const struct attached *a, const char *arg, struct layers *layers,
 		  size_t *overlay)
 {
 	struct snapshot s;
 	size_t found = 0;
+	uint64_t bytes;
+	int err;
 
+	err = layers_of_device(a->d.name, &bytes, layers);
+	if (err)
+		return err_errno(-err, a->d.name, "cannot tell its images");
 	for (size_t i = 0; i + 1 < layers->n; i++) {
 		snapshot_of_layer(layers, i, &s);
 		if (!is_meant(&s, arg))

@@ -146,13 +146,10 @@ int snapshot_revert(struct change *c, const char *arg, const char *file, bool as
 {
 	struct layers layers;
 	struct snapshot s;
-	uint64_t bytes;
 	size_t overlay;
-	int err, ret;
+	int ret;
 
-	err = layers_of_device(c->a.d.name, &bytes, &layers);
-	ret = err ? err_errno(-err, c->a.d.name, "cannot tell its images") :
-		    snapshot_find(&c->a, &layers, arg, &overlay);
+	ret = snapshot_find(&c->a, arg, &layers, &overlay);
 	if (!ret)
 		ret = change_begin(c);
 	if (!ret)

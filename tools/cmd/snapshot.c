@@ -2,7 +2,6 @@
 /* vblk-snapshot: the image of a disk stays as it is, and an overlay takes what is written. */
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -151,19 +150,6 @@ static int make(struct change *c, const struct args *args)
 	return snapshot_print(&c->a, &s, args->as_json);
 }
 
-/* Half of it would be left by ^C. */
-static void block_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-}
-
 static int change(const char *disk, const struct args *args)
 {
 	struct change c = CHANGE_NONE;
@@ -173,7 +159,7 @@ static int change(const char *disk, const struct args *args)
 	if (ret)
 		return ret;
 	state_share_lock(lock);
-	block_signals();
+	cmd_block_signals();
 	if (args->revert)
 		ret = snapshot_revert(&c, args->revert, args->file, args->as_json);
 	else if (args->delete)

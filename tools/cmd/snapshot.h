@@ -61,7 +61,7 @@ struct snapshot {
 const char *snapshot_name(const char *image, const char *overlay);
 void snapshot_of_layer(const struct layers *layers, size_t overlay, struct snapshot *s);
 int snapshot_list(const struct attached *a, bool as_json);
-int snapshot_find(const struct attached *a, const struct layers *layers, const char *arg,
+int snapshot_find(const struct attached *a, const char *arg, struct layers *layers,
 		  size_t *overlay);
 int snapshot_print(const struct attached *a, const struct snapshot *s, bool as_json);
 

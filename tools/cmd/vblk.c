@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The vblk program: `vblk VERB ...`, or `vblk-VERB ...` by the name it has. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,6 +53,19 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
 	argv[0] = prog;
 	err_init(verb->name);
 	return verb->run(argc, argv);
+}
+
+/** cmd_block_signals() - from here on ^C, or a closed pipe, would leave half of it */
+void cmd_block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
 }
 
 /**
