@@ -186,6 +186,19 @@ static void view_status(struct dm_target *ti, status_type_t type, unsigned int f
 	}
 }
 
+/* "map <first byte>". */
+static int view_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
+			unsigned int maxlen)
+{
+	struct view *v = ti->private;
+	u64 offset, end = ti->len << SECTOR_SHIFT;
+
+	if (argc != 2 || strcasecmp(argv[0], "map") || kstrtou64(argv[1], 10, &offset) ||
+	    offset >= end)
+		return -EINVAL;
+	return qcow2_view_map(v->instant, offset, end, result, maxlen);
+}
+
 /* What the frozen device needs; it is not one of dm's to stack on. */
 static void view_io_hints(struct dm_target *ti, struct queue_limits *limits)
 {
@@ -203,5 +216,6 @@ struct target_type qcow2_view_target = {
 	.map = view_map,
 	.end_io = view_end_io,
 	.status = view_status,
+	.message = view_message,
 	.io_hints = view_io_hints,
 };

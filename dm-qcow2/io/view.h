@@ -5,6 +5,24 @@
 #ifndef DM_QCOW2_VIEW_H
 #define DM_QCOW2_VIEW_H
 
+#include <linux/types.h>
+
+struct qcow2_instant;
+
 extern struct target_type qcow2_view_target;
+
+/**
+ * qcow2_view_map - say where a frozen disk has data
+ * @instant: the instant
+ * @offset: where to begin, in bytes
+ * @end: where to end, at most; not behind the disk's end
+ * @result: what is there, a word a run: its length in bytes, and "d" for data or "z" for zeroes;
+ *	ends before @end when it is full
+ * @maxlen: its size
+ *
+ * Sleeps. Return: 1, or a negative errno: -EIO also when the instant does not last any more.
+ */
+int qcow2_view_map(struct qcow2_instant *instant, u64 offset, u64 end, char *result,
+		   unsigned int maxlen);
 
 #endif /* DM_QCOW2_VIEW_H */
