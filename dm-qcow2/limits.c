@@ -26,37 +26,43 @@ static u32 file_alignment(const struct qcow2_file *f)
 	return f->bdev ? f->mem_align : max(f->mem_align, f->io_align);
 }
 
+/* What has the data of a backing image. */
+static const struct qcow2_file *base_file(const struct qcow2_dev *dev, unsigned int i)
+{
+	return qcow2_data_file(&dev->bases.users[i].base->img);
+}
+
 static u32 memory_alignment(const struct qcow2_dev *dev)
 {
-	u32 align = file_alignment(&dev->img->file);
+	u32 align = file_alignment(qcow2_data_file(dev->img));
 
 	for (unsigned int i = 0; i < dev->bases.count; i++)
-		align = max(align, file_alignment(&dev->bases.users[i].base->img.file));
+		align = max(align, file_alignment(base_file(dev, i)));
 	return align;
 }
 
 bool qcow2_limits_fit(const struct qcow2_dev *dev)
 {
-	const struct qcow2_file *f = &dev->img->file;
+	const struct qcow2_file *f = qcow2_data_file(dev->img);
 	struct block_device *bdev = dm_disk(f->top.md)->part0;
 
 	return bdev_dma_alignment(bdev) + 1 >= memory_alignment(dev) &&
 	       (bdev_stable_writes(bdev) || !qcow2_file_needs_stable_writes(f));
 }
 
-/* Of all layers; I/O on a file is not polled for, wherever it goes. */
+/* All that has data; I/O on a file is not polled for, wherever it goes. */
 static bool are_devices(const struct qcow2_dev *dev)
 {
 	for (unsigned int i = 0; i < dev->bases.count; i++)
-		if (!dev->bases.users[i].base->img.file.bdev)
+		if (!base_file(dev, i)->bdev)
 			return false;
-	return dev->img->file.bdev;
+	return qcow2_data_file(dev->img)->bdev;
 }
 
 void qcow2_limits_set(struct dm_target *ti, struct queue_limits *limits)
 {
 	struct qcow2_dev *dev = ti->private;
-	const struct qcow2_file *f = &dev->img->file;
+	const struct qcow2_file *f = qcow2_data_file(dev->img);
 
 	/* Whatever the host's disk has, the guest's has the sectors that QEMU gives it. */
 	limits->logical_block_size = SECTOR_SIZE;

@@ -57,7 +57,7 @@ static unsigned int emit_left(struct qcow2_dev *dev, char *result, unsigned int 
 
 static unsigned int info(struct qcow2_dev *dev, char *result, unsigned int maxlen)
 {
-	int extents = qcow2_lease_extents(dev->img->file.lease);
+	int extents = qcow2_lease_extents(qcow2_data_file(dev->img)->lease);
 	unsigned int sz = 0;
 
 	DMEMIT("%llu/%llu %lu/%lu %lu/%lu %u %llu %s %s",
@@ -86,16 +86,29 @@ static unsigned int emit_path(const char *path, char *result, unsigned int maxle
 	return sz;
 }
 
-static unsigned int emit_layer(const struct qcow2_file *f, bool is_raw, char *buf, char *result,
-			       unsigned int maxlen)
+static unsigned int emit_file(const struct qcow2_file *f, char *buf, char *result,
+			      unsigned int maxlen)
 {
 	char *path = buf ? file_path(f->filp, buf, PATH_MAX) : ERR_PTR(-ENOMEM);
 	unsigned int sz = 0;
 
-	if (is_raw)
-		DMEMIT("format:raw ");
 	sz += emit_path(IS_ERR(path) ? "?" : path, result + sz, maxlen - sz);
 	DMEMIT(" ");
+	return sz;
+}
+
+static unsigned int emit_layer(const struct qcow2_image *img, bool is_raw, char *buf, char *result,
+			       unsigned int maxlen)
+{
+	unsigned int sz = 0;
+
+	if (is_raw)
+		DMEMIT("format:raw ");
+	if (qcow2_has_data_file(img)) {
+		DMEMIT("data:");
+		sz += emit_file(qcow2_data_file(img), buf, result + sz, maxlen - sz);
+	}
+	sz += emit_file(&img->file, buf, result + sz, maxlen - sz);
 	return sz;
 }
 
@@ -119,9 +132,9 @@ static unsigned int table(struct qcow2_dev *dev, char *result, unsigned int maxl
 
 	for (unsigned int i = 0; i < dev->bases.count; i++) {
 		base = dev->bases.users[i].base;
-		sz += emit_layer(&base->img.file, base->is_raw, buf, result + sz, maxlen - sz);
+		sz += emit_layer(&base->img, base->is_raw, buf, result + sz, maxlen - sz);
 	}
-	sz += emit_layer(&dev->img->file, false, buf, result + sz, maxlen - sz);
+	sz += emit_layer(dev->img, false, buf, result + sz, maxlen - sz);
 	DMEMIT("features 5 cache_mb=%u no_space=%s layouts=%s low_space=%llu discard=%s",
 	       dev->cache_mb, dev->full.is_error ? "error" : "queue",
 	       dev->no_layouts ? "off" : "on", dev->full.low.bytes, discard_word(dev));

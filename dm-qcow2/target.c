@@ -8,6 +8,7 @@
 #include "format/header.h"
 #include "format/table.h"
 #include "image/activate.h"
+#include "image/data-file.h"
 #include "io/bio.h"
 #include "io/dev.h"
 #include "io/discard.h"
@@ -45,6 +46,8 @@ static int load_header(struct qcow2_dev *dev, struct dm_target *ti)
 	err = dev->img->file.bdev ? sync_blockdev(dev->img->file.bdev) : 0;
 	if (!err)
 		err = qcow2_read_header(dev->img, &h, &why);
+	if (!err)
+		err = qcow2_data_check(dev->img, &h, &why);
 	if (err) {
 		ti->error = (char *)why;
 		return err;
@@ -79,19 +82,24 @@ static int build(struct qcow2_dev *dev, struct dm_target *ti, const struct qcow2
 	if (err)
 		return err;
 	dev->img->base = qcow2_bases_top(&dev->bases);
-	err = qcow2_file_open(&dev->img->file, ti, table);
+	err = qcow2_file_open(&dev->img->file, ti, table, qcow2_table_top(table));
 	if (err)
 		goto err_bases;
-	err = load_header(dev, ti);
+	err = qcow2_data_open(dev->img, ti, table, qcow2_table_top(table));
 	if (err)
 		goto err_close;
+	err = load_header(dev, ti);
+	if (err)
+		goto err_data;
 	err = qcow2_dev_init(dev);
 	if (err) {
 		ti->error = "Out of memory";
-		goto err_close;
+		goto err_data;
 	}
 	return 0;
 
+err_data:
+	qcow2_data_close(dev->img, ti);
 err_close:
 	qcow2_file_close(&dev->img->file, ti);
 err_bases:
@@ -159,6 +167,7 @@ static void qcow2_target_dtr(struct dm_target *ti)
 
 	deactivate(dev);
 	qcow2_dev_exit(dev);
+	qcow2_data_close(dev->img, ti);
 	qcow2_file_close(&dev->img->file, ti);
 	qcow2_bases_close(&dev->bases, ti);
 	kfree(dev);
@@ -220,21 +229,37 @@ static int qcow2_target_preresume(struct dm_target *ti)
 	return activate(dev);
 }
 
+/**
+ * struct iteration - a call of .iterate_devices
+ * @ti: the target
+ * @fn: what is called
+ * @data: its argument
+ */
+struct iteration {
+	struct dm_target *ti;
+	iterate_devices_callout_fn fn;
+	void *data;
+};
+
+static int visit(const struct iteration *it, struct dm_dev *dev)
+{
+	return dev ? it->fn(it->ti, dev, 0, bdev_nr_sectors(dev->bdev), it->data) : 0;
+}
+
 static int qcow2_target_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn,
 					void *data)
 {
+	const struct iteration it = { ti, fn, data };
 	struct qcow2_dev *dev = ti->private;
-	struct qcow2_file *f = &dev->img->file;
 	int result = 0;
 
-	for (unsigned int i = 0; i < dev->bases.count && !result; i++) {
-		struct dm_dev *below = dev->bases.users[i].user.dev;
-
-		if (below)
-			result = fn(ti, below, 0, bdev_nr_sectors(below->bdev), data);
-	}
-	if (!result && f->top.dev)
-		result = fn(ti, f->top.dev, 0, bdev_nr_sectors(f->bdev), data);
+	for (unsigned int i = 0; i < dev->bases.count && !result; i++)
+		result = visit(&it, dev->bases.users[i].files[0].dev) ?:
+			 visit(&it, dev->bases.users[i].files[1].dev);
+	if (!result)
+		result = visit(&it, dev->img->file.top.dev);
+	if (!result && qcow2_has_data_file(dev->img))
+		result = visit(&it, qcow2_data_file(dev->img)->top.dev);
 	return result;
 }
 

@@ -21,6 +21,7 @@
  * @QCOW2_HOLD_COPY: who copies the rest of a fill, with that read and not yet written
  * @QCOW2_HOLD_ENTRY: who publishes a fill, before its entry is set
  * @QCOW2_HOLD_UNMAP: a discard that has looked at entries, before it changes them
+ * @QCOW2_HOLD_CLEAR: who clears clusters of a raw data file, and has seen no fill of them
  * @QCOW2_NR_HOLDS: how many there are
  */
 enum qcow2_hold {
@@ -33,6 +34,7 @@ enum qcow2_hold {
 	QCOW2_HOLD_COPY,
 	QCOW2_HOLD_ENTRY,
 	QCOW2_HOLD_UNMAP,
+	QCOW2_HOLD_CLEAR,
 	QCOW2_NR_HOLDS,
 };
 

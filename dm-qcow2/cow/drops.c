@@ -8,6 +8,9 @@
 
 u32 qcow2_entry_clusters(const struct qcow2_image *img, u64 entry, u64 *first)
 {
+	*first = 0;
+	if (img->geo.has_data_file)
+		return 0;
 	if (entry & QCOW2_OFLAG_COMPRESSED) {
 		*first = qcow2_compressed_first_cluster(&img->geo, entry);
 		return qcow2_compressed_clusters(&img->geo, entry);

@@ -24,7 +24,7 @@ struct qcow2_drops {
  * @entry: the entry, of any type
  * @first: set to the first one; a compressed cluster may touch several
  *
- * Return: how many.
+ * Return: how many; none that are in a data file.
  */
 u32 qcow2_entry_clusters(const struct qcow2_image *img, u64 entry, u64 *first);
 

@@ -71,7 +71,7 @@ static struct qcow2_iovec vec_of(const struct piece *p, u32 first, u32 end)
 /* Whether direct I/O can write just what is missing, from where it is in the buffer. */
 static bool is_aligned(const struct group *g, const struct piece *p)
 {
-	u32 mask = (qcow2_file_align(&g->img->file) >> SECTOR_SHIFT) - 1;
+	u32 mask = (qcow2_file_align(qcow2_data_file(g->img)) >> SECTOR_SHIFT) - 1;
 	u32 first, end;
 
 	for (end = p->first; next_missing(p, end, &first, &end); )
@@ -148,7 +148,7 @@ static int read_whole(const struct group *g, const struct piece *p)
 {
 	struct qcow2_iovec vec = vec_of(p, p->first, p->end);
 
-	return qcow2_file_rw(&g->img->file, REQ_OP_READ, &vec, 1);
+	return qcow2_file_rw(qcow2_data_file(g->img), REQ_OP_READ, &vec, 1);
 }
 
 static int read_pieces(struct group *g, struct piece *pieces, unsigned int count)
@@ -178,12 +178,12 @@ static void write_piece(const struct group *g, struct qcow2_batch *b, const stru
 	u32 first, end;
 
 	if (p->is_whole) {
-		qcow2_batch_add(b, &g->img->file, REQ_OP_WRITE, &vec);
+		qcow2_batch_add(b, qcow2_data_file(g->img), REQ_OP_WRITE, &vec);
 		return;
 	}
 	for (end = p->first; next_missing(p, end, &first, &end); ) {
 		vec = vec_of(p, first, end);
-		qcow2_batch_add(b, &g->img->file, REQ_OP_WRITE, &vec);
+		qcow2_batch_add(b, qcow2_data_file(g->img), REQ_OP_WRITE, &vec);
 	}
 }
 
@@ -317,12 +317,12 @@ static bool lacks_nothing(const struct group *g, const struct qcow2_fill *f)
 {
 	if (qcow2_has_subclusters(&g->img->geo))
 		return !(qcow2_fill_wanted(g->img, f) & ~f->whole);
-	return bitmap_full(f->valid, qcow2_fill_sectors(g->img));
+	return bitmap_full(f->valid, qcow2_fill_sectors(g->img, f));
 }
 
 static void add_fill(struct group *g, struct qcow2_fills *fs, struct qcow2_fill *f)
 {
-	u32 sectors = qcow2_fill_sectors(g->img);
+	u32 sectors = qcow2_fill_sectors(g->img, f);
 
 	/* What nobody has written to goes as it is. */
 	if (bitmap_empty(f->valid, sectors) || lacks_nothing(g, f))

@@ -10,8 +10,9 @@
 /**
  * struct qcow2_fill - a cluster that no entry points at yet; or whose entry hides parts of it
  * @cluster: the guest cluster
- * @host_off: the host cluster; taken by qcow2_space_take(), or the one that is kept for it
- * @is_in_place: the latter: it stays the guest cluster's
+ * @host_off: the host cluster; taken by qcow2_space_take(), or the one that is kept for it, or the
+ *	only one that a data file has for it
+ * @is_in_place: one of the latter: it stays the guest cluster's
  * @may_be_late: older writes to it may be under way
  * @kept: then, cookie of the grace period behind which none is
  * @old: the entry
@@ -49,9 +50,15 @@ struct qcow2_fill {
 	unsigned long valid[];
 };
 
-static inline unsigned int qcow2_fill_sectors(const struct qcow2_image *img)
+/* A data file need not have what is behind the end of the disk. */
+static inline unsigned int qcow2_fill_sectors(const struct qcow2_image *img,
+					      const struct qcow2_fill *f)
 {
-	return qcow2_cluster_bytes(&img->geo) >> SECTOR_SHIFT;
+	u64 bytes = qcow2_cluster_bytes(&img->geo);
+
+	if (img->geo.has_data_file)
+		bytes = min(bytes, img->geo.size - (f->cluster << img->geo.cluster_bits));
+	return bytes >> SECTOR_SHIFT;
 }
 
 static inline unsigned int qcow2_subcluster_sectors(const struct qcow2_image *img)

@@ -257,7 +257,7 @@ static void hide(struct qcow2_fills *fs, struct qcow2_fill *f)
 /* Return: 0 when it is gone, or a negative errno. */
 static int publish(struct qcow2_fills *fs, struct qcow2_fill *f)
 {
-	if (bitmap_empty(f->valid, qcow2_fill_sectors(fs->img))) {
+	if (bitmap_empty(f->valid, qcow2_fill_sectors(fs->img, f))) {
 		drop(fs, f);
 		return 0;
 	}
@@ -400,6 +400,21 @@ bool qcow2_fills_change(struct qcow2_image *img, struct qcow2_mpage *p,
 	return may_change;
 }
 
+bool qcow2_fills_settle(struct qcow2_image *img, u64 cluster, u32 count, struct qcow2_work *work)
+{
+	struct qcow2_fills *fs = img->fills;
+	bool are_gone;
+
+	spin_lock_irq(&fs->lock);
+	are_gone = !has_fill(fs, cluster, count);
+	if (!are_gone)
+		list_add_tail(&work->node, &fs->changes);
+	spin_unlock_irq(&fs->lock);
+	if (!are_gone)
+		qcow2_commit_kick(img);
+	return are_gone;
+}
+
 /* Publishing ahead */
 
 /*
@@ -409,7 +424,7 @@ bool qcow2_fills_change(struct qcow2_image *img, struct qcow2_mpage *p,
 static bool is_complete(const struct qcow2_fills *fs, const struct qcow2_fill *f)
 {
 	if (!qcow2_has_subclusters(&fs->img->geo))
-		return bitmap_full(f->valid, qcow2_fill_sectors(fs->img));
+		return bitmap_full(f->valid, qcow2_fill_sectors(fs->img, f));
 	return f->whole && (f->whole == U32_MAX || fs->count >= fs->limit / 2) &&
 	       qcow2_fill_wanted(fs->img, f) == f->whole;
 }
@@ -520,7 +535,8 @@ unlock:
 /* Data that would be written in place if it were not frozen. */
 static bool is_own_data(const struct qcow2_image *img, struct qcow2_l2_entry e)
 {
-	if (!(e.word & QCOW2_OFLAG_COPIED))
+	/* In a data file all fills are in place, and none is of data. */
+	if (img->geo.has_data_file || !(e.word & QCOW2_OFLAG_COPIED))
 		return false;
 	if (qcow2_has_subclusters(&img->geo))
 		return qcow2_l2_allocated(e);
@@ -563,7 +579,8 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 
 /*
  * Whether the host cluster that an entry has stays: what others may share is let go of, and so is
- * one that the device ends in, where a fill is written as a whole, and one that is frozen.
+ * one that the device ends in, where a fill is written as a whole, and one that is frozen. In a
+ * data file nothing is shared, nor let go of.
  */
 static bool keeps_cluster(struct qcow2_image *img, const struct qcow2_mpage *p, u64 cluster,
 			  struct qcow2_l2_entry old)
@@ -571,6 +588,8 @@ static bool keeps_cluster(struct qcow2_image *img, const struct qcow2_mpage *p, 
 	u32 slot = qcow2_l2_slot(&img->geo, cluster << img->geo.cluster_bits);
 	u64 end = qcow2_entry_offset(old.word) + qcow2_cluster_bytes(&img->geo);
 
+	if (img->geo.has_data_file)
+		return true;
 	if (!(old.word & QCOW2_OFLAG_COPIED) || qcow2_instant_has_data(img, p, slot, old))
 		return false;
 	if (qcow2_has_subclusters(&img->geo))
@@ -582,9 +601,10 @@ static bool keeps_cluster(struct qcow2_image *img, const struct qcow2_mpage *p, 
 static struct qcow2_fill *alloc_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 cluster,
 				     struct qcow2_l2_entry old, gfp_t gfp)
 {
+	unsigned int sectors = qcow2_cluster_bytes(&img->geo) >> SECTOR_SHIFT;
 	struct qcow2_fill *f;
 
-	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(qcow2_fill_sectors(img))), gfp);
+	f = kzalloc(struct_size(f, valid, BITS_TO_LONGS(sectors)), gfp);
 	if (!f)
 		return NULL;
 	f->is_in_place = keeps_cluster(img, p, cluster, old);
@@ -609,7 +629,8 @@ static int take_cluster(struct qcow2_image *img, struct qcow2_fill *f, gfp_t gfp
 
 	*e = NULL;
 	if (f->is_in_place) {
-		f->host_off = qcow2_entry_offset(f->old.word);
+		f->host_off = img->geo.has_data_file ? f->cluster << img->geo.cluster_bits :
+						       qcow2_entry_offset(f->old.word);
 		return QCOW2_COW_READY;
 	}
 	*e = kmalloc(sizeof(**e), gfp);

@@ -223,4 +223,16 @@ int qcow2_fills_publish(struct qcow2_image *img);
 bool qcow2_fills_change(struct qcow2_image *img, struct qcow2_mpage *p,
 			const struct qcow2_change *c, struct qcow2_work *work);
 
+/**
+ * qcow2_fills_settle - wait until clusters have no fill
+ * @img: the image
+ * @cluster: the first one
+ * @count: how many
+ * @work: of the caller
+ *
+ * Return: true when there is none; false when @work is parked, until a commit has published what
+ * there was.
+ */
+bool qcow2_fills_settle(struct qcow2_image *img, u64 cluster, u32 count, struct qcow2_work *work);
+
 #endif /* DM_QCOW2_FILL_H */

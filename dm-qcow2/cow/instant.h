@@ -88,7 +88,8 @@ struct qcow2_instant {
  *
  * What was written before is in it, and what is written from the instant on is not; a write under
  * way may be. Sleeps for a commit. Return: 0; -EBUSY when there is one; -EINVAL when @mib is none;
- * -EAGAIN when the image is not active, or about to be so no more; -ENOMEM; -ENOSPC; -EIO; -EINTR.
+ * -EOPNOTSUPP when its data is in a data file; -EAGAIN when the image is not active, or about to be
+ * so no more; -ENOMEM; -ENOSPC; -EIO; -EINTR.
  */
 int qcow2_instant_begin(struct qcow2_image *img, dev_t number, u64 mib);
 

@@ -181,7 +181,11 @@ static int plan_change(struct qcow2_image *img, const struct qcow2_mpage *p, str
 		c->held |= BIT(i);
 		return check_clusters(img, first, count);
 	}
-	return count ? add_run(img, c, first, count, qcow2_entry_offset(new.word)) : 0;
+	if (count)
+		return add_run(img, c, first, count, qcow2_entry_offset(new.word));
+	/* In a data file the place stays the cluster's, whatever the entry says. */
+	c->change.keeps_clusters |= img->geo.has_data_file;
+	return 0;
 }
 
 static bool is_zero(enum qcow2_entry_type type)
@@ -208,6 +212,8 @@ static bool has_data(const struct qcow2_geometry *g, struct qcow2_l2_entry e,
 /* Whether a write to a cluster whose entry does not change may have begun a fill. */
 static bool may_have_fill(const struct qcow2_image *img, struct qcow2_l2_entry e)
 {
+	if (img->geo.has_data_file)
+		return true;
 	if (!qcow2_has_subclusters(&img->geo))
 		return qcow2_entry_type(&img->geo, e.word) == QCOW2_ENTRY_ZERO_ALLOCATED;
 	return e.word || (img->base && e.bitmap != QCOW2_ALL_ZERO);

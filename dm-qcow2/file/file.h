@@ -60,7 +60,9 @@ struct qcow2_file_user {
  * @io_align: alignment of offsets and lengths for direct I/O, bytes
  * @may_nowait: the file system heeds IOCB_NOWAIT
  * @is_writable: opened for writing
- * @top: the table whose top it is; unused for a backing image, which has any number of users
+ * @is_data: the data file of an image: never shorter than its disk
+ * @top: the table whose top it is, or the data file of its top; unused for what belongs to a
+ *	backing image, which has any number of users
  * @scan: what is known of the refcounts, or NULL; by kvmalloc. While active it is its user's;
  *	else protected by the registry's mutex: the next layer to be active takes it over.
  */
@@ -75,6 +77,7 @@ struct qcow2_file {
 	u32 io_align;
 	bool may_nowait;
 	bool is_writable;
+	bool is_data;
 	struct qcow2_file_user top;
 	struct qcow2_scan *scan;
 };
@@ -124,10 +127,11 @@ struct qcow2_iovec {
 };
 
 /**
- * qcow2_file_open - open the layer that a table line names
+ * qcow2_file_open - open the top that a table line names, or its data file
  * @f: filled in on success
  * @ti: the target that is being constructed; its table's mode is the open mode
  * @table: the parsed table line
+ * @layer: its word for the file
  *
  * Called by the constructor, in the caller of the ioctl: descriptors are the
  * caller's. Sets @ti->error on failure.
@@ -135,7 +139,8 @@ struct qcow2_iovec {
  * Return: 0 or a negative errno.
  */
 int __must_check qcow2_file_open(struct qcow2_file *f, struct dm_target *ti,
-				 const struct qcow2_table *table);
+				 const struct qcow2_table *table,
+				 const struct qcow2_table_layer *layer);
 
 /**
  * qcow2_file_close - undo qcow2_file_open()
@@ -281,7 +286,8 @@ void qcow2_batch_begin(struct qcow2_batch *b);
  * @op: REQ_OP_READ or REQ_OP_WRITE
  * @vec: the piece
  *
- * Pieces reach the disk in any order. A read behind the end of a file is filled with zeroes.
+ * Pieces reach the disk in any order. A read behind the end of a file is filled with zeroes; of a
+ * data file it fails.
  */
 void qcow2_batch_add(struct qcow2_batch *b, const struct qcow2_file *f, enum req_op op,
 		     const struct qcow2_iovec *vec);
@@ -314,7 +320,7 @@ int __must_check qcow2_batch_end(struct qcow2_batch *b);
  * @count: how many
  *
  * All pieces are under way at the same time and reach the disk in any order. A
- * read behind the end of a file is filled with zeroes. May sleep; must not be
+ * read behind the end of a file is filled with zeroes, of a data file it fails. May sleep; must not be
  * called from the submitter of a bio.
  *
  * Return: 0 or the first error.
@@ -372,6 +378,30 @@ int __must_check qcow2_file_extend(const struct qcow2_file *f, u64 bytes);
  * @bytes: length, a multiple of the cluster size
  */
 void qcow2_file_discard(const struct qcow2_file *f, u64 host_off, u64 bytes);
+
+/**
+ * qcow2_file_clear - make a range of guest's data read as zero
+ * @f: the layer
+ * @host_off: start; it, and @bytes, a multiple of the blocks of the file system
+ * @bytes: length; behind it the file does not end
+ * @gives_back: its space should be the host's
+ * @may_write: zeroes are written where there is no other way
+ *
+ * Not durable before qcow2_file_sync(). Where there is no space for zeroes it becomes a hole.
+ *
+ * Return: 0; -EOPNOTSUPP without @may_write, where some may have been cleared nevertheless; or
+ * another negative errno.
+ */
+int __must_check qcow2_file_clear(const struct qcow2_file *f, u64 host_off, u64 bytes,
+				  bool gives_back, bool may_write);
+
+/**
+ * qcow2_file_hole_align - what a hole can be made of
+ * @f: the layer
+ *
+ * Return: bytes; of a file, a block of its file system at least.
+ */
+u32 qcow2_file_hole_align(const struct qcow2_file *f);
 
 /**
  * qcow2_file_truncate - cut the end off a file; nothing for a block device

@@ -29,6 +29,7 @@ struct piece {
 	struct bio_vec bvec;
 	struct qcow2_batch *batch;
 	refcount_t refs;
+	bool may_be_cut;
 };
 
 /* Past it */
@@ -84,7 +85,7 @@ static void piece_complete(struct kiocb *iocb, long ret)
 	if (is_write)
 		kiocb_end_write(iocb);
 	if (!err && ret < p->bvec.bv_len) {
-		if (is_write)
+		if (is_write || !p->may_be_cut)
 			err = -EIO;
 		else if (!qcow2_test_skips(QCOW2_STEP_CUT))
 			memset(bvec_virt(&p->bvec) + ret, 0, p->bvec.bv_len - ret);
@@ -99,7 +100,11 @@ static struct piece *alloc_piece(const struct qcow2_file *f, bool is_write,
 {
 	struct piece *p = mempool_alloc(f->pieces, GFP_NOIO);
 
-	*p = (struct piece) { .pool = f->pieces, .batch = b };
+	*p = (struct piece) {
+		.pool = f->pieces,
+		.batch = b,
+		.may_be_cut = !f->is_data,
+	};
 	refcount_set(&p->refs, 2);
 	bvec_set_virt(&p->bvec, v->buf, v->bytes);
 	p->iocb.ki_filp = f->filp;
@@ -272,7 +277,7 @@ static int read_bounced(const struct qcow2_file *f, u64 host_off, void *buf, u32
 	for (; bytes && !err; bytes -= part, buf += part, host_off += part, skip = 0) {
 		part = min(bytes, room - skip);
 		vec = (struct qcow2_iovec) {
-			host_off - skip, bounce, round_up(skip + part, align)
+			host_off - skip, bounce, round_up(skip + part, f->io_align)
 		};
 		err = qcow2_file_rw(f, REQ_OP_READ, &vec, 1);
 		if (!err)

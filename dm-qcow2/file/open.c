@@ -29,6 +29,13 @@ static struct file *open_path(const char *path, int flags)
 	return file == ERR_PTR(-EPERM) ? filp_open(path, flags, 0) : file;
 }
 
+/* What both can be the matter with. */
+static void say(struct dm_target *ti, const struct qcow2_file *f, const char *of_layer,
+		const char *of_data)
+{
+	ti->error = (char *)(f->is_data ? of_data : of_layer);
+}
+
 static int open_file(struct qcow2_file *f, struct dm_target *ti,
 		     const struct qcow2_table_layer *layer)
 {
@@ -36,7 +43,9 @@ static int open_file(struct qcow2_file *f, struct dm_target *ti,
 
 	f->filp = layer->path ? open_path(layer->path, flags) : fget(layer->fd);
 	if (IS_ERR(f->filp)) {
-		ti->error = "Cannot open the layer";
+		say(ti, f, "Cannot open the layer",
+		    f->filp == ERR_PTR(-ENOENT) ? "Data file does not exist" :
+						  "Data file cannot be opened");
 		return PTR_ERR(f->filp);
 	}
 	if (!f->filp) {
@@ -68,7 +77,8 @@ static int check_file(const struct qcow2_file *f, struct dm_target *ti)
 	}
 	if (!(f->filp->f_mode & FMODE_CAN_ODIRECT) || !f->filp->f_op->read_iter ||
 	    (f->is_writable && !f->filp->f_op->write_iter)) {
-		ti->error = "Layer does not support direct I/O";
+		say(ti, f, "Layer does not support direct I/O",
+		    "Data file does not support direct I/O");
 		return -EOPNOTSUPP;
 	}
 	if (S_ISREG(inode->i_mode) && real_inode(f)->i_sb->s_bdev &&
@@ -136,7 +146,8 @@ static int probe_file(struct qcow2_file *f, struct dm_target *ti)
 	if (!(stat.result_mask & STATX_DIOALIGN))
 		return try_alignment(f, stat.blksize, ti);
 	if (!stat.dio_mem_align || !stat.dio_offset_align) {
-		ti->error = "Layer's file system has no direct I/O for this file";
+		say(ti, f, "Layer's file system has no direct I/O for this file",
+		    "Data file does not support direct I/O");
 		return -EOPNOTSUPP;
 	}
 	f->mem_align = stat.dio_mem_align;
@@ -237,28 +248,33 @@ static int lock_top(struct qcow2_file *f, struct dm_target *ti)
 		return 0;
 	err = qcow2_image_lock(f->filp, f->is_writable);
 	if (err)
-		ti->error = "Image is locked by another process";
+		say(ti, f, "Image is locked by another process",
+		    "Data file is locked by another process");
 	else
 		qcow2_registry_note_locked(f);
 	return err;
 }
 
-int qcow2_file_open(struct qcow2_file *f, struct dm_target *ti, const struct qcow2_table *table)
+int qcow2_file_open(struct qcow2_file *f, struct dm_target *ti, const struct qcow2_table *table,
+		    const struct qcow2_table_layer *layer)
 {
-	const struct qcow2_table_layer *top = qcow2_table_top(table);
 	blk_mode_t mode = dm_table_get_mode(ti->table);
 	int err;
 
-	*f = (struct qcow2_file) { .is_writable = mode & BLK_OPEN_WRITE };
-	err = open_and_probe(f, ti, top);
+	*f = (struct qcow2_file) {
+		.is_writable = mode & BLK_OPEN_WRITE,
+		.is_data = layer->is_data,
+	};
+	err = open_and_probe(f, ti, layer);
 	if (err)
 		return err;
 	err = begin_use(f, &f->top, ti, mode);
 	if (err)
 		goto err_close;
-	err = qcow2_registry_add_top(f, top->path);
+	err = qcow2_registry_add_top(f, layer->path);
 	if (err) {
-		ti->error = "Image is in use by another mapped device";
+		say(ti, f, "Image is in use by another mapped device",
+		    "Data file is in the chain twice, or in use by another mapped device");
 		goto err_end_use;
 	}
 	err = lock_top(f, ti);
@@ -292,7 +308,7 @@ void qcow2_file_close(struct qcow2_file *f, struct dm_target *ti)
 int qcow2_file_open_backing(struct qcow2_file *f, struct dm_target *ti,
 			    const struct qcow2_table_layer *layer)
 {
-	*f = (struct qcow2_file) {};
+	*f = (struct qcow2_file) { .is_data = layer->is_data };
 	return open_and_probe(f, ti, layer);
 }
 
@@ -302,7 +318,8 @@ int qcow2_file_lock_backing(struct qcow2_file *f, struct dm_target *ti,
 	int err = by_path ? qcow2_image_lock(f->filp, false) : 0;
 
 	if (err) {
-		ti->error = "Backing image is locked by another process";
+		say(ti, f, "Backing image is locked by another process",
+		    "Data file is locked by another process");
 		return err;
 	}
 	return open_lease(f, ti, table);
@@ -324,7 +341,8 @@ int qcow2_file_add_user(struct qcow2_file *f, struct qcow2_file_user *user, stru
 	err = qcow2_registry_add(user);
 	if (!err)
 		return 0;
-	ti->error = "Backing image is in the chain twice, or is written to";
+	say(ti, f, "Backing image is in the chain twice, or is written to",
+	    "Data file is in the chain twice, or is written to");
 	end_use(user, ti);
 	return err;
 }

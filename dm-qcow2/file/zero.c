@@ -112,7 +112,7 @@ static int punch_hole(const struct qcow2_file *f, u64 host_off, u64 bytes)
 }
 
 /* A hole alone is no space, and space alone keeps what was there. */
-static int zero_file(const struct qcow2_file *f, u64 host_off, u64 bytes)
+static int zero_by_blocks(const struct qcow2_file *f, u64 host_off, u64 bytes)
 {
 	int err = change_blocks(f, FALLOC_FL_ZERO_RANGE, host_off, bytes);
 
@@ -121,6 +121,13 @@ static int zero_file(const struct qcow2_file *f, u64 host_off, u64 bytes)
 	err = change_blocks(f, 0, host_off, bytes);
 	if (!err)
 		err = punch_hole(f, host_off, bytes) ?: change_blocks(f, 0, host_off, bytes);
+	return err;
+}
+
+static int zero_file(const struct qcow2_file *f, u64 host_off, u64 bytes)
+{
+	int err = zero_by_blocks(f, host_off, bytes);
+
 	return err == -EOPNOTSUPP ? write_zeroes(f, host_off, bytes) : err;
 }
 
@@ -131,6 +138,36 @@ int qcow2_file_zero(const struct qcow2_file *f, u64 host_off, u64 bytes)
 					    bytes >> SECTOR_SHIFT, GFP_NOIO,
 					    BLKDEV_ZERO_NOUNMAP);
 	return zero_file(f, host_off, bytes);
+}
+
+static int clear_file(const struct qcow2_file *f, u64 host_off, u64 bytes, bool gives_back,
+		      bool may_write)
+{
+	int err = gives_back ? punch_hole(f, host_off, bytes) : -EOPNOTSUPP;
+
+	if (err == -EOPNOTSUPP)
+		err = zero_by_blocks(f, host_off, bytes);
+	if (err == -ENOSPC || err == -EDQUOT)
+		err = punch_hole(f, host_off, bytes);
+	return err == -EOPNOTSUPP && may_write ? write_zeroes(f, host_off, bytes) : err;
+}
+
+int qcow2_file_clear(const struct qcow2_file *f, u64 host_off, u64 bytes, bool gives_back,
+		     bool may_write)
+{
+	unsigned int flags = (gives_back ? 0 : BLKDEV_ZERO_NOUNMAP) |
+			     (may_write ? 0 : BLKDEV_ZERO_NOFALLBACK);
+
+	if (f->bdev)
+		return blkdev_issue_zeroout(f->bdev, host_off >> SECTOR_SHIFT,
+					    bytes >> SECTOR_SHIFT, GFP_NOIO, flags);
+	return clear_file(f, host_off, bytes, gives_back, may_write);
+}
+
+/* Parts of blocks are zeroed in the page cache, which direct I/O should not have to look at. */
+u32 qcow2_file_hole_align(const struct qcow2_file *f)
+{
+	return f->bdev ? f->io_align : max_t(u32, f->io_align, i_blocksize(file_inode(f->filp)));
 }
 
 int qcow2_file_extend(const struct qcow2_file *f, u64 bytes)

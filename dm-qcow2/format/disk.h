@@ -79,6 +79,7 @@ static_assert(sizeof(struct qcow2_disk_header) == QCOW2_HEADER_BYTES);
 #define QCOW2_EXT_BACKING_FORMAT	0xe2792acaU
 #define QCOW2_EXT_CRYPTO		0x0537be77U
 #define QCOW2_EXT_BITMAPS		0x23852875U
+#define QCOW2_EXT_DATA_FILE		0x44415441U
 
 #define QCOW2_CRYPT_LUKS		2
 

@@ -37,6 +37,8 @@
  * @refpage_bits: log2 of the refcounts a metadata page holds
  * @version: 2 or 3
  * @compression: of compressed clusters: QCOW2_COMPRESSION_ZLIB or _ZSTD
+ * @has_data_file: data clusters are in another file, each at its guest offset
+ * @has_raw_data: and that is the disk, byte by byte
  */
 struct qcow2_geometry {
 	u64 size;
@@ -53,6 +55,9 @@ struct qcow2_geometry {
 	u8 refpage_bits;
 	u8 version;
 	u8 compression;
+	/* Bits, as all of it is half a cache line so. */
+	bool has_data_file : 1;
+	bool has_raw_data : 1;
 };
 
 static inline void qcow2_geometry_init(struct qcow2_geometry *g,
@@ -73,6 +78,8 @@ static inline void qcow2_geometry_init(struct qcow2_geometry *g,
 	g->refblock_bits = h->cluster_bits + 3 - h->refcount_order;
 	g->version = h->version;
 	g->compression = h->compression;
+	g->has_data_file = qcow2_header_has_data_file(h);
+	g->has_raw_data = qcow2_header_has_raw_data(h);
 	g->entry_bits = g->page_bits - QCOW2_ENTRY_BITS;
 	g->refpage_bits = g->page_bits + 3 - g->refcount_order;
 }
@@ -142,7 +149,8 @@ static inline unsigned int qcow2_table_page_bits(const struct qcow2_geometry *g)
  * @QCOW2_ENTRY_DATA: data, in a cluster that may be written in place
  * @QCOW2_ENTRY_SHARED: data, in a cluster that must be copied before a write
  * @QCOW2_ENTRY_COMPRESSED: compressed data
- * @QCOW2_ENTRY_BAD: not aligned, a zero cluster in a version 2 image, or a bitmap that cannot be
+ * @QCOW2_ENTRY_BAD: not aligned; a zero cluster in a version 2 image; a bitmap that cannot be; a
+ *	compressed cluster with a data file
  */
 enum qcow2_entry_type {
 	QCOW2_ENTRY_UNALLOCATED,
@@ -166,14 +174,17 @@ static inline u64 qcow2_reftable_offset(u64 entry)
 	return entry & QCOW2_REFTABLE_MASK;
 }
 
-/* Section "Cluster mapping", "Standard Cluster Descriptor" */
+/*
+ * Section "Cluster mapping", "Standard Cluster Descriptor". In a data file nothing is shared, and
+ * offset 0 is one like any other: there COPIED alone tells it from a hole.
+ */
 static inline enum qcow2_entry_type
 qcow2_entry_type(const struct qcow2_geometry *g, u64 entry)
 {
 	u64 host_off = qcow2_entry_offset(entry);
 
 	if (entry & QCOW2_OFLAG_COMPRESSED)
-		return QCOW2_ENTRY_COMPRESSED;
+		return g->has_data_file ? QCOW2_ENTRY_BAD : QCOW2_ENTRY_COMPRESSED;
 	if (qcow2_in_cluster(g, host_off))
 		return QCOW2_ENTRY_BAD;
 	if (entry & QCOW2_OFLAG_ZERO) {
@@ -182,8 +193,11 @@ qcow2_entry_type(const struct qcow2_geometry *g, u64 entry)
 		return host_off ? QCOW2_ENTRY_ZERO_ALLOCATED : QCOW2_ENTRY_ZERO;
 	}
 	if (!host_off)
-		return QCOW2_ENTRY_UNALLOCATED;
-	return entry & QCOW2_OFLAG_COPIED ? QCOW2_ENTRY_DATA : QCOW2_ENTRY_SHARED;
+		return g->has_data_file && entry & QCOW2_OFLAG_COPIED ? QCOW2_ENTRY_DATA :
+									QCOW2_ENTRY_UNALLOCATED;
+	if (entry & QCOW2_OFLAG_COPIED)
+		return QCOW2_ENTRY_DATA;
+	return g->has_data_file ? QCOW2_ENTRY_DATA : QCOW2_ENTRY_SHARED;
 }
 
 #endif /* DM_QCOW2_GEOMETRY_H */

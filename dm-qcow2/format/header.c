@@ -193,8 +193,14 @@ static int incompatible_supported(const struct qcow2_header *h, bool writable,
 {
 	if (h->incompatible & ~QCOW2_INCOMPAT_KNOWN)
 		return refuse(-EOPNOTSUPP, "unknown incompatible feature bit", why);
-	if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE)
-		return refuse(-EOPNOTSUPP, "external data file is not supported", why);
+	/* Alloc bits would stand beside host offset 0, which is a place there. */
+	if (qcow2_header_has_data_file(h) && h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2)
+		return refuse(-EOPNOTSUPP, "extended L2 entries with a data file are not supported",
+			      why);
+	/* Its holes would show the backing file, and zeroes to who reads the data file. */
+	if (qcow2_header_has_raw_data(h) && h->backing_offset)
+		return refuse(-EOPNOTSUPP, "raw data file beside a backing file is not supported",
+			      why);
 	if (writable && h->incompatible & QCOW2_INCOMPAT_CORRUPT)
 		return refuse(-EUCLEAN, "image is marked corrupt", why);
 	if (writable && h->incompatible & QCOW2_INCOMPAT_DIRTY)

@@ -113,7 +113,18 @@ int __must_check qcow2_header_supported(const struct qcow2_header *h,
  */
 static inline u64 qcow2_header_autoclear(const struct qcow2_header *h)
 {
-	return h->autoclear;
+	return h->autoclear & ~QCOW2_AUTOCLEAR_RAW_DATA_FILE;
+}
+
+static inline bool qcow2_header_has_data_file(const struct qcow2_header *h)
+{
+	return h->incompatible & QCOW2_INCOMPAT_DATA_FILE;
+}
+
+/* The data file is the disk, byte by byte, whoever reads it. */
+static inline bool qcow2_header_has_raw_data(const struct qcow2_header *h)
+{
+	return h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA_FILE;
 }
 
 #endif /* DM_QCOW2_HEADER_H */

@@ -38,20 +38,41 @@ static int parse_number(const char *word, u32 max, u32 *value)
 	return err;
 }
 
-static int parse_word(const char *word, struct qcow2_table_layer *l, const char **why)
+/* A path or a descriptor. */
+static int parse_file(const char *word, const char **path, int *fd)
 {
-	u32 fd;
+	u32 number;
 
-	l->path = NULL;
-	l->fd = -1;
+	*path = NULL;
+	*fd = -1;
 	if (word[0] == '/') {
-		l->path = word;
+		*path = word;
 		return 0;
 	}
-	if (parse_number(word, 0x7fffffff, &fd))
+	if (parse_number(word, 0x7fffffff, &number))
+		return -EINVAL;
+	*fd = number;
+	return 0;
+}
+
+static int parse_word(const char *word, struct qcow2_table_layer *l, const char **why)
+{
+	if (parse_file(word, &l->path, &l->fd))
 		return refuse(-EINVAL, "layer is neither a descriptor nor an absolute path",
 			      why);
-	l->fd = fd;
+	if (l->has_data && l->is_raw)
+		return refuse(-EINVAL, "a raw layer has no data file", why);
+	return 0;
+}
+
+static int parse_data(const char *word, struct qcow2_table_layer *l, const char **why)
+{
+	if (l->has_data)
+		return refuse(-EINVAL, "layer has two data files", why);
+	if (parse_file(word, &l->data_path, &l->data_fd))
+		return refuse(-EINVAL, "data file is neither a descriptor nor an absolute path",
+			      why);
+	l->has_data = true;
 	return 0;
 }
 
@@ -64,6 +85,8 @@ static int parse_attribute(const char *word, struct qcow2_table_layer *l, const 
 		l->is_raw = true;
 	else if (!strncmp(word, "format:", 7))
 		return refuse(-EINVAL, "format of a layer is neither qcow2 nor raw", why);
+	else if (!strncmp(word, "data:", 5))
+		return parse_data(word + 5, l, why);
 	else
 		return refuse(-EOPNOTSUPP, "layer attribute is not supported", why);
 	return 0;
@@ -82,6 +105,9 @@ static int parse_layer(unsigned int argc, char **argv, struct qcow2_table_layer 
 	int err;
 
 	l->is_raw = false;
+	l->has_data = false;
+	l->data_path = NULL;
+	l->data_fd = -1;
 	for (i = 0; i < argc && is_attribute(argv[i]); i++) {
 		err = parse_attribute(argv[i], l, why);
 		if (err)

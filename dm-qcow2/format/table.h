@@ -2,7 +2,7 @@
 /*
  * The words of a qcow2 table line, parsed. Builds in user space, too.
  *
- *	[format:<qcow2|raw>] <layer>... [features <#features> <feature>...]
+ *	[format:<qcow2|raw>] [data:<layer>] <layer>... [features <#features> <feature>...]
  *
  * Layers are listed from the bottom of the chain to its top. The grammar is documented in
  * Documentation/dm-qcow2.rst.
@@ -37,11 +37,19 @@ enum qcow2_discard {
  * @path: its absolute path, or NULL; points into the parsed words
  * @fd: its file descriptor in the caller, or -1
  * @is_raw: the image is its guest's data, and nothing else
+ * @is_data: it is the data file of a layer
+ * @has_data: the guest's data is in another file
+ * @data_path: its absolute path, or NULL; points into the parsed words
+ * @data_fd: its file descriptor in the caller, or -1
  */
 struct qcow2_table_layer {
 	const char *path;
 	int fd;
 	bool is_raw;
+	bool is_data;
+	bool has_data;
+	const char *data_path;
+	int data_fd;
 };
 
 /**
@@ -67,6 +75,18 @@ struct qcow2_table {
 static inline const struct qcow2_table_layer *qcow2_table_top(const struct qcow2_table *t)
 {
 	return &t->layers[t->nr_layers - 1];
+}
+
+/* The data file of a layer, which is as a raw image is. */
+static inline struct qcow2_table_layer qcow2_table_data(const struct qcow2_table_layer *l)
+{
+	return (struct qcow2_table_layer) {
+		.path = l->data_path,
+		.fd = l->data_fd,
+		.is_raw = true,
+		.is_data = true,
+		.data_fd = -1,
+	};
 }
 
 /**

@@ -12,6 +12,7 @@
 
 #include "activate.h"
 #include "compressed.h"
+#include "data-file.h"
 
 static void clear_autoclear(struct qcow2_disk_header *d, const void *arg)
 {
@@ -24,13 +25,25 @@ static void clear_autoclear(struct qcow2_disk_header *d, const void *arg)
 static int check_unchanged(struct qcow2_image *img, const struct qcow2_header *h)
 {
 	struct qcow2_geometry now;
+	const char *why;
+	int err;
 
 	qcow2_geometry_init(&now, h);
 	if (memcmp(&now, &img->geo, sizeof(now)) || !h->backing_offset != !img->base) {
 		DMERR("%s: image has changed, reload the table", qcow2_name(img));
 		return -ESTALE;
 	}
-	return 0;
+	err = qcow2_data_check(img, h, &why);
+	if (err)
+		DMERR("%s: %s", qcow2_name(img), why);
+	return err;
+}
+
+static int invalidate(struct qcow2_image *img)
+{
+	int err = qcow2_has_data_file(img) ? qcow2_file_invalidate(qcow2_data_file(img)) : 0;
+
+	return qcow2_file_invalidate(&img->file) ?: err;
 }
 
 static int prepare_write(struct qcow2_image *img, const struct qcow2_header *h)
@@ -61,7 +74,7 @@ static int start(struct qcow2_image *img)
 
 	qcow2_scan_recall(img);
 	why = "page cache of the layer cannot be written";
-	err = qcow2_file_invalidate(&img->file);
+	err = invalidate(img);
 	if (!err)
 		err = qcow2_read_header(img, &h, &why);
 	if (err) {
@@ -77,6 +90,8 @@ static int start(struct qcow2_image *img)
 	qcow2_full_reset(img);
 	qcow2_space_activate(img);
 	qcow2_lease_start(img->file.lease);
+	if (qcow2_has_data_file(img))
+		qcow2_lease_start(qcow2_data_file(img)->lease);
 	if (qcow2_may_write(img))
 		qcow2_scan_start(img);
 	return 0;
@@ -93,11 +108,33 @@ static void inherit_failure(struct qcow2_image *img)
 	       qcow2_name(img));
 }
 
+/* Its files: nobody else's now. */
+static int activate_files(struct qcow2_image *img)
+{
+	int err = qcow2_file_activate(&img->file.top);
+
+	if (err || !qcow2_has_data_file(img))
+		return err;
+	err = qcow2_file_activate(&qcow2_data_file(img)->top);
+	if (err)
+		qcow2_file_deactivate(&img->file.top, false);
+	else
+		img->file.top.has_failed |= qcow2_data_file(img)->top.has_failed;
+	return err;
+}
+
+static void deactivate_files(struct qcow2_image *img)
+{
+	if (qcow2_has_data_file(img))
+		qcow2_file_deactivate(&qcow2_data_file(img)->top, qcow2_failed(img));
+	qcow2_file_deactivate(&img->file.top, qcow2_failed(img));
+}
+
 int qcow2_activate(struct qcow2_image *img)
 {
 	int err;
 
-	err = qcow2_file_activate(&img->file.top);
+	err = activate_files(img);
 	if (err) {
 		DMERR("%s: image is active in another table", qcow2_name(img));
 		return err;
@@ -105,7 +142,7 @@ int qcow2_activate(struct qcow2_image *img)
 	inherit_failure(img);
 	err = start(img);
 	if (err) {
-		qcow2_file_deactivate(&img->file.top, qcow2_failed(img));
+		deactivate_files(img);
 		return err;
 	}
 	clear_bit(QCOW2_SUSPENDING, &img->state);
@@ -119,6 +156,8 @@ void qcow2_deactivate(struct qcow2_image *img)
 	int err;
 
 	qcow2_lease_stop(img->file.lease);
+	if (qcow2_has_data_file(img))
+		qcow2_lease_stop(qcow2_data_file(img)->lease);
 	err = qcow2_commit_wait(img);
 	qcow2_space_stop(img);
 	if (!err && qcow2_may_write(img))
@@ -130,9 +169,9 @@ void qcow2_deactivate(struct qcow2_image *img)
 	qcow2_compressed_drop(img);
 	qcow2_writeback_rest(&img->commit->wb);
 	qcow2_writeback_rest(&img->space->wb);
-	qcow2_file_invalidate(&img->file);
+	invalidate(img);
 	qcow2_scan_remember(img, !err && !qcow2_failed(img));
 
 	clear_bit(QCOW2_ACTIVE, &img->state);
-	qcow2_file_deactivate(&img->file.top, qcow2_failed(img));
+	deactivate_files(img);
 }

@@ -15,12 +15,24 @@
 
 #include "base.h"
 #include "compressed.h"
+#include "data-file.h"
 
 /* Metadata is looked at once, to make the chain map. */
 #define CACHE_MB	4
 
 static DEFINE_MUTEX(bases_lock);
 static LIST_HEAD(bases);
+
+/* Its files: the image, and what has its data, if that is another one. */
+static unsigned int nr_files(const struct qcow2_base *base)
+{
+	return 1 + qcow2_has_data_file(&base->img);
+}
+
+static struct qcow2_file *file_of(struct qcow2_base *base, unsigned int i)
+{
+	return i ? qcow2_data_file(&base->img) : &base->img.file;
+}
 
 static int check_chain(const struct qcow2_base *base, const struct qcow2_header *h,
 		       const char **why)
@@ -37,7 +49,7 @@ static int check_chain(const struct qcow2_base *base, const struct qcow2_header 
 		*why = "backing image's clusters are smaller than its direct I/O alignment";
 		return -EOPNOTSUPP;
 	}
-	return 0;
+	return qcow2_data_check(&base->img, h, why);
 }
 
 static void forget_compressed(struct qcow2_image *img)
@@ -71,10 +83,36 @@ static int read_header(struct qcow2_base *base, const char **why)
 	return 0;
 }
 
+/* What the page cache has of its files, in case that they are block devices. */
+static int invalidate(struct qcow2_base *base)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < nr_files(base) && !err; i++)
+		err = qcow2_file_invalidate(file_of(base, i));
+	return err;
+}
+
+/* Return: false when nobody could say later whether it has changed. Of a block device nobody can. */
+static bool take_stamps(struct qcow2_base *base)
+{
+	bool is_known = true;
+
+	base->is_stamped = true;
+	for (unsigned int i = 0; i < nr_files(base); i++) {
+		if (qcow2_file_is_written(file_of(base, i)))
+			base->is_stamped = false;
+		else if (file_of(base, i)->bdev)
+			is_known = false;
+		else if (!qcow2_file_stamp(file_of(base, i), &base->stamps[i]))
+			base->is_stamped = false;
+	}
+	return is_known && base->is_stamped;
+}
+
 /* Nobody reads from it: see what it is now, unless somebody is still writing to it. */
 static int look_at(struct qcow2_base *base, const char **why)
 {
-	struct qcow2_file *file = &base->img.file;
 	bool is_known;
 	int err;
 
@@ -85,22 +123,29 @@ static int look_at(struct qcow2_base *base, const char **why)
 	if (!base->is_raw)
 		qcow2_cache_drop(&base->img);
 	/* Before it is read: what changes from here on is seen. */
-	is_known = !qcow2_file_is_written(file) && qcow2_file_stamp(file, &base->stamp);
+	is_known = take_stamps(base);
 	*why = "page cache of a backing image cannot be written";
-	err = qcow2_file_invalidate(file) ?: read_header(base, why);
+	err = invalidate(base) ?: read_header(base, why);
+	base->is_stamped &= !err;
 	base->is_known = is_known && !err;
 	return err;
 }
 
 /* A block device has no times. */
-static bool has_changed(const struct qcow2_base *base)
+static bool differs(const struct qcow2_file *file, const struct qcow2_stamp *stamp)
 {
 	struct qcow2_stamp now;
 
-	if (!base->is_known || !qcow2_file_stamp(&base->img.file, &now))
-		return false;
-	return now.bytes != base->stamp.bytes ||
-	       !timespec64_equal(&now.mtime, &base->stamp.mtime);
+	return qcow2_file_stamp(file, &now) &&
+	       (now.bytes != stamp->bytes || !timespec64_equal(&now.mtime, &stamp->mtime));
+}
+
+static bool has_changed(struct qcow2_base *base)
+{
+	for (unsigned int i = 0; base->is_stamped && i < nr_files(base); i++)
+		if (differs(file_of(base, i), &base->stamps[i]))
+			return true;
+	return false;
 }
 
 /* 0 when nobody could say whether it has changed. */
@@ -114,16 +159,21 @@ static u64 known_generation(const struct qcow2_base *base)
 
 static int set_chain(struct qcow2_base *base, struct qcow2_base *below)
 {
-	unsigned int depth = below ? below->depth : 0;
+	unsigned int depth = (below ? below->depth : 0) + 1;
 
-	base->chain = kcalloc(depth + 1, sizeof(*base->chain), GFP_KERNEL);
-	if (!base->chain)
+	base->chain = kcalloc(depth, sizeof(*base->chain), GFP_KERNEL);
+	base->images = kcalloc(2 * depth, sizeof(*base->images), GFP_KERNEL);
+	if (!base->chain || !base->images)
 		return -ENOMEM;
 	base->chain[0] = base;
 	if (below)
-		memcpy(base->chain + 1, below->chain, depth * sizeof(*base->chain));
+		memcpy(base->chain + 1, below->chain, (depth - 1) * sizeof(*base->chain));
+	for (unsigned int i = 0; i < depth; i++) {
+		base->images[i] = &base->chain[i]->img;
+		base->images[depth + i] = base->chain[i]->img.data;
+	}
 	base->below = below;
-	base->depth = depth + 1;
+	base->depth = depth;
 	return 0;
 }
 
@@ -140,17 +190,26 @@ static struct qcow2_base *alloc_base(struct dm_target *ti, const struct qcow2_ta
 	base->is_raw = layer->is_raw;
 	base->refs = 1;
 	err = qcow2_file_open_backing(&base->img.file, ti, layer);
-	if (err) {
-		kfree(base);
-		return ERR_PTR(err);
-	}
+	if (err)
+		goto err_free;
+	err = qcow2_data_open(&base->img, ti, NULL, layer);
+	if (err)
+		goto err_close;
 	return base;
+
+err_close:
+	qcow2_file_close_backing(&base->img.file);
+err_free:
+	kfree(base);
+	return ERR_PTR(err);
 }
 
 static void free_base(struct qcow2_base *base)
 {
+	qcow2_data_close(&base->img, NULL);
 	qcow2_file_close_backing(&base->img.file);
 	kfree(base->img.name);
+	kfree(base->images);
 	kfree(base->chain);
 	kfree(base);
 }
@@ -186,7 +245,7 @@ static void exit_base(struct qcow2_base *base)
 
 /* @base is open, and known to nobody. */
 static int set_up(struct qcow2_base *base, struct qcow2_base *below, struct dm_target *ti,
-		  const struct qcow2_table *table, bool by_path)
+		  const struct qcow2_table *table, const struct qcow2_table_layer *layer)
 {
 	const char *why = "Out of memory";
 	int err;
@@ -194,7 +253,8 @@ static int set_up(struct qcow2_base *base, struct qcow2_base *below, struct dm_t
 	err = init_base(base, below);
 	if (err)
 		goto err_why;
-	err = qcow2_file_lock_backing(&base->img.file, ti, table, by_path);
+	err = qcow2_file_lock_backing(&base->img.file, ti, table, layer->path) ?:
+	      qcow2_data_lock_backing(&base->img, ti, table, layer);
 	if (err)
 		goto err_exit;
 	mutex_lock(&base->lock);
@@ -219,7 +279,8 @@ static struct qcow2_base *find_locked(const struct qcow2_base *base,
 	lockdep_assert_held(&bases_lock);
 	list_for_each_entry(other, &bases, node)
 		if (other->below == below && other->is_raw == base->is_raw &&
-		    qcow2_file_is_same(&other->img.file, &base->img.file)) {
+		    qcow2_file_is_same(&other->img.file, &base->img.file) &&
+		    qcow2_data_is_same(&other->img, &base->img)) {
 			other->refs++;
 			return other;
 		}
@@ -311,7 +372,7 @@ static struct qcow2_base *get_base(struct dm_target *ti, const struct qcow2_tabl
 		return base;
 	other = find_base(base, below);
 	if (!other) {
-		err = set_up(base, below, ti, table, layer->path);
+		err = set_up(base, below, ti, table, layer);
 		if (err) {
 			free_base(base);
 			return ERR_PTR(err);
@@ -329,6 +390,30 @@ static struct qcow2_base *get_base(struct dm_target *ti, const struct qcow2_tabl
 	return ERR_PTR(err);
 }
 
+static int add_user(struct qcow2_base_user *u, struct qcow2_base *base, struct dm_target *ti)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < nr_files(base); i++) {
+		err = qcow2_file_add_user(file_of(base, i), &u->files[i], ti);
+		if (err)
+			goto err_remove;
+	}
+	return 0;
+
+err_remove:
+	while (i)
+		qcow2_file_remove_user(&u->files[--i], ti);
+	return err;
+}
+
+static void remove_user(struct qcow2_base_user *u, struct dm_target *ti)
+{
+	for (unsigned int i = nr_files(u->base); i; i--)
+		qcow2_file_remove_user(&u->files[i - 1], ti);
+}
+
 static int open_user(struct qcow2_bases *b, struct dm_target *ti, const struct qcow2_table *table)
 {
 	struct qcow2_base_user *u = &b->users[b->count];
@@ -338,7 +423,7 @@ static int open_user(struct qcow2_bases *b, struct dm_target *ti, const struct q
 	base = get_base(ti, table, &table->layers[b->count], qcow2_bases_top(b));
 	if (IS_ERR(base))
 		return PTR_ERR(base);
-	err = qcow2_file_add_user(&base->img.file, &u->user, ti);
+	err = add_user(u, base, ti);
 	if (err) {
 		put_base(base);
 		return err;
@@ -376,7 +461,7 @@ void qcow2_bases_close(struct qcow2_bases *b, struct dm_target *ti)
 	while (b->count) {
 		struct qcow2_base_user *u = &b->users[--b->count];
 
-		qcow2_file_remove_user(&u->user, ti);
+		remove_user(u, ti);
 		put_base(u->base);
 	}
 	kfree(b->users);
@@ -410,6 +495,18 @@ static bool is_as_loaded(const struct qcow2_base_user *u)
 	return !has_changed(u->base) && (!u->generation || u->generation == u->base->generation);
 }
 
+static void start_leases(struct qcow2_base *base)
+{
+	for (unsigned int i = 0; i < nr_files(base); i++)
+		qcow2_lease_start(file_of(base, i)->lease);
+}
+
+static void stop_leases(struct qcow2_base *base)
+{
+	for (unsigned int i = 0; i < nr_files(base); i++)
+		qcow2_lease_stop(file_of(base, i)->lease);
+}
+
 static int activate(struct qcow2_base_user *u, const char *name)
 {
 	struct qcow2_base *base = u->base;
@@ -425,7 +522,7 @@ static int activate(struct qcow2_base_user *u, const char *name)
 	if (!err) {
 		u->generation = known_generation(base);
 		if (!base->nr_active++)
-			qcow2_lease_start(base->img.file.lease);
+			start_leases(base);
 	}
 	mutex_unlock(&base->lock);
 	if (err)
@@ -437,13 +534,37 @@ static void deactivate(struct qcow2_base *base)
 {
 	mutex_lock(&base->lock);
 	if (!--base->nr_active)
-		qcow2_lease_stop(base->img.file.lease);
+		stop_leases(base);
 	mutex_unlock(&base->lock);
+}
+
+static int activate_files(struct qcow2_base_user *u)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < nr_files(u->base); i++) {
+		err = qcow2_file_activate(&u->files[i]);
+		if (err)
+			goto err_deactivate;
+	}
+	return 0;
+
+err_deactivate:
+	while (i)
+		qcow2_file_deactivate(&u->files[--i], false);
+	return err;
+}
+
+static void deactivate_files(struct qcow2_base_user *u)
+{
+	for (unsigned int i = nr_files(u->base); i; i--)
+		qcow2_file_deactivate(&u->files[i - 1], false);
 }
 
 static int activate_user(struct qcow2_base_user *u, const char *name)
 {
-	int err = qcow2_file_activate(&u->user);
+	int err = activate_files(u);
 
 	if (err) {
 		DMERR("%s: backing image %s is being written to", name, u->base->img.name);
@@ -451,14 +572,14 @@ static int activate_user(struct qcow2_base_user *u, const char *name)
 	}
 	err = activate(u, name);
 	if (err)
-		qcow2_file_deactivate(&u->user, false);
+		deactivate_files(u);
 	return err;
 }
 
 static void deactivate_user(struct qcow2_base_user *u)
 {
 	deactivate(u->base);
-	qcow2_file_deactivate(&u->user, false);
+	deactivate_files(u);
 }
 
 int qcow2_bases_activate(struct qcow2_bases *b, const char *name)
@@ -488,7 +609,7 @@ void qcow2_bases_deactivate(struct qcow2_bases *b)
 bool qcow2_bases_have_failed(const struct qcow2_bases *b)
 {
 	for (unsigned int i = 0; i < b->count; i++)
-		if (b->users[i].user.has_failed)
+		if (b->users[i].files[0].has_failed || b->users[i].files[1].has_failed)
 			return true;
 	return false;
 }

@@ -21,10 +21,11 @@ struct dm_target;
 
 /**
  * struct qcow2_base - a backing image and what is below it
- * @img: the image; of a raw one only the file, and the name, are used
+ * @img: the image; of a raw one only the files, and the name, are used
  * @below: what is below it, or NULL; with a reference
  * @chain: this one, then those below it, downwards
  * @depth: number of images in @chain
+ * @images: those of @chain, then what has their data
  * @is_raw: all of the file is the guest's data
  * @bytes: length of the guest's data; what is behind it reads as zero
  * @map: where the guest's data is, in this image and below
@@ -32,8 +33,9 @@ struct dm_target;
  * @refs: tables and other bases that use it; protected by bases_lock
  * @lock: protects the rest
  * @nr_active: users between preresume and postsuspend
- * @is_known: @stamp says when the image was last looked at
- * @stamp: of the file
+ * @is_known: it can be told whether the image has changed since it was last looked at
+ * @is_stamped: of its files that are no devices @stamps says when that was
+ * @stamps: of the file, and of its data file, if it has one
  * @generation: counts how often it was looked at anew
  * @map_generation: counts how often @map was dropped for what this one or one below may be now
  * @below_generation: that of @below which @map goes by
@@ -43,6 +45,7 @@ struct qcow2_base {
 	struct qcow2_base *below;
 	struct qcow2_base **chain;
 	unsigned int depth;
+	struct qcow2_image **images;
 	bool is_raw;
 	u64 bytes;
 	struct qcow2_chain_map map;
@@ -51,7 +54,8 @@ struct qcow2_base {
 	struct mutex lock;
 	unsigned int nr_active;
 	bool is_known;
-	struct qcow2_stamp stamp;
+	bool is_stamped;
+	struct qcow2_stamp stamps[2];
 	u64 generation;
 	u64 map_generation;
 	u64 below_generation;
@@ -61,12 +65,12 @@ struct qcow2_base {
  * struct qcow2_base_user - one of the backing images of a table
  * @base: the image, with a reference
  * @generation: of the image when the table was loaded, or last active; 0 when that says nothing
- * @user: of its file
+ * @files: uses of its file, and of its data file, if it has one
  */
 struct qcow2_base_user {
 	struct qcow2_base *base;
 	u64 generation;
-	struct qcow2_file_user user;
+	struct qcow2_file_user files[2];
 };
 
 /**

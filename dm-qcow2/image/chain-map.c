@@ -19,7 +19,7 @@
  * struct extent - a run of guest sectors
  * @where: as in struct qcow2_below; of the first sector for data
  * @end: first sector behind it, in the segment
- * @image: place in the chain of the image that has it
+ * @image: place in qcow2_base.images of what has it
  * @kind: enum qcow2_below_kind
  */
 struct extent {
@@ -84,7 +84,7 @@ enum qcow2_below_kind qcow2_below_find(struct qcow2_base *base, u64 guest_off, u
 	e = search(seg, in_segment >> SECTOR_SHIFT);
 	kind = e->kind;
 	left = ((u64)e->end << SECTOR_SHIFT) - in_segment;
-	run->img = &base->chain[e->image]->img;
+	run->img = base->images[e->image];
 	run->bytes = min_t(u64, left, bytes);
 	run->where = e->where;
 	/* Neighbours that are the same stream make one extent; each is a cluster of its own. */
@@ -181,12 +181,14 @@ static int append(struct list *l, const struct extent *e)
  * struct walk - one image, asked for a piece of a segment
  * @base: the image
  * @image: its place in the chain
+ * @data_image: that of what has its data, in qcow2_base.images
  * @start: guest offset of the segment
  * @out: where extents go
  */
 struct walk {
 	struct qcow2_base *base;
 	u16 image;
+	u16 data_image;
 	u64 start;
 	struct list *out;
 };
@@ -196,7 +198,7 @@ static int emit(const struct walk *w, u64 guest_end, enum qcow2_below_kind kind,
 	const struct extent e = {
 		.where = where,
 		.end = (guest_end - w->start) >> SECTOR_SHIFT,
-		.image = w->image,
+		.image = kind == QCOW2_BELOW_DATA ? w->data_image : w->image,
 		.kind = kind,
 	};
 
@@ -224,7 +226,8 @@ static int emit_entry(const struct walk *w, struct qcow2_l2_entry e, u64 from, u
 		return emit(w, end, QCOW2_BELOW_ZERO, 0);
 	case QCOW2_ENTRY_DATA:
 	case QCOW2_ENTRY_SHARED:
-		if (start + (end - from) <= img->host_bytes)
+		if (img->geo.has_data_file ? start == from :
+					     start + (end - from) <= img->host_bytes)
 			return emit(w, end, QCOW2_BELOW_DATA, start);
 		break;
 	case QCOW2_ENTRY_COMPRESSED:
@@ -345,6 +348,8 @@ static int walk_chain(struct qcow2_base *base, u64 start, struct list *found)
 		const struct walk w = {
 			.base = base->chain[i],
 			.image = i,
+			.data_image = qcow2_has_data_file(&base->chain[i]->img) ?
+				      i + base->depth : i,
 			.start = start,
 			.out = &out,
 		};

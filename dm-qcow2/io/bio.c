@@ -130,10 +130,9 @@ static noinline int map_in_fill(struct qcow2_dev *dev, struct bio *bio, u64 gues
 }
 
 /* A FUA write completes when its entry is durable, too: the slow pool commits. */
-static bool needs_commit(const struct qcow2_dev *dev, const struct bio *bio,
-			 const struct qcow2_mapping *m)
+static bool needs_commit(const struct bio *bio, const struct qcow2_mapping *m)
 {
-	return bio->bi_opf & REQ_FUA && (qcow2_is_file(dev->img) || !m->is_durable);
+	return bio->bi_opf & REQ_FUA && (qcow2_is_file(m->img) || !m->is_durable);
 }
 
 /*
@@ -150,7 +149,7 @@ static __always_inline int map_rw(struct qcow2_dev *dev, struct bio *bio, struct
 
 	srcu_idx = qcow2_inflight_enter(dev->img);
 	result = qcow2_map(dev->img, guest_off, bio->bi_iter.bi_size, is_write, &m);
-	if (likely(result == QCOW2_MAP_DATA && fits && !needs_commit(dev, bio, &m)) &&
+	if (likely(result == QCOW2_MAP_DATA && fits && !needs_commit(bio, &m)) &&
 	    likely(qcow2_run_fits(&m, bio, bio->bi_iter))) {
 		run->srcu_idx = srcu_idx;
 		return map_data(dev, bio, run, &m);
@@ -167,7 +166,7 @@ static __always_inline int map_rw(struct qcow2_dev *dev, struct bio *bio, struct
 /* A layer of blocks that are larger than sectors. */
 static noinline int map_blocks(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run)
 {
-	bool fits = qcow2_blocks_fit(&dev->img->file, bio, bio->bi_iter);
+	bool fits = qcow2_blocks_fit(qcow2_data_file(dev->img), bio, bio->bi_iter);
 
 	if (!op_is_write(bio_op(bio)))
 		return map_rw(dev, bio, run, fits);

@@ -106,12 +106,13 @@ static u32 count_blockers(const struct qcow2_block_region *r, const struct qcow2
 static void init_write(const struct qcow2_dev *dev, struct qcow2_block_write *w,
 		       const struct bio *bio)
 {
-	unsigned int shift = ilog2(dev->img->file.io_align) - SECTOR_SHIFT;
+	const struct qcow2_file *file = qcow2_data_file(dev->img);
+	unsigned int shift = ilog2(file->io_align) - SECTOR_SHIFT;
 
 	w->region = find_region(dev, bio);
 	w->first = bio->bi_iter.bi_sector >> shift;
 	w->last = (bio_end_sector(bio) - 1) >> shift;
-	w->is_partial = is_partial(&dev->img->file, &bio->bi_iter);
+	w->is_partial = is_partial(file, &bio->bi_iter);
 }
 
 static bool enter(struct qcow2_dev *dev, struct qcow2_request *rq, struct bio *bio, bool has_begun)
@@ -297,7 +298,7 @@ int qcow2_blocks_init(struct qcow2_dev *dev)
 	struct qcow2_block_region *r;
 	int err;
 
-	if (!qcow2_has_blocks(dev))
+	if (!qcow2_file_has_blocks(qcow2_data_file(dev->img)))
 		return 0;
 	err = dm_set_target_max_io_len(dev->ti, REGION_SECTORS);
 	if (err)

@@ -39,14 +39,14 @@ int __must_check qcow2_blocks_init(struct qcow2_dev *dev);
 void qcow2_blocks_exit(struct qcow2_dev *dev);
 
 /**
- * qcow2_has_blocks - are the blocks of the top larger than a sector?
+ * qcow2_has_blocks - are the blocks of what has the top's data larger than a sector?
  * @dev: the mapped device
  *
  * If not, all requests fit, and no write is entered.
  */
 static inline bool qcow2_has_blocks(const struct qcow2_dev *dev)
 {
-	return qcow2_file_has_blocks(&dev->img->file);
+	return dev->regions;
 }
 
 /**

@@ -5,6 +5,7 @@
 #include <linux/slab.h>
 
 #include "image/compressed.h"
+#include "image/data-file.h"
 
 #include "blocks.h"
 #include "dev.h"
@@ -25,6 +26,7 @@ static enum qcow2_give_up give_up(struct qcow2_image *img)
 static void init_image(struct qcow2_image *img, struct dm_target *ti)
 {
 	img->ti = ti;
+	img->data = img;
 	img->name = dm_device_name(dm_table_get_md(ti->table));
 	mutex_init(&img->header_lock);
 	mutex_init(&img->sync_lock);
@@ -43,6 +45,9 @@ struct qcow2_dev *qcow2_dev_alloc(struct dm_target *ti, const struct qcow2_table
 	dev->discard = table->discard;
 	dev->space.requeue = requeue;
 	dev->space.give_up = give_up;
+	init_rwsem(&dev->clearing.blocks);
+	spin_lock_init(&dev->clearing.lock);
+	INIT_LIST_HEAD(&dev->clearing.waiting);
 	dev->full.is_error = table->no_space_error;
 	dev->full.let_out = qcow2_space_release_waiters;
 	init_image(dev->img, ti);
@@ -55,7 +60,8 @@ struct qcow2_dev *qcow2_dev_alloc(struct dm_target *ti, const struct qcow2_table
 static void choose_discard(struct qcow2_dev *dev)
 {
 	if (dev->discard == QCOW2_DISCARD_DEFAULT)
-		dev->discard = qcow2_is_file(dev->img) ? QCOW2_DISCARD_UNMAP : QCOW2_DISCARD_KEEP;
+		dev->discard = qcow2_is_file(dev->img->data) ? QCOW2_DISCARD_UNMAP :
+							       QCOW2_DISCARD_KEEP;
 	dev->space.gives_back = dev->discard == QCOW2_DISCARD_UNMAP;
 }
 

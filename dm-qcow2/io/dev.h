@@ -37,13 +37,28 @@ struct dm_target;
 struct qcow2_block_region;
 
 /**
+ * struct qcow2_clearing - zeroes that are made in a raw data file
+ * @blocks: held by who writes a part of a block; for writing by who clears some
+ * @lock: protects the rest
+ * @is_busy: somebody does: one at a time, as it may take long, and others need the slow pool
+ * @waiting: struct qcow2_work that wait for their turn
+ */
+struct qcow2_clearing {
+	struct rw_semaphore blocks;
+	spinlock_t lock;
+	bool is_busy;
+	struct list_head waiting;
+};
+
+/**
  * struct qcow2_dev - a target of a table
  * @ti: the target
  * @img: the image
  * @bases: the images below it
+ * @regions: of blocks.c; NULL if the blocks of the file that has the data are sectors
  * @slow: threads for what the hot path cannot do
  * @park: writes that wait for the host
- * @regions: of blocks.c; NULL if the file's blocks are sectors
+ * @clearing: of the blocks of a raw data file
  * @bios: pieces of requests that the slow pool splits
  * @commit: of the image
  * @space: of the image
@@ -58,10 +73,11 @@ struct qcow2_dev {
 	struct dm_target *ti;
 	struct qcow2_image *img;
 	struct qcow2_bases bases;
+	struct qcow2_block_region *regions;
 
 	struct qcow2_slow_pool slow ____cacheline_aligned_in_smp;
 	struct qcow2_park park;
-	struct qcow2_block_region *regions;
+	struct qcow2_clearing clearing;
 	struct bio_set bios;
 	struct qcow2_commit commit;
 	struct qcow2_space space;

@@ -5,12 +5,16 @@
  * leaves alone, and zeroes are written, by requests of our own; unless all of the cluster reads as
  * zero then, and no data of it is the top's.
  *
+ * In a raw data file zeroes are zeroes, and no entry changes.
+ *
  * With extended L2 entries all this holds for subclusters, which is what "unit" stands for.
  */
 #include <linux/slab.h>
 #include <linux/sizes.h>
 
 #include "cow/unmap.h"
+#include "image/data-file.h"
+#include "test-hold.h"
 
 #include "blocks.h"
 #include "dev.h"
@@ -159,6 +163,161 @@ static void write_zeroes(struct qcow2_request *rq, u32 bytes)
 	write_piece(&z->rq.work);
 }
 
+/* Raw data files */
+
+/* A discard is worth no zeroes that a device would have to be written. */
+static bool may_clear(const struct qcow2_request *rq)
+{
+	const struct qcow2_file *f = qcow2_data_file(rq->run.dev->img);
+
+	return !is_discard(rq) || !f->bdev || bdev_write_zeroes_sectors(f->bdev);
+}
+
+/*
+ * There zeroes are zeroes. Whether some bytes of a cluster, or all that it has of the disk, are to
+ * be written.
+ */
+static bool are_written(const struct qcow2_request *rq, u64 guest_off, u32 bytes)
+{
+	const struct qcow2_image *img = rq->run.dev->img;
+
+	if (!img->geo.has_raw_data)
+		return false;
+	if (!is_discard(rq))
+		return true;
+	return may_clear(rq) && !qcow2_in_cluster(&img->geo, guest_off) &&
+	       (bytes == qcow2_cluster_bytes(&img->geo) || guest_off + bytes == img->geo.size);
+}
+
+/* The whole clusters that come next, and not too many of them, so that others get their turn. */
+static u32 next_clusters(const struct qcow2_request *rq, u64 guest_off)
+{
+	const struct qcow2_geometry *g = &rq->run.dev->img->geo;
+	u64 clusters = rq->iter.bi_size >> g->cluster_bits;
+
+	if (guest_off + rq->iter.bi_size == g->size && !g->has_raw_data)
+		clusters = DIV_ROUND_UP_ULL(rq->iter.bi_size, qcow2_cluster_bytes(g));
+	return min_t(u64, clusters, BIT_ULL(g->l2_page_bits) - qcow2_l2_slot(g, guest_off));
+}
+
+/*
+ * A write of a part of a block writes the rest of it as it has read it. Return: 0 or a negative
+ * errno.
+ */
+static int clear_range(const struct qcow2_request *rq, u64 guest_off, u64 bytes)
+{
+	struct qcow2_dev *dev = rq->run.dev;
+	int err;
+
+	down_write(&dev->clearing.blocks);
+	err = qcow2_file_clear(qcow2_data_file(dev->img), guest_off, bytes, drops_clusters(rq),
+			       !is_discard(rq));
+	up_write(&dev->clearing.blocks);
+	return is_discard(rq) && err == -EOPNOTSUPP ? 0 : err;
+}
+
+/* Return: false when it is somebody else's turn: the request is parked. */
+static bool begin_clearing(struct qcow2_request *rq)
+{
+	struct qcow2_clearing *c = &rq->run.dev->clearing;
+	bool is_first;
+
+	spin_lock(&c->lock);
+	is_first = !c->is_busy;
+	c->is_busy = true;
+	if (!is_first)
+		list_add_tail(&rq->work.node, &c->waiting);
+	spin_unlock(&c->lock);
+	return is_first;
+}
+
+/* All try again: the first of them may have something else to wait for, or fail, by now. */
+static void end_clearing(struct qcow2_dev *dev)
+{
+	struct qcow2_clearing *c = &dev->clearing;
+	struct qcow2_work *work, *next;
+	LIST_HEAD(works);
+
+	spin_lock(&c->lock);
+	c->is_busy = false;
+	list_splice_init(&c->waiting, &works);
+	spin_unlock(&c->lock);
+	list_for_each_entry_safe(work, next, &works, node)
+		qcow2_slow_queue(dev, work);
+}
+
+/* The request waits for space, as writes do, or has ended. */
+static int cannot_clear(struct qcow2_request *rq, int err)
+{
+	struct qcow2_dev *dev = rq->run.dev;
+	blk_status_t status = qcow2_data_status(err);
+
+	if (status == BLK_STS_NOSPC && qcow2_is_file(dev->img->data)) {
+		rq->has_waited = true;
+		err = qcow2_park_in_place(dev, &rq->work);
+		if (!err)
+			return QCOW2_COW_PARKED;
+		status = qcow2_request_refusal(dev, err);
+	}
+	qcow2_request_put(rq, status);
+	return QCOW2_COW_PARKED;
+}
+
+/*
+ * Whole clusters, whatever their entries say: none changes. What has been written to a fill is there
+ * already, and to be zero, too; what a fill copies must not come later. A write of the same sectors
+ * that begins before the request ends may be lost here, as by any discard.
+ */
+static int clear(struct qcow2_request *rq, u64 guest_off)
+{
+	struct qcow2_dev *dev = rq->run.dev;
+	unsigned int bits = dev->img->geo.cluster_bits;
+	u32 clusters = next_clusters(rq, guest_off);
+	u64 bytes = (u64)clusters << bits;
+	int err;
+
+	if (!qcow2_fills_settle(dev->img, guest_off >> bits, clusters, &rq->work))
+		return QCOW2_COW_PARKED;
+	if (!begin_clearing(rq))
+		return QCOW2_COW_PARKED;
+	qcow2_test_hold(QCOW2_HOLD_CLEAR);
+	err = clear_range(rq, guest_off, bytes);
+	end_clearing(dev);
+	if (err)
+		return cannot_clear(rq, err);
+	advance(rq, bytes);
+	return QCOW2_COW_READY;
+}
+
+static bool has_data(const struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot)
+{
+	return qcow2_entry_type(&img->geo, qcow2_mpage_entry(p, slot)) == QCOW2_ENTRY_DATA;
+}
+
+/*
+ * A discard of a device that cannot be cleared. What it reads as from then on is the device's word,
+ * of the image and of the device alone; but not where the image says that there are zeroes.
+ */
+static int discard_data(struct qcow2_request *rq, const struct qcow2_mpage *p, u64 guest_off)
+{
+	const struct qcow2_image *img = rq->run.dev->img;
+	u32 slot = qcow2_l2_slot(&img->geo, guest_off), left = next_clusters(rq, guest_off);
+	unsigned int bits = img->geo.cluster_bits;
+	u32 i, n;
+
+	for (i = 0; i < left; i += n) {
+		for (n = 0; i + n < left && has_data(img, p, slot + i + n); n++)
+			;
+		if (n)
+			qcow2_file_discard(qcow2_data_file(img), guest_off + ((u64)i << bits),
+					   (u64)n << bits);
+		else
+			n = 1;
+	}
+	advance(rq, (u64)left << bits);
+	return QCOW2_COW_READY;
+}
+
 /* Parts of clusters */
 
 /*
@@ -269,17 +428,6 @@ static int zero_part(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_
 	return result;
 }
 
-/* The whole clusters that come next in this page. */
-static u32 next_clusters(const struct qcow2_request *rq, u64 guest_off)
-{
-	const struct qcow2_geometry *g = &rq->run.dev->img->geo;
-	u64 clusters = rq->iter.bi_size >> g->cluster_bits;
-
-	if (guest_off + rq->iter.bi_size == g->size)
-		clusters = DIV_ROUND_UP_ULL(rq->iter.bi_size, qcow2_cluster_bytes(g));
-	return min_t(u64, clusters, BIT_ULL(g->l2_page_bits) - qcow2_l2_slot(g, guest_off));
-}
-
 static int unmap_page(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 {
 	struct qcow2_image *img = rq->run.dev->img;
@@ -336,11 +484,15 @@ static int unmap_subclusters(struct qcow2_request *rq, struct qcow2_mpage *p, u6
 /* How much of its first unit a request covers, if not all of it; else 0. */
 static u32 first_part(const struct qcow2_request *rq, u64 guest_off)
 {
-	const struct qcow2_geometry *g = &rq->run.dev->img->geo;
+	const struct qcow2_image *img = rq->run.dev->img;
+	const struct qcow2_geometry *g = &img->geo;
 	u64 unit = qcow2_unit_bytes(g), in_unit = guest_off & (unit - 1);
 	u64 bytes = rq->iter.bi_size;
+	bool is_whole;
 
-	if (!in_unit && (bytes >= unit || guest_off + bytes == g->size))
+	is_whole = g->has_raw_data ? bytes >= unit && qcow2_data_has_holes(img) :
+		   bytes >= unit || guest_off + bytes == g->size;
+	if (!in_unit && is_whole)
 		return 0;
 	return min(bytes, unit - in_unit);
 }
@@ -350,6 +502,8 @@ static int do_whole(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_o
 {
 	const struct qcow2_geometry *g = &rq->run.dev->img->geo;
 
+	if (g->has_raw_data)
+		return discard_data(rq, p, guest_off);
 	if (qcow2_has_subclusters(g) &&
 	    (qcow2_in_cluster(g, guest_off) || !next_clusters(rq, guest_off)))
 		return unmap_subclusters(rq, p, guest_off);
@@ -389,6 +543,12 @@ static int do_page(struct qcow2_request *rq, u64 guest_off, u32 part)
 	return result;
 }
 
+static int leave_alone(struct qcow2_request *rq, u64 bytes)
+{
+	advance(rq, bytes);
+	return QCOW2_COW_READY;
+}
+
 static int do_next(struct qcow2_request *rq)
 {
 	struct qcow2_image *img = rq->run.dev->img;
@@ -398,16 +558,21 @@ static int do_next(struct qcow2_request *rq)
 
 	if (qcow2_failed(img))
 		return -EIO;
-	if (part && is_discard(rq)) {
-		advance(rq, part);
+	if (part && are_written(rq, guest_off, part)) {
+		write_zeroes(rq, part);
 		return QCOW2_COW_READY;
 	}
+	if (part && is_discard(rq))
+		return leave_alone(rq, part);
+	if (img->geo.has_raw_data && !part && may_clear(rq))
+		return clear(rq, guest_off);
+	if (img->geo.has_raw_data && !drops_clusters(rq))
+		return leave_alone(rq, rq->iter.bi_size);
 	if (!part && !marks_holes(rq))
 		end = end_of_hole(img, guest_off);
 	if (end <= 0)
 		return end ?: do_page(rq, guest_off, part);
-	advance(rq, end - guest_off);
-	return QCOW2_COW_READY;
+	return leave_alone(rq, end - guest_off);
 }
 
 static void discard_request(struct qcow2_work *work)

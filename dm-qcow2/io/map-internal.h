@@ -10,13 +10,18 @@
 
 #include "map.h"
 
+static inline bool is_inside(const struct qcow2_image *img, u64 host_off, u64 bytes)
+{
+	u64 limit = READ_ONCE(img->data_end);
+
+	return bytes <= limit && host_off <= limit - bytes;
+}
+
 static inline int check_inside(struct qcow2_image *img, u64 host_off, u64 bytes)
 {
-	u64 limit = READ_ONCE(img->host_bytes);
-
-	if (bytes > limit || host_off > limit - bytes)
-		return qcow2_bad_metadata(img, "data cluster outside of the image", host_off);
-	return 0;
+	if (likely(is_inside(img, host_off, bytes)))
+		return 0;
+	return qcow2_bad_metadata(img, "data cluster outside of the image", host_off);
 }
 
 static inline int check_shared_table(struct qcow2_image *img, struct qcow2_mpage *p, bool is_write)

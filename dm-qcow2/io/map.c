@@ -11,6 +11,19 @@
 #include "test-hold.h"
 #include "test-skip.h"
 
+/* What is not inside of the image: all data of one that has a data file. */
+static __always_inline int map_outside(struct qcow2_image *img, u64 guest_off,
+				       struct qcow2_mapping *m)
+{
+	if (!qcow2_has_data_file(img))
+		return qcow2_bad_metadata(img, "data cluster outside of the image", m->host_off);
+	if (unlikely(m->host_off != guest_off))
+		return qcow2_corrupt(img, "cluster of the data file is not at its guest offset",
+				     m->host_off);
+	m->img = img->data;
+	return QCOW2_MAP_DATA;
+}
+
 noinline int qcow2_map_check_cluster(struct qcow2_image *img, u64 cluster)
 {
 	if (unlikely(!qcow2_tables_are_known(img)))
@@ -31,6 +44,8 @@ static int judge(const struct qcow2_image *img, enum qcow2_entry_type type, bool
 			return QCOW2_MAP_BELOW;
 		fallthrough;
 	case QCOW2_ENTRY_ZERO:
+		if (unlikely(img->geo.has_data_file))
+			return is_write ? QCOW2_MAP_FILL : QCOW2_MAP_KEPT;
 		return is_write ? QCOW2_MAP_ALLOCATE : QCOW2_MAP_ZERO;
 	case QCOW2_ENTRY_ZERO_ALLOCATED:
 		return is_write ? QCOW2_MAP_FILL : QCOW2_MAP_KEPT;
@@ -138,12 +153,23 @@ static __always_inline int map_own(struct qcow2_image *img, struct qcow2_mpage *
 	if (clusters > 1)
 		clusters = run_length(img, p, slot, clusters, entry, QCOW2_MAP_DATA, is_write);
 	set_run(img, p, guest_off, bytes, entry, clusters, m);
-	err = check_shared_table(img, p, is_write) ?: check_inside(img, m->host_off, m->bytes);
-	if (!err && is_write)
+	err = check_shared_table(img, p, is_write);
+	if (unlikely(err))
+		return err;
+	if (unlikely(!is_inside(img, m->host_off, m->bytes)))
+		return map_outside(img, guest_off, m);
+	if (is_write)
 		err = check_write(img, m->host_off, m->bytes);
 	if (unlikely(rcu_access_pointer(img->instant)) && !err)
 		return map_frozen(img, p, guest_off, bytes, is_write, entry, m);
 	return err;
+}
+
+/* A place in the data file that is kept for zeroes. */
+static int check_place(struct qcow2_image *img, enum qcow2_entry_type type, u64 guest_off,
+		       struct qcow2_mapping *m)
+{
+	return type == QCOW2_ENTRY_ZERO_ALLOCATED ? map_outside(img, guest_off, m) : 0;
 }
 
 static int map_other(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u64 guest_off,
@@ -161,6 +187,8 @@ static int map_other(struct qcow2_image *img, struct qcow2_mpage *p, u32 slot, u
 	err = check_shared_table(img, p, is_write);
 	if (err)
 		return err;
+	if (unlikely(img->geo.has_data_file))
+		return check_place(img, type, guest_off, m) ?: result;
 	if (result == QCOW2_MAP_FILL && type == QCOW2_ENTRY_COMPRESSED)
 		return check_compressed(img, entry) ?: result;
 	if (result == QCOW2_MAP_KEPT || !points_at_data(type))
@@ -265,7 +293,8 @@ static int map_write_below(struct qcow2_image *img, u64 guest_off, struct qcow2_
 		return QCOW2_MAP_LOAD;
 	case QCOW2_BELOW_ZERO:
 		whole = round_down(run.bytes, cluster_bytes);
-		if (!whole)
+		/* A data file may hold anything where it has no data. */
+		if (!whole || img->geo.has_data_file)
 			break;
 		m->bytes = min_t(u64, m->bytes, start + whole - guest_off);
 		return QCOW2_MAP_ALLOCATE;
@@ -339,7 +368,7 @@ static int map_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_of
 	u32 same;
 
 	if (qcow2_fill_find(img, guest_off, &m->bytes, &host_off, &is_known)) {
-		m->img = img;
+		m->img = img->data;
 		m->host_off = host_off;
 		return QCOW2_MAP_DATA;
 	}
@@ -411,7 +440,7 @@ static int begin_fill(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_
 	    qcow2_fill_begin(img, p, guest_off, m->bytes, m->old, NULL, &m->fill,
 			     &m->host_off) != QCOW2_COW_READY)
 		return QCOW2_MAP_FILL;
-	m->img = img;
+	m->img = img->data;
 	m->is_durable = false;
 	m->is_fresh = false;
 	return QCOW2_MAP_IN_FILL;

@@ -100,7 +100,7 @@ static void look_for_thaw(struct work_struct *work)
 	struct qcow2_dev *dev = container_of(p, struct qcow2_dev, park);
 	LIST_HEAD(works);
 
-	if (qcow2_freeze_is_near(dev->img->file.filp)) {
+	if (qcow2_freeze_is_near(qcow2_data_file(dev->img)->filp)) {
 		wait_for_thaw(p);
 		return;
 	}

@@ -54,7 +54,8 @@ static struct bio *request_bio(struct qcow2_request *rq)
 /* The policy of a block device that has no space, as dm-thin, is its own. */
 static bool lacks_space(const struct qcow2_dev *dev, const struct bio *bio, blk_status_t status)
 {
-	return status == BLK_STS_NOSPC && op_is_write(bio_op(bio)) && qcow2_is_file(dev->img);
+	return status == BLK_STS_NOSPC && op_is_write(bio_op(bio)) &&
+	       qcow2_is_file(dev->img->data);
 }
 
 bool qcow2_request_wants_space(struct qcow2_dev *dev, struct bio *bio)
@@ -161,6 +162,20 @@ static void start_run(struct qcow2_request *rq, const struct qcow2_mapping *m, i
 	}
 }
 
+/* A block that is read for the rest of it must not become zeroes before it is written. */
+static int rw_parts(struct qcow2_dev *dev, struct bio *bio, struct bvec_iter iter,
+		    const struct qcow2_mapping *m)
+{
+	int err;
+
+	if (!op_is_write(bio_op(bio)))
+		return qcow2_blocks_rw(bio, iter, m);
+	down_read(&dev->clearing.blocks);
+	err = qcow2_blocks_rw(bio, iter, m);
+	up_read(&dev->clearing.blocks);
+	return err;
+}
+
 /* Where the layer has larger blocks. Return: as act(). */
 static int do_parts(struct qcow2_request *rq, const struct qcow2_mapping *m, int srcu_idx)
 {
@@ -169,7 +184,7 @@ static int do_parts(struct qcow2_request *rq, const struct qcow2_mapping *m, int
 	int err;
 
 	iter.bi_size = m->bytes;
-	err = qcow2_blocks_rw(request_bio(rq), iter, m);
+	err = rw_parts(dev, request_bio(rq), iter, m);
 	qcow2_inflight_leave(dev->img, srcu_idx);
 	bio_advance_iter(request_bio(rq), &rq->iter, m->bytes);
 	note_status(rq, qcow2_data_status(err));
@@ -256,7 +271,7 @@ static int do_fill(struct qcow2_request *rq, struct qcow2_mpage *p, struct qcow2
 		return result;
 	}
 	qcow2_test_hold(QCOW2_HOLD_ENTERED);
-	m->img = img;
+	m->img = img->data;
 	m->is_fresh = false;
 	if (likely(qcow2_run_fits(m, request_bio(rq), rq->iter))) {
 		start_run(rq, m, srcu_idx, fill);

@@ -80,7 +80,7 @@ static void finish(struct qcow2_run *run)
 		end_run(run, BLK_STS_OK);
 	} else if (run->ret) {
 		qcow2_run_queue_slow(run);
-	} else if (is_write) {
+	} else if (is_write || run->file->is_data) {
 		end_run(run, BLK_STS_IOERR);
 	} else {
 		/* The end of the file, inside its last cluster. */

@@ -13,7 +13,8 @@ struct qcow2_image;
 
 /**
  * enum qcow2_barrier - the barriers
- * @QCOW2_BARRIER_COMMIT_DATA: copied data <= the entries that point at it
+ * @QCOW2_BARRIER_COMMIT_DATA: copied data <= the entries that point at it; of a data file, all
+ *	data that entries say is there
  * @QCOW2_BARRIER_COMMIT: entries and data <= the answer to a FLUSH or FUA write;
  *	an entry that drops a cluster <= the decrease of its refcount
  * @QCOW2_BARRIER_REFCOUNTS: zeroed clusters and their refcounts <= entries that
@@ -44,7 +45,8 @@ enum qcow2_barrier {
 
 /**
  * qcow2_barrier - make everything written so far durable
- * @img: the image
+ * @img: the image; of one with a data file, that, too, for the barriers that order data, and with
+ *	QCOW2_BARRIER_COMMIT the image only if tables were written to it
  * @barrier: which one this is
  *
  * Context: our own threads and suspend, never a thread that serves I/O. An error

@@ -103,8 +103,8 @@ void qcow2_take_header(struct qcow2_image *img, const struct qcow2_header *h)
 {
 	img->reftable_offset = h->reftable_offset;
 	img->reftable_clusters = h->reftable_clusters;
-	img->host_bytes = qcow2_image_end(img->geo.cluster_bits, qcow2_file_bytes(&img->file),
-					  qcow2_is_file(img));
+	qcow2_set_end(img, qcow2_image_end(img->geo.cluster_bits, qcow2_file_bytes(&img->file),
+					   qcow2_is_file(img)));
 }
 
 int qcow2_write_header(struct qcow2_image *img,

@@ -55,12 +55,18 @@ enum {
  * @ti: the target whose top it is; NULL for a backing image
  * @file: the file or device
  * @state: bits of the enum above
- * @host_bytes: where the image ends; host offsets at or behind it are refused
+ * @data_end: where data ends, in this very file: what lies behind it is looked at again. 0 when
+ *	the data is in another one
  * @reftable_offset: host offset of the refcount table; the space thread writes it
  * @reftable_clusters: its size; the space thread writes it
  * @inflight: read side from the look-up of a host cluster to the end of the I/O
  *	on it; a dropped cluster is not reused before a grace period
  * @cache: metadata pages
+ * @host_bytes: where the image ends; host offsets at or behind it are refused
+ * @data: what has the guest's data: the image itself, or a data file, of which only @file and
+ *	@data are used (image/data-file.h)
+ * @is_written: since the last barrier that made @file durable tables were written to it; set behind
+ *	the write, by who writes
  * @name: for the log: the mapped device, or the name of a backing image's file
  * @commit: makes changed entries durable; this and the next three are NULL for a backing image
  * @space: clusters to be allocated, and on their way to become free
@@ -78,11 +84,14 @@ struct qcow2_image {
 	struct dm_target *ti;
 	struct qcow2_file file;
 	unsigned long state;
-	u64 host_bytes;
+	u64 data_end;
 	u64 reftable_offset;
 	u32 reftable_clusters;
 	struct srcu_struct inflight;
 	struct qcow2_cache cache;
+	u64 host_bytes;
+	struct qcow2_image *data;
+	bool is_written;
 	const char *name;
 	struct qcow2_commit *commit;
 	struct qcow2_space *space;
@@ -99,6 +108,24 @@ static_assert(sizeof(unsigned long) == sizeof(u64));
 static inline bool qcow2_is_file(const struct qcow2_image *img)
 {
 	return !img->file.bdev;
+}
+
+static inline bool qcow2_has_data_file(const struct qcow2_image *img)
+{
+	return img->data != img;
+}
+
+/* What the guest's data is in. */
+static inline struct qcow2_file *qcow2_data_file(const struct qcow2_image *img)
+{
+	return &img->data->file;
+}
+
+/* The image, with data that is in it, ends there from now on. */
+static inline void qcow2_set_end(struct qcow2_image *img, u64 bytes)
+{
+	WRITE_ONCE(img->host_bytes, bytes);
+	WRITE_ONCE(img->data_end, qcow2_has_data_file(img) ? 0 : bytes);
 }
 
 static inline const char *qcow2_name(const struct qcow2_image *img)

@@ -132,6 +132,7 @@ int qcow2_writeback_write(struct qcow2_image *img, struct qcow2_writeback *wb, u
 	do {
 		err = qcow2_file_rw(&img->file, REQ_OP_WRITE, wb->vec, count);
 	} while (qcow2_full_wait(img, err, since));
+	WRITE_ONCE(img->is_written, true);
 	return err;
 }
 

@@ -4,6 +4,7 @@
  *
  *	block device:	its size - clusters in use + clusters that are ready
  *	file:		what the file system has + clusters that are ready
+ *	data file:	if that is a file, what its file system has; else that of the image
  *
  * Of a block device, clusters in use are those with a refcount: scan.c counts them once an
  * activation, refcount.c tells of changes. What could not be read counts as in use. Until all are
@@ -29,9 +30,17 @@
 #define UNKNOWN		U64_MAX
 #define INTERVAL	HZ
 
+/* Whose file system is asked: of what grows most; NULL if the image's device is what counts. */
+static const struct qcow2_file *asked_file(const struct qcow2_image *img)
+{
+	if (qcow2_is_file(img->data))
+		return qcow2_data_file(img);
+	return qcow2_is_file(img) ? &img->file : NULL;
+}
+
 bool qcow2_left_is_counted(const struct qcow2_image *img)
 {
-	return READ_ONCE(img->space->left.is_on) && !qcow2_is_file(img);
+	return READ_ONCE(img->space->left.is_on) && !asked_file(img);
 }
 
 void qcow2_left_note_used(struct qcow2_image *img, u64 cluster, s64 more)
@@ -57,9 +66,10 @@ static u64 device_taken(const struct qcow2_image *img)
 }
 
 /* What a file's file system has. Some do not know their size, and say 0. */
-static u64 host_left(const struct qcow2_image *img)
+static u64 host_left(const struct qcow2_image *img, const struct qcow2_file *f)
 {
-	const struct path *file = &img->file.filp->f_path;
+	const struct path *file = &f->filp->f_path;
+	u64 ready = f == &img->file ? ready_bytes(img) : 0;
 	struct path dir = { .mnt = file->mnt, .dentry = dget_parent(file->dentry) };
 	struct kstatfs st;
 	u64 bytes;
@@ -70,7 +80,7 @@ static u64 host_left(const struct qcow2_image *img)
 	if (err || !st.f_blocks)
 		return UNKNOWN;
 	if (check_mul_overflow((u64)st.f_bavail, (u64)st.f_frsize, &bytes) ||
-	    check_add_overflow(bytes, ready_bytes(img), &bytes))
+	    check_add_overflow(bytes, ready, &bytes))
 		return UNKNOWN - 1;
 	return bytes;
 }
@@ -83,7 +93,7 @@ bool qcow2_left_bytes(const struct qcow2_image *img, u64 *bytes)
 	if (known == UNKNOWN || qcow2_failed(img))
 		return false;
 	*bytes = known;
-	if (!qcow2_is_file(img)) {
+	if (!asked_file(img)) {
 		size = round_down(qcow2_file_bytes(&img->file), qcow2_cluster_bytes(&img->geo));
 		*bytes = size - min(size, known);
 	}
@@ -93,7 +103,7 @@ bool qcow2_left_bytes(const struct qcow2_image *img, u64 *bytes)
 void qcow2_left_look(struct qcow2_image *img)
 {
 	struct qcow2_space *s = img->space;
-	bool is_file = qcow2_is_file(img);
+	const struct qcow2_file *f = asked_file(img);
 	unsigned long delay;
 	u64 bytes;
 
@@ -101,10 +111,10 @@ void qcow2_left_look(struct qcow2_image *img)
 	if (!smp_load_acquire(&s->left.is_on) || qcow2_failed(img))
 		return;
 	WRITE_ONCE(s->left.looked, jiffies);
-	WRITE_ONCE(s->left.bytes, is_file ? host_left(img) : device_taken(img));
+	WRITE_ONCE(s->left.bytes, f ? host_left(img, f) : device_taken(img));
 	if (!qcow2_left_bytes(img, &bytes))
 		return;
-	delay = qcow2_full_note_left(img, bytes, is_file ? 0 : qcow2_file_bytes(&img->file));
+	delay = qcow2_full_note_left(img, bytes, f ? 0 : qcow2_file_bytes(&img->file));
 	if (delay)
 		kthread_mod_delayed_work(s->worker, &s->left.look, delay);
 }

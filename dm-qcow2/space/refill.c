@@ -326,9 +326,8 @@ static int execute(struct qcow2_image *img, struct plan *plan)
 	if (err)
 		return err;
 	/* Before new refcount blocks are loaded: they lie behind the old end. */
-	WRITE_ONCE(img->host_bytes, qcow2_image_end(img->geo.cluster_bits,
-						    qcow2_file_bytes(&img->file),
-						    qcow2_is_file(img)));
+	qcow2_set_end(img, qcow2_image_end(img->geo.cluster_bits, qcow2_file_bytes(&img->file),
+					   qcow2_is_file(img)));
 	err = count_runs(img, plan);
 	if (err)
 		return err;

@@ -179,8 +179,7 @@ static int switch_table(struct qcow2_image *img, const struct growth *gr)
 {
 	int err;
 
-	WRITE_ONCE(img->host_bytes,
-		   max(img->host_bytes, place_offset(img, gr) + place_bytes(img, gr)));
+	qcow2_set_end(img, max(img->host_bytes, place_offset(img, gr) + place_bytes(img, gr)));
 	qcow2_cache_forget(img, QCOW2_META_REFTABLE);
 	qcow2_cache_forget(img, QCOW2_META_REFBLOCK);
 	WRITE_ONCE(img->reftable_offset, (gr->first + gr->nr_blocks) << img->geo.cluster_bits);

@@ -427,7 +427,8 @@ static void exit_bufs(struct qcow2_space *s)
 
 int qcow2_space_init(struct qcow2_space *s, struct qcow2_image *img)
 {
-	u64 step_bytes = min(STEP_BYTES, img->geo.size / 8);
+	/* Beside a data file all that is wanted are tables. */
+	u64 step_bytes = img->geo.has_data_file ? 0 : min(STEP_BYTES, img->geo.size / 8);
 	int err;
 
 	s->img = img;

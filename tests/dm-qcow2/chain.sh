@@ -19,6 +19,10 @@ CHAIN_SERVER=${CHAIN_SERVER:-kernel}
 # What the tables of random chains do with discards; version 2 has no way to keep clusters.
 CHAIN_DISCARD=${CHAIN_DISCARD:-unmap}
 
+# With CHAIN_DATA=yes or raw, each image of version 3 with standard L2 entries has a data file, raw ones only where nothing is
+# below.
+CHAIN_DATA=${CHAIN_DATA:-}
+
 # chain_table SECTORS WORD...: a table line of these layers, bottom to top; what begins with "features" ends them.
 chain_table()
 {
@@ -167,10 +171,10 @@ chain_drop()
 }
 
 # chain_make NUMBER FORMAT PLACE BYTES OPTIONS: make the image on those that are there, fill it, and add it to chain_words and
-# chain_images.
+# chain_images, and its data file, or nothing, to chain_data.
 chain_make()
 {
-	local number=$1 format=$2 place=$3 bytes=$4 options=${5:-} path
+	local number=$1 format=$2 place=$3 bytes=$4 options=${5:-} path data=
 
 	[ "$CHAIN_SERVER" = kernel ] || [[ $place != @(loop|ram) ]] || place=ext4
 	case $place in
@@ -185,14 +189,47 @@ chain_make()
 	elif [ "$place" = loop ]; then
 		run truncate -s $(((bytes * 5 / 4 / 4096 * 4096) + (24 << 20))) "$path"
 	fi
-	if [ "$place" = loop ]; then
-		path=$(losetup -f --show "$path") || fail "no loop device"
-		echo "$path" >>"$TMP/loops"
-	fi
+	[ "$place" != loop ] || chain_loop path
 	[ "$format" = raw ] || chain_make_qcow2 "$number" "$path" "$bytes" "$options"
-	chain_words+=(format:"$format" "$path")
+	chain_words+=(format:"$format" ${data:+"data:$data"} "$path")
 	chain_images+=("$path")
-	chain_format=$format
+	chain_formats+=("$format")
+	chain_data+=("$data")
+}
+
+# chain_loop VARIABLE: a device on the file that it names, in its place.
+chain_loop()
+{
+	local -n file=$1
+
+	file=$(losetup -f --show "$file") || fail "no loop device"
+	echo "$file" >>"$TMP/loops"
+}
+
+# chain_make_data NUMBER BYTES: sets data, and changes options to ask for it: in a file, of either file system, or on a device.
+chain_make_data()
+{
+	local places=(ext4 xfs loop) place
+
+	case $CHAIN_DATA,$options,${#chain_images[@]} in
+	,* | *compat=0.10* | *extended_l2=on* | raw,*,[1-9]*) return ;;
+	esac
+	place=${places[(chain_seed + $1) % 3]}
+	data=${chain_place[${place/loop/ext4}]}/chain-data-$1
+	if [ "$place" = loop ]; then
+		# QEMU writes all of the last cluster.
+		run truncate -s $((($2 + (2 << 20) - 1) >> 21 << 21)) "$data"
+		options=${options/preallocation=falloc/preallocation=metadata}
+		chain_loop data
+	fi
+	options+=,data_file=$data
+	[ "$CHAIN_DATA" != raw ] || options+=,data_file_raw=on
+}
+
+# chain_spoil_data BYTES: what the data file held before is nobody's.
+chain_spoil_data()
+{
+	[ -z "$data" ] || tr "\\0" "\\252" </dev/zero | dd of="$data" bs=64k count="$1" iflag=fullblock,count_bytes conv=notrunc,fsync status=none
 }
 
 # chain_make_qcow2 NUMBER PATH BYTES OPTIONS
@@ -201,10 +238,12 @@ chain_make_qcow2()
 	local number=$1 path=$2 bytes=$3 options=$4 below=()
 
 	if [ ${#chain_images[@]} != 0 ]; then
-		below=(-b "${chain_images[-1]}" -F "$chain_format")
+		below=(-b "${chain_images[-1]}" -F "${chain_formats[-1]}")
 		[[ $options = *extended_l2=on* ]] || options=${options%,preallocation=*}
 	fi
+	chain_make_data "$number" "$bytes"
 	run qemu-img create -q -f qcow2 "${below[@]}" -o "$options" "$path" "$bytes"
+	chain_spoil_data "$bytes"
 	mapfile -t commands < <(chain_fills "$number" | chain_commands)
 	[ ${#commands[@]} = 0 ] || run qemu-io -t unsafe -f qcow2 "${commands[@]/#/-c}" "$path"
 }
@@ -298,15 +337,15 @@ chain_detach()
 chain_try()
 {
 	local word number format place bytes options top
-	chain_plan=$1 chain_images=() chain_words=() chain_rams=0
+	chain_plan=$1 chain_images=() chain_words=() chain_formats=() chain_data=() chain_rams=0
 
 	while read -r word number format place bytes options; do
 		[ "$word" != image ] || chain_make "$number" "$format" "$place" "$bytes" "$options"
 	done <"$chain_plan"
 	top=${chain_images[-1]}
-	run cp --sparse=always "$top" "${chain_place[ext4]}/chain-copy"
+	chain_copy "$top" "${chain_data[-1]}"
 	chain_raw "$top" "$TMP/chain-mirror"
-	fingerprint /dev/null "${chain_images[@]:0:${#chain_images[@]}-1}"
+	chain_fingerprint
 	chain_attach
 	chain_same_as_mirror "before any write"
 	[ -z "${CHAIN_SPOIL:-}" ] || "$CHAIN_SPOIL"
@@ -316,8 +355,34 @@ chain_try()
 	# Zeroes that are written by others than QEMU and the target are data.
 	chain_maps_alike=no
 	! chain_has_zeroes && ! chain_top_is_old || chain_top_is_extended || chain_maps_alike=yes
+	# In raw data files zeroes are data.
+	[ "$CHAIN_DATA" != raw ] || chain_maps_alike=no
 	run chain_detach
 	chain_judge "$top"
+}
+
+# chain_fingerprint: of all that is below the top.
+chain_fingerprint()
+{
+	local below=(/dev/null) k
+
+	for ((k = 0; k < ${#chain_images[@]} - 1; k++)); do
+		below+=("${chain_images[k]}")
+		[ -z "${chain_data[k]}" ] || below+=("${chain_data[k]}")
+	done
+	fingerprint "${below[@]}"
+}
+
+# chain_copy IMAGE DATA-FILE: both, for QEMU.
+chain_copy()
+{
+	local copy=${chain_place[ext4]}/chain-copy
+
+	run cp --sparse=always "$1" "$copy"
+	[ -n "$2" ] || return 0
+	chain_data_bytes=$(stat -c %s "$2")
+	run cp --sparse=always "$2" "$copy-data"
+	run qemu-img amend -q -f qcow2 -o "data_file=$copy-data" "$copy"
 }
 
 # chain_same_as_mirror WHEN
@@ -334,13 +399,21 @@ chain_judge()
 
 	same_fingerprints
 	for k in "${!chain_images[@]}"; do
-		[ "${chain_words[2 * k]}" = format:raw ] || check_image "${chain_images[k]}"
+		[ "${chain_formats[k]}" = raw ] || check_image "${chain_images[k]}"
 	done
 	same_as_mirror "$TMP/chain-mirror" "$1"
+	[ "$CHAIN_DATA" != raw ] || [ -z "${chain_data[-1]}" ] || chain_same_raw "${chain_data[-1]}"
 	mapfile -t commands < <(sed -n 's/^op //p' "$chain_plan" | chain_commands)
 	[ ${#commands[@]} = 0 ] || run qemu-io -t unsafe -d unmap -f qcow2 "${commands[@]/#/-c}" "$copy"
 	run qemu-img compare -q -f qcow2 -F qcow2 "$copy" "$1"
 	[ "$chain_maps_alike" = no ] || same_map "$copy" "$1"
+}
+
+# chain_same_raw FILE: the disk is what it holds, and it has not grown.
+chain_same_raw()
+{
+	cmp -n "$(stat -c %s "$TMP/chain-mirror")" "$TMP/chain-mirror" "$1" || fail "the raw data file reads otherwise than the disk"
+	[ "$(stat -c %s "$1")" = "$chain_data_bytes" ] || fail "the raw data file has another length"
 }
 
 # same_map IMAGE IMAGE: QEMU finds data, zeroes and what is below at the same places, wherever that is in the files.
@@ -388,6 +461,7 @@ chain_seed()
 	local seed=$1
 	shift
 
+	chain_seed=$seed
 	rm -f "$TMP/chain-reason"
 	run chain-plan "$@" "$seed" >"$TMP/plan"
 	if ! chain_run "$TMP/plan" "$TMP/chain-log"; then

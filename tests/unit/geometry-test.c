@@ -141,6 +141,24 @@ static void a_host_offset_inside_a_cluster_is_damage(void **state)
 	}
 }
 
+/* Offset 0 is a place there, nothing is shared, and nothing is compressed. */
+static void a_cluster_of_a_data_file_is_data_or_not(void **state)
+{
+	struct qcow2_geometry g = geometry(16, 4, 3);
+
+	(void)state;
+	g.has_data_file = true;
+	expect_type(&g, 0, QCOW2_ENTRY_UNALLOCATED);
+	expect_type(&g, QCOW2_OFLAG_COPIED, QCOW2_ENTRY_DATA);
+	expect_type(&g, QCOW2_OFLAG_COPIED | 0x50000, QCOW2_ENTRY_DATA);
+	expect_type(&g, 0x50000, QCOW2_ENTRY_DATA);
+	expect_type(&g, 0x50200, QCOW2_ENTRY_BAD);
+	expect_type(&g, QCOW2_OFLAG_ZERO, QCOW2_ENTRY_ZERO);
+	expect_type(&g, QCOW2_OFLAG_COPIED | QCOW2_OFLAG_ZERO, QCOW2_ENTRY_ZERO);
+	expect_type(&g, 0x50000 | QCOW2_OFLAG_ZERO, QCOW2_ENTRY_ZERO_ALLOCATED);
+	expect_type(&g, QCOW2_OFLAG_COMPRESSED, QCOW2_ENTRY_BAD);
+}
+
 static void reserved_bits_are_not_part_of_the_offset(void **state)
 {
 	(void)state;
@@ -160,6 +178,7 @@ int main(void)
 		cmocka_unit_test(bit_0_is_damage_in_a_version_2_image),
 		cmocka_unit_test(bit_62_is_a_compressed_cluster_whatever_else_is_set),
 		cmocka_unit_test(a_host_offset_inside_a_cluster_is_damage),
+		cmocka_unit_test(a_cluster_of_a_data_file_is_data_or_not),
 		cmocka_unit_test(reserved_bits_are_not_part_of_the_offset),
 	};
 

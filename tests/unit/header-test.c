@@ -353,6 +353,24 @@ static void a_raw_data_file_is_a_data_file(void **state)
 	expect_refused(&d, -EUCLEAN, "raw data file bit without a data file");
 	d.incompatible_features = cpu_to_be64(QCOW2_INCOMPAT_DATA_FILE);
 	parsed(&d);
+	expect_supported(&d, true);
+}
+
+/* Who reads the data file alone would see zeroes where the image shows the backing file. */
+static void a_raw_data_file_has_nothing_below(void **state)
+{
+	struct qcow2_disk_header d = right_header(3);
+
+	(void)state;
+	d.incompatible_features = cpu_to_be64(QCOW2_INCOMPAT_DATA_FILE);
+	d.backing_file_offset = cpu_to_be64(512);
+	d.backing_file_size = cpu_to_be32(4);
+	expect_supported(&d, true);
+	d.autoclear_features = cpu_to_be64(QCOW2_AUTOCLEAR_RAW_DATA_FILE);
+	expect_unsupported(&d, true, -EOPNOTSUPP,
+			   "raw data file beside a backing file is not supported");
+	expect_unsupported(&d, false, -EOPNOTSUPP,
+			   "raw data file beside a backing file is not supported");
 }
 
 static void tables_inside_the_image_are_accepted(void **state)
@@ -505,7 +523,8 @@ static void each_unsupported_feature_is_named(void **state)
 		u64 bit;
 		const char *sentence;
 	} features[] = {
-		{ QCOW2_INCOMPAT_DATA_FILE, "external data file is not supported" },
+		{ QCOW2_INCOMPAT_DATA_FILE | QCOW2_INCOMPAT_EXTENDED_L2,
+		  "extended L2 entries with a data file are not supported" },
 	};
 	struct qcow2_disk_header d = right_header(3);
 
@@ -636,7 +655,7 @@ static void a_disk_is_of_whole_sectors(void **state)
 	expect_supported(&d, false);
 }
 
-static void every_autoclear_bit_is_to_be_cleared(void **state)
+static void every_autoclear_bit_but_that_of_raw_data_is_to_be_cleared(void **state)
 {
 	struct qcow2_disk_header d = right_header(3);
 	struct qcow2_header h;
@@ -706,6 +725,7 @@ int main(void)
 		cmocka_unit_test(a_short_header_has_no_compression_type),
 		cmocka_unit_test(a_backing_file_name_is_in_the_first_cluster),
 		cmocka_unit_test(a_raw_data_file_is_a_data_file),
+		cmocka_unit_test(a_raw_data_file_has_nothing_below),
 		cmocka_unit_test(tables_inside_the_image_are_accepted),
 		cmocka_unit_test(an_l1_table_covers_the_whole_virtual_size),
 		cmocka_unit_test(an_l1_table_of_more_than_32_mib_is_refused),
@@ -726,7 +746,7 @@ int main(void)
 		cmocka_unit_test(encryption_is_refused),
 		cmocka_unit_test(snapshots_and_bitmaps_do_not_hinder_a_reader),
 		cmocka_unit_test(a_disk_is_of_whole_sectors),
-		cmocka_unit_test(every_autoclear_bit_is_to_be_cleared),
+		cmocka_unit_test(every_autoclear_bit_but_that_of_raw_data_is_to_be_cleared),
 		cmocka_unit_test(a_header_with_random_bytes_breaks_no_promise),
 	};
 

@@ -199,6 +199,11 @@ static int judge(const char *path, bool writable, const char **why)
 		err = qcow2_header_verify(&img.h, image_end(&img), why);
 	if (!err)
 		err = check_extensions(&img, why);
+	/* Nobody names its data file here, as nobody does to QEMU. */
+	if (!err && qcow2_header_has_data_file(&img.h)) {
+		*why = "external data file";
+		err = -EINVAL;
+	}
 	close(img.fd);
 	return err;
 }

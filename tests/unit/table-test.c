@@ -134,6 +134,29 @@ static void attributes_are_of_the_layer_behind_them(void **state)
 	assert_false(accepted("format:raw format:qcow2 3").layers[0].is_raw);
 }
 
+static void a_data_file_is_of_the_layer_behind_it(void **state)
+{
+	struct qcow2_table t = accepted("data:/data 3 /mid format:qcow2 data:4 /top");
+
+	(void)state;
+	assert_int_equal(t.nr_layers, 3);
+	assert_true(t.layers[0].has_data);
+	assert_string_equal(t.layers[0].data_path, "/data");
+	assert_int_equal(t.layers[0].data_fd, -1);
+	assert_false(t.layers[1].has_data);
+	assert_true(t.layers[2].has_data);
+	assert_null(t.layers[2].data_path);
+	assert_int_equal(qcow2_table_data(&t.layers[2]).fd, 4);
+	assert_string_equal(accepted("data:/a:b /top").layers[0].data_path, "/a:b");
+	expect_refused("data:/data", -EINVAL, "no layer follows an attribute");
+	expect_refused("data: /top", -EINVAL,
+		       "data file is neither a descriptor nor an absolute path");
+	expect_refused("data:file /top", -EINVAL,
+		       "data file is neither a descriptor nor an absolute path");
+	expect_refused("data:/a data:/b /top", -EINVAL, "layer has two data files");
+	expect_refused("data:/a format:raw /base /top", -EINVAL, "a raw layer has no data file");
+}
+
 static void a_chain_has_256_layers_at_most(void **state)
 {
 	char line[4096] = "";
@@ -258,6 +281,7 @@ int main(void)
 		cmocka_unit_test(an_empty_word_is_no_layer),
 		cmocka_unit_test(a_chain_is_listed_from_its_bottom),
 		cmocka_unit_test(attributes_are_of_the_layer_behind_them),
+		cmocka_unit_test(a_data_file_is_of_the_layer_behind_it),
 		cmocka_unit_test(a_chain_has_256_layers_at_most),
 		cmocka_unit_test(a_line_without_a_layer_is_refused),
 		cmocka_unit_test(what_is_not_there_yet_is_refused_by_name),
