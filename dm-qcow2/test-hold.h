@@ -22,6 +22,7 @@
  * @QCOW2_HOLD_ENTRY: who publishes a fill, before its entry is set
  * @QCOW2_HOLD_UNMAP: a discard that has looked at entries, before it changes them
  * @QCOW2_HOLD_CLEAR: who clears clusters of a raw data file, and has seen no fill of them
+ * @QCOW2_HOLD_TRIM: who is about to make discarded clusters of a data file a hole
  * @QCOW2_NR_HOLDS: how many there are
  */
 enum qcow2_hold {
@@ -35,6 +36,7 @@ enum qcow2_hold {
 	QCOW2_HOLD_ENTRY,
 	QCOW2_HOLD_UNMAP,
 	QCOW2_HOLD_CLEAR,
+	QCOW2_HOLD_TRIM,
 	QCOW2_NR_HOLDS,
 };
 

@@ -389,6 +389,8 @@ bool qcow2_fills_change(struct qcow2_image *img, struct qcow2_mpage *p,
 		for (u32 i = 0; i < c->count; i++)
 			qcow2_mpage_set_l2_entry(&img->geo, p, slot + i,
 						 c->new[c->is_alike ? 0 : i]);
+		if (c->gives_back && fs->trims)
+			qcow2_trims_add(fs->trims, c->cluster, c->count);
 		if (c->keeps_clusters) {
 			fs->kept = start_poll_synchronize_srcu(&img->inflight);
 			fs->has_kept = true;
@@ -500,6 +502,12 @@ static bool is_stale(const struct qcow2_fills *fs, const struct qcow2_fill *f,
 	       !qcow2_l2_is_equal(f->old, old);
 }
 
+static bool is_trimmed(const struct qcow2_fills *fs, u64 cluster)
+{
+	lockdep_assert_held(&fs->lock);
+	return fs->trims && qcow2_trims_has_now(fs->trims, cluster);
+}
+
 /*
  * One that is there already, or a place for a new one, for which @fill is NULL. Return:
  * QCOW2_COW_AGAIN for the latter, or when the entry has changed;
@@ -515,7 +523,7 @@ static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_l2_entry 
 	*fill = find(fs, cluster);
 	if (*fill && unlikely(is_stale(fs, *fill, old)))
 		goto unlock;
-	if (*fill ? is_shut(fs, *fill) : fs->count >= fs->limit) {
+	if (*fill ? is_shut(fs, *fill) : fs->count >= fs->limit || is_trimmed(fs, cluster)) {
 		if (work)
 			list_add_tail(&work->node, *fill ? &(*fill)->waiting : &fs->waiting);
 		/* Nobody may be at it yet. */
@@ -563,8 +571,11 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 	spin_lock_irq(&fs->lock);
 	/* Whoever published one has changed the entry before. */
 	is_new = fs->count < fs->limit && !find(fs, f->cluster) && suits_instant(fs->img, f) &&
+		 !is_trimmed(fs, f->cluster) &&
 		 (is_old(fs->img, f) || qcow2_test_skips(QCOW2_STEP_WRITE_AGAIN));
 	if (is_new) {
+		if (fs->trims)
+			qcow2_trims_take(fs->trims, f->cluster);
 		hash_add(fs->by_cluster, &f->hash, f->cluster);
 		f->number = ++fs->newest;
 		f->nr_writes = 1;

@@ -54,6 +54,7 @@
 
 #include "cow.h"
 #include "drops.h"
+#include "trim.h"
 
 #define QCOW2_FILL_HASH_BITS	7
 
@@ -78,6 +79,7 @@ struct qcow2_instant;
  * @newest: number of the newest
  * @waiting: struct qcow2_work that wait for another one to go
  * @changes: struct qcow2_work that wait for a commit to publish what they have met
+ * @trims: of an image whose data file is given back what is discarded; else NULL
  * @has_kept: entries have been changed that keep their clusters, or data is redirected
  * @kept: then, cookie of qcow2_image.inflight: of the newest such change
  * @freezing: held by who begins or ends an instant (instant.h)
@@ -98,6 +100,7 @@ struct qcow2_fills {
 	u64 newest;
 	struct list_head waiting;
 	struct list_head changes;
+	struct qcow2_trims *trims;
 	bool has_kept;
 	unsigned long kept;
 	struct mutex freezing;
@@ -112,6 +115,7 @@ struct qcow2_fills {
  * @cluster: the first guest cluster
  * @count: number of entries, all in one page
  * @keeps_clusters: some keep host clusters for zeroes that were data: writes may be under way there
+ * @gives_back: the space that they have in a data file is the host's
  * @is_alike: all become what the first one becomes; else there are QCOW2_MAX_CHANGE at most
  * @new: the entries
  */
@@ -119,6 +123,7 @@ struct qcow2_change {
 	u64 cluster;
 	u32 count;
 	bool keeps_clusters;
+	bool gives_back;
 	bool is_alike;
 	struct qcow2_l2_entry new[QCOW2_MAX_CHANGE];
 };

@@ -164,13 +164,14 @@ static u32 slot_of(const struct qcow2_image *img, const struct chunk *c, u32 i)
 
 /* One entry that changes. */
 static int plan_change(struct qcow2_image *img, const struct qcow2_mpage *p, struct chunk *c,
-		       u32 i)
+		       u32 i, const struct qcow2_unmap *how)
 {
 	struct qcow2_l2_entry old = c->old[i], new = c->change.new[i];
 	u32 count;
 	u64 first;
 
 	c->changes = true;
+	c->change.gives_back = how->drops;
 	/* There was nothing that a write may be under way to. */
 	if (qcow2_has_subclusters(&img->geo) && qcow2_entry_offset(new.word) &&
 	    !(qcow2_l2_allocated(old) & ~qcow2_l2_allocated(new)))
@@ -233,7 +234,7 @@ static int plan_entry(struct qcow2_image *img, const struct qcow2_mpage *p, stru
 	c->old[i] = old;
 	c->change.new[i] = new;
 	c->may_fill |= changes || may_have_fill(img, old);
-	return changes ? plan_change(img, p, c, i) : 0;
+	return changes ? plan_change(img, p, c, i, how) : 0;
 }
 
 /*
@@ -267,6 +268,7 @@ static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_
 	c->change.cluster = guest_off >> img->geo.cluster_bits;
 	c->change.count = 0;
 	c->change.keeps_clusters = false;
+	c->change.gives_back = false;
 	c->run = (struct run) {};
 	c->held = 0;
 	c->changes = false;

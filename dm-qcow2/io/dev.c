@@ -65,6 +65,17 @@ static void choose_discard(struct qcow2_dev *dev)
 	dev->space.gives_back = dev->discard == QCOW2_DISCARD_UNMAP;
 }
 
+/* In a raw data file holes are made while the guest waits: they are what it asks for. */
+static int init_trims(struct qcow2_dev *dev)
+{
+	const struct qcow2_image *img = dev->img;
+
+	if (!img->file.is_writable || dev->discard != QCOW2_DISCARD_UNMAP ||
+	    !qcow2_has_data_file(img) || img->geo.has_raw_data || !qcow2_data_has_holes(img))
+		return 0;
+	return qcow2_trims_init(&dev->fills);
+}
+
 /* Everything that starts threads or holds memory, in the order it is used. */
 int qcow2_dev_init(struct qcow2_dev *dev)
 {
@@ -87,11 +98,14 @@ int qcow2_dev_init(struct qcow2_dev *dev)
 	if (err)
 		goto err_request;
 	qcow2_fills_init(&dev->fills, dev->img);
+	err = init_trims(dev);
+	if (err)
+		goto err_commit;
 	dev->commit.prepare = qcow2_fills_publish;
 	dev->commit.committed = qcow2_drop_committed;
 	err = qcow2_space_init(&dev->space, dev->img);
 	if (err)
-		goto err_commit;
+		goto err_trims;
 	err = qcow2_blocks_init(dev);
 	if (err)
 		goto err_space;
@@ -104,6 +118,8 @@ err_blocks:
 	qcow2_blocks_exit(dev);
 err_space:
 	qcow2_space_exit(&dev->space);
+err_trims:
+	qcow2_trims_exit(&dev->fills);
 err_commit:
 	qcow2_commit_exit(&dev->commit);
 err_request:
@@ -123,6 +139,7 @@ void qcow2_dev_exit(struct qcow2_dev *dev)
 	qcow2_slow_exit(dev);
 	qcow2_blocks_exit(dev);
 	qcow2_space_exit(&dev->space);
+	qcow2_trims_exit(&dev->fills);
 	qcow2_commit_exit(&dev->commit);
 	qcow2_fills_exit(&dev->fills);
 	qcow2_request_exit(dev);
@@ -150,4 +167,5 @@ void qcow2_dev_drain(struct qcow2_dev *dev)
 	/* A failed image had fills left, and who reads an instant of it may have become the pool's. */
 	if (qcow2_instant_thaw(img, QCOW2_INSTANT_SUSPENDED) != -ENODATA)
 		qcow2_slow_drain(dev);
+	qcow2_trims_finish(img->fills);
 }

@@ -404,7 +404,8 @@ static int unmap(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off,
 	};
 	struct qcow2_image *img = rq->run.dev->img;
 
-	if (qcow2_drop_is_crowded(img, &rq->work))
+	if (qcow2_drop_is_crowded(img, &rq->work) ||
+	    qcow2_trims_are_crowded(img->fills, &rq->work))
 		return QCOW2_COW_PARKED;
 	return qcow2_unmap(img, p, guest_off, clusters, &how, &rq->work, done);
 }
