@@ -40,8 +40,10 @@ const char attach_help[] =
 "      --serial TEXT      the disk's serial number, up to 20 bytes (NAME)\n"
 "      --backing PATH     a backing file or device that may be opened whoever\n"
 "                         names it; may be given several times\n"
-"      --no-backing       refuse an image that has a backing file\n"
+"      --no-backing       refuse an image that has a backing file, or whose data\n"
+"                         file only its header names\n"
 "      --backing-format F raw or qcow2, where an image does not say which it is\n"
+"      --data-file PATH   what has IMAGE's data, whatever its header says\n"
 "      --cache-mb N       limit of the image's metadata cache\n"
 "      --low-space SIZE   send a device-mapper event when the host has less left\n"
 "      --discard MODE     unmap, keep or ignore what the guest discards\n"
@@ -71,6 +73,7 @@ enum {
 	OPT_BACKING,
 	OPT_NO_BACKING,
 	OPT_BACKING_FORMAT,
+	OPT_DATA_FILE,
 	OPT_CACHE_MB,
 	OPT_LOW_SPACE,
 	OPT_DISCARD,
@@ -97,6 +100,7 @@ static const struct option options[] = {
 	{ "backing", required_argument, NULL, OPT_BACKING },
 	{ "no-backing", no_argument, NULL, OPT_NO_BACKING },
 	{ "backing-format", required_argument, NULL, OPT_BACKING_FORMAT },
+	{ "data-file", required_argument, NULL, OPT_DATA_FILE },
 	{ "cache-mb", required_argument, NULL, OPT_CACHE_MB },
 	{ "low-space", required_argument, NULL, OPT_LOW_SPACE },
 	{ "discard", required_argument, NULL, OPT_DISCARD },
@@ -257,6 +261,9 @@ static int parse_option(struct attach *a, int opt)
 	case OPT_NO_BACKING:
 	case OPT_BACKING_FORMAT:
 		return parse_backing(a, opt);
+	case OPT_DATA_FILE:
+		a->policy.data_file = optarg;
+		return VBLK_OK;
 	case OPT_CACHE_MB:
 		return parse_uint("--cache-mb", optarg, 1, QCOW2_MAX_CACHE_MB,
 				  &a->cache_mb);

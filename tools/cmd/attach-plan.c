@@ -38,7 +38,7 @@ void attach_close_images(struct attach *a)
  */
 bool attach_keeps_space(const struct attach *a)
 {
-	const struct image *img = &a->img;
+	const struct image *img = a->img.data ? a->img.data : &a->img;
 
 	return !a->discard && !a->read_only && S_ISREG(img->st.st_mode) &&
 	       (uint64_t)img->st.st_blocks * 512 >= img->virtual_bytes;

@@ -66,6 +66,24 @@ static bool has_discard(const struct attach *a)
 	return has_feature(a, feature);
 }
 
+/* As far as paths tell, which is what the kernel has of it. */
+static bool has_other_data(const struct attach *a)
+{
+	struct layers layers = {};
+	struct stat asked, is;
+	uint64_t bytes;
+	bool is_same;
+
+	if (layers_of_device(a->result.d.name, &bytes, &layers) || !layers.n) {
+		layers_free(&layers);
+		return false;
+	}
+	is_same = layers.list[0].data && stat(layers.list[0].data, &is) == 0 &&
+		  stat(a->policy.data_file, &asked) == 0 && image_is_same(&is, &asked);
+	layers_free(&layers);
+	return !is_same;
+}
+
 static bool has_other_id(unsigned int asked, unsigned int is)
 {
 	return asked != SOCKET_ID_UNSET && asked != is;
@@ -107,6 +125,8 @@ static void say_what_is_kept(const struct attach *a)
 		say_kept("--low-space", "the level that it has");
 	if (a->discard && !has_discard(a))
 		say_kept("--discard", "the mode that it has");
+	if (a->policy.data_file && has_other_data(a))
+		say_kept("--data-file", "the data that it has");
 }
 
 /** attach_take_over() - a server for a disk whose server has gone; an exit code */

@@ -81,6 +81,8 @@ static int report_refusal(const char *name, int err)
 		return report_frozen(name);
 	case -EAGAIN:
 		return err_report(VBLK_BUSY, name, "it is being suspended");
+	case -EOPNOTSUPP:
+		return err_report(VBLK_UNSUPPORTED, name, "its image has an external data file");
 	case -EINVAL:
 		return err_report(VBLK_UNSUPPORTED, name, "the module that is loaded cannot freeze");
 	default:

@@ -29,7 +29,7 @@ void out_path(const char *what, const char *path)
 	putchar('\n');
 }
 
-/** out_layers() - a line an image */
+/** out_layers() - a line an image, and one for its data file, if it has one */
 void out_layers(const struct layers *layers)
 {
 	char size[16];
@@ -45,6 +45,11 @@ void out_layers(const struct layers *layers)
 			printf(", %s", size);
 		}
 		putchar('\n');
+		if (l->data) {
+			fputs("data:   ", stdout);
+			print_path(l->data);
+			putchar('\n');
+		}
 	}
 }
 
@@ -56,6 +61,7 @@ static json_object *layer_to_json(const struct layer *l)
 	json_object_object_add(o, "format",
 			       json_object_new_string(image_format_name(l->format)));
 	json_object_object_add(o, "size_bytes", l->bytes ? out_bytes_json(l->bytes) : NULL);
+	json_object_object_add(o, "data_file", l->data ? json_object_new_string(l->data) : NULL);
 	return o;
 }
 
@@ -100,12 +106,21 @@ int out_plan(const struct plan *p, bool as_json)
 	return out_flush();
 }
 
+static bool have_data_files(const struct layers *layers)
+{
+	for (size_t i = 0; i < layers->n; i++)
+		if (layers->list[i].data)
+			return true;
+	return false;
+}
+
 static int add_line(struct libscols_table *tb, const struct layer *l)
 {
 	struct libscols_line *ln = scols_table_new_line(tb, NULL);
 
 	if (!ln || scols_line_set_data(ln, 0, image_format_name(l->format)) ||
-	    scols_line_set_data(ln, 1, l->path))
+	    scols_line_set_data(ln, 1, l->path) ||
+	    (l->data && scols_line_set_data(ln, 2, l->data)))
 		return -ENOMEM;
 	return 0;
 }
@@ -118,7 +133,8 @@ static int print_table(const struct layers *layers)
 	if (!tb)
 		return -ENOMEM;
 	if (!scols_table_new_column(tb, "FORMAT", 5, 0) ||
-	    !scols_table_new_column(tb, "IMAGE", 20, 0))
+	    !scols_table_new_column(tb, "IMAGE", 20, 0) ||
+	    (have_data_files(layers) && !scols_table_new_column(tb, "DATA FILE", 20, 0)))
 		err = -ENOMEM;
 	for (size_t i = 0; i < layers->n && !err; i++)
 		err = add_line(tb, &layers->list[i]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Opens backing files as their overlays' owners would: see the header. */
+/* Opens backing files and data files as those who own the images would: see the header. */
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -23,9 +23,20 @@ static void name_owner(uid_t uid, char *text, size_t size)
 		snprintf(text, size, "uid %u", uid);
 }
 
+static const char *what_it_is(const struct backing_request *r)
+{
+	return r->is_data ? "data file" : "backing file";
+}
+
+/* That allows it. */
+static const char *option(const struct backing_request *r)
+{
+	return r->is_data && r->namer == r->top ? "--data-file" : "--backing";
+}
+
 static void hint_allow(const struct backing_request *r, const struct verdict *v)
 {
-	err_hint_command("vblk-attach", "--backing", *v->real ? v->real : r->name->path,
+	err_hint_command("vblk-attach", option(r), *v->real ? v->real : r->name->path,
 			 r->top->arg, r->top->name, NULL);
 }
 
@@ -60,8 +71,8 @@ static int report_type(const struct backing_request *r, const struct verdict *v)
 		is = "its name asks for a device, and it is a regular file";
 	else if (S_ISBLK(v->mode))
 		is = "its name asks for a regular file, and it is a block device";
-	return err_report(VBLK_UNSUPPORTED, r->namer->arg, "backing file %s: %s", r->name->path,
-			  is);
+	return err_report(VBLK_UNSUPPORTED, r->namer->arg, "%s %s: %s", what_it_is(r),
+			  r->name->path, is);
 }
 
 static int report_place(const struct backing_request *r, const struct verdict *v,
@@ -69,13 +80,25 @@ static int report_place(const struct backing_request *r, const struct verdict *v
 {
 	if (S_ISBLK(v->mode) && path_is_below(v->real, "/dev")) {
 		err_report(VBLK_DENIED, r->namer->arg,
-			   "backing file %s: a block device below /dev is opened only if it is named with --backing",
-			   what);
+			   "%s %s: a block device below /dev is opened only if it is named with %s",
+			   what_it_is(r), what, option(r));
 		hint_allow(r, v);
 		return VBLK_DENIED;
 	}
 	return err_report(VBLK_DENIED, r->namer->arg,
-			  "backing file %s: nothing below /proc, /sys and /dev is opened", what);
+			  "%s %s: nothing below /proc, /sys and /dev is opened", what_it_is(r),
+			  what);
+}
+
+static int report_dir(const struct backing_request *r, const struct verdict *v, const char *what)
+{
+	err_report(VBLK_DENIED, r->namer->arg,
+		   "%s %s: outside of the directory of %s, it is written only if it is named with %s",
+		   what_it_is(r), what,
+		   S_ISBLK(r->namer->st.st_mode) ? "an image on a device" : "root's image",
+		   option(r));
+	hint_allow(r, v);
+	return VBLK_DENIED;
 }
 
 static int report_denied(const struct backing_request *r, const struct verdict *v,
@@ -85,7 +108,9 @@ static int report_denied(const struct backing_request *r, const struct verdict *
 
 	name_owner(owner, who, sizeof(who));
 	err_errno(v->err, r->namer->arg,
-		  "backing file %s: %s, who owns an image above it, may not open it", what, who);
+		  "%s %s: %s, who owns %s, may not open it%s", what_it_is(r), what, who,
+		  r->is_data ? "the image or one above" : "an image above it",
+		  r->is_data && !r->namer->is_read_only ? " for writing" : "");
 	hint_allow(r, v);
 	return VBLK_DENIED;
 }
@@ -100,15 +125,22 @@ static int report(const struct backing_request *r, const struct verdict *v, uid_
 		return report_type(r, v);
 	if (v->step == STEP_PLACE)
 		return report_place(r, v, what);
+	if (v->step == STEP_DIR)
+		return report_dir(r, v, what);
 	if (v->step == STEP_BECOME)
 		return err_errno(v->err, r->namer->arg,
-				 "backing file %s: cannot open it as its overlay's owner", what);
+				 "%s %s: cannot open it as its %s owner", what_it_is(r), what,
+				 r->is_data ? "image's" : "overlay's");
 	if (is_denied && owner != 0 && geteuid() == 0)
 		return report_denied(r, v, what, owner);
 	if (v->step == STEP_OPEN && v->err == EINVAL)
 		return err_report(VBLK_UNSUPPORTED, r->namer->arg,
-				  "backing file %s: its file system has no direct I/O", what);
-	return err_errno(v->err, r->namer->arg, "backing file %s", what);
+				  "%s %s: its file system has no direct I/O", what_it_is(r), what);
+	err_errno(v->err, r->namer->arg, "%s %s", what_it_is(r), what);
+	if (r->is_data && v->err == ENOENT && r->namer == r->top)
+		err_hint_command("vblk-attach", "--data-file", "PATH", r->top->arg, r->top->name,
+				 NULL);
+	return err_code(v->err);
 }
 
 /* Interface */
@@ -139,14 +171,17 @@ static bool is_allowed(const struct backing_policy *policy, const struct stat *s
 	return false;
 }
 
-/* What was found by a path is looked at again once it is open: it may be another file. */
+/*
+ * For reading only. What was found by a path is looked at again once it is open: it may be another
+ * file.
+ */
 static int open_named(const struct backing_request *r, const struct attempt *a, struct verdict *v)
 {
 	struct attempt as_named = *a;
 	struct stat st;
 	int fd;
 
-	if (!r->policy->nr_allowed || stat(a->path, &st) < 0 || !is_allowed(r->policy, &st))
+	if (a->is_writable || !r->policy->nr_allowed || stat(a->path, &st) < 0 || !is_allowed(r->policy, &st))
 		return -1;
 	as_named.allows_devices = true;
 	fd = open_here(&as_named, v);
@@ -177,25 +212,66 @@ static int open_for_all(const struct backing_request *r, const struct attempt *a
 		close(other);
 		if (v.step != STEP_DONE)
 			return err_report(VBLK_FAILED, r->namer->arg,
-					  "backing file %s: replaced while it was opened",
+					  "%s %s: replaced while it was opened", what_it_is(r),
 					  a->path);
 	}
 	return VBLK_OK;
 }
 
+/* The directory of the image. Return: false when its owner's rights are enough of a limit. */
+static bool is_kept_in_dir(const struct backing_request *r, char *dir)
+{
+	const struct image *img = r->namer;
+
+	if (img->st.st_uid != 0 && !S_ISBLK(img->st.st_mode))
+		return false;
+	snprintf(dir, PATH_MAX, "%.*s", (int)(strrchr(img->path, '/') - img->path), img->path);
+	return true;
+}
+
+/* What is written to is the top's data file. */
+static struct attempt attempt(const struct backing_request *r)
+{
+	return (struct attempt){
+		.path = r->name->path,
+		.kind = r->name->kind,
+		.is_writable = r->is_data && !r->namer->is_read_only,
+	};
+}
+
 /**
- * backing_open() - open a backing file, if its name may be followed
+ * backing_open_named() - open what the user has named, as who we are
+ * @r: what
+ * @fd: as for backing_open()
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int backing_open_named(const struct backing_request *r, int *fd)
+{
+	struct attempt a = attempt(r);
+	struct verdict v;
+
+	a.allows_devices = true;
+	*fd = open_here(&a, &v);
+	return *fd < 0 ? report(r, &v, 0) : VBLK_OK;
+}
+
+/**
+ * backing_open() - open a backing file or a data file, if its name may be followed
  * @r: what, and for whom
- * @fd: set to a descriptor for reading with O_DIRECT, on success
+ * @fd: set to a descriptor with O_DIRECT, on success
  *
  * Return: an exit code; what is wrong has been reported.
  */
 int backing_open(const struct backing_request *r, int *fd)
 {
-	struct attempt a = { .path = r->name->path, .kind = r->name->kind };
 	struct verdict v = { .step = STEP_DONE };
+	struct attempt a = attempt(r);
+	char dir[PATH_MAX];
 	int ret;
 
+	if (a.is_writable && is_kept_in_dir(r, dir))
+		a.dir = dir;
 	*fd = open_named(r, &a, &v);
 	if (*fd >= 0)
 		return VBLK_OK;

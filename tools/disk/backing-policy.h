@@ -12,6 +12,12 @@
  *
  * --backing PATH allows what the administrator has named: any regular file elsewhere,
  * and a block device also below /dev.
+ *
+ * The same holds for data files; whose image it is counts among the owners. One that is to be
+ * written has to let its image's owner write to it. Where that is root, or the image is on a device,
+ * whose owner says nothing of who writes there, it also has to be in the directory of the image:
+ * else any file of the host could be named. --data-file PATH names that of the top, whatever the
+ * header says, wherever it is; --backing allows nobody to write.
  */
 #ifndef VBLK_BACKING_POLICY_H
 #define VBLK_BACKING_POLICY_H
@@ -28,16 +34,18 @@
 
 /**
  * struct backing_policy - what the command line says of backing files
- * @is_none: open none
+ * @is_none: open none, nor a data file that a header names
  * @format: of those whose format no header says
  * @allowed: those that it names
  * @nr_allowed: how many there are
+ * @data_file: the data file of the top, or NULL
  */
 struct backing_policy {
 	bool is_none;
 	enum image_format format;
 	struct stat allowed[MAX_CHAIN];
 	size_t nr_allowed;
+	const char *data_file;
 };
 
 /**
@@ -45,6 +53,7 @@ struct backing_policy {
  * @policy: what the command line says
  * @name: the file
  * @namer: the image that names it
+ * @is_data: as its data file; else as its backing file
  * @top: the image that the user has named, for hints
  * @owners: of all images above it
  * @nr_owners: how many different ones there are
@@ -53,6 +62,7 @@ struct backing_request {
 	const struct backing_policy *policy;
 	const struct backing_name *name;
 	const struct image *namer;
+	bool is_data;
 	const struct image *top;
 	const uid_t *owners;
 	size_t nr_owners;
@@ -60,5 +70,6 @@ struct backing_request {
 
 int backing_allow(struct backing_policy *policy, const char *path);
 int backing_open(const struct backing_request *r, int *fd);
+int backing_open_named(const struct backing_request *r, int *fd);
 
 #endif

@@ -11,7 +11,7 @@
  * struct chain - an image and what is below it
  * @images: the top first; those below it belong to the chain
  * @n: how many there are, at least one
- * @owners: of @images, each once
+ * @owners: of @images, each once; not of data files
  * @nr_owners: how many there are
  */
 struct chain {

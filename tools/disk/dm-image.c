@@ -14,14 +14,15 @@ static bool maps(const char *device, const char *image)
 
 	if (layers_of_device(device, &bytes, &layers) == 0)
 		for (size_t i = 0; i < layers.n && !found; i++)
-			found = !strcmp(layers.list[i].path, image);
+			found = !strcmp(layers.list[i].path, image) ||
+				(layers.list[i].data && !strcmp(layers.list[i].data, image));
 	layers_free(&layers);
 	return found;
 }
 
 /**
  * dm_image_find() - the device that maps an image, whoever made it
- * @image: path of the image, without symbolic links; any layer of the device
+ * @image: path of the image, without symbolic links; any layer of the device, or a data file
  * @d: filled in
  *
  * Return: whether there is one.

@@ -263,6 +263,7 @@ int image_open(struct image *img, bool read_only)
 {
 	int ret;
 
+	img->is_read_only = read_only;
 	ret = open_direct(img, read_only);
 	if (!ret)
 		ret = take_lock(img, read_only);
@@ -287,16 +288,18 @@ static void read_path(struct image *img)
 }
 
 /**
- * image_adopt() - lock and check an image that another one has below it
+ * image_adopt() - lock and check an image that another one has below it, or as its data file
  * @img: filled in
- * @fd: open for reading with O_DIRECT; belongs to @img
+ * @fd: open with O_DIRECT; belongs to @img
  * @arg: the name that it was opened by; kept in @img
  * @format: what it is; nobody looks for that
+ * @read_only: lock it for reading only
  *
  * Return: an exit code; what is wrong has been reported. image_close() is due in
  * either case.
  */
-int image_adopt(struct image *img, int fd, const char *arg, enum image_format format)
+int image_adopt(struct image *img, int fd, const char *arg, enum image_format format,
+		bool read_only)
 {
 	int ret;
 
@@ -304,12 +307,13 @@ int image_adopt(struct image *img, int fd, const char *arg, enum image_format fo
 	img->arg = arg;
 	img->fd = fd;
 	img->format = format;
+	img->is_read_only = read_only;
 	read_path(img);
 	if (fstat(fd, &img->st) < 0)
 		return err_errno(errno, arg, "cannot look at it");
-	ret = take_lock(img, true);
+	ret = take_lock(img, read_only);
 	if (!ret && format == IMAGE_QCOW2)
-		ret = read_header(img, true);
+		ret = read_header(img, read_only);
 	else if (!ret)
 		ret = get_file_bytes(img, &img->virtual_bytes);
 	return ret ? ret : check_direct_io(img);
@@ -331,4 +335,6 @@ void image_close(struct image *img)
 	img->fd = -1;
 	free(img->backing);
 	img->backing = NULL;
+	free(img->data_name);
+	img->data_name = NULL;
 }

@@ -10,20 +10,22 @@
 
 #define SECTOR_SHIFT	9
 #define FORMAT_WORD	"format:"
+#define DATA_WORD	"data:"
 
-static int append(struct layers *l, const char *path, enum image_format format, uint64_t bytes)
+static int append(struct layers *l, const char *path, const char *data, enum image_format format,
+		  uint64_t bytes)
 {
 	struct layer *layer = &l->list[l->n];
 
 	if (l->n == MAX_CHAIN)
 		return -E2BIG;
 	layer->path = strdup(path);
+	layer->data = data ? strdup(data) : NULL;
 	layer->format = format;
 	layer->bytes = bytes;
-	if (!layer->path)
-		return -ENOMEM;
+	/* To be freed whatever there is of it. */
 	l->n++;
-	return 0;
+	return layer->path && (layer->data || !data) ? 0 : -ENOMEM;
 }
 
 /**
@@ -37,9 +39,12 @@ int layers_of_chain(const struct chain *chain, struct layers *layers)
 	int err = 0;
 
 	layers->n = 0;
-	for (size_t i = 0; i < chain->n && !err; i++)
-		err = append(layers, chain->images[i]->path, chain->images[i]->format,
-			     chain->images[i]->virtual_bytes);
+	for (size_t i = 0; i < chain->n && !err; i++) {
+		const struct image *img = chain->images[i];
+
+		err = append(layers, img->path, img->data ? img->data->path : NULL, img->format,
+			     img->virtual_bytes);
+	}
 	return err;
 }
 
@@ -78,6 +83,7 @@ static void reverse(struct layers *l)
 static int parse_table(char *line, struct layers *layers)
 {
 	enum image_format format = IMAGE_QCOW2;
+	const char *data = NULL;
 	char *word;
 	int err = 0;
 
@@ -86,8 +92,13 @@ static int parse_table(char *line, struct layers *layers)
 			format = image_format_find(word + strlen(FORMAT_WORD));
 			continue;
 		}
-		err = append(layers, word, format, 0);
+		if (!strncmp(word, DATA_WORD, strlen(DATA_WORD))) {
+			data = word + strlen(DATA_WORD);
+			continue;
+		}
+		err = append(layers, word, data, format, 0);
 		format = IMAGE_QCOW2;
+		data = NULL;
 	}
 	reverse(layers);
 	return err;
@@ -120,7 +131,9 @@ int layers_of_device(const char *device, uint64_t *bytes, struct layers *layers)
 /** layers_free() - forget them */
 void layers_free(struct layers *layers)
 {
-	for (size_t i = 0; i < layers->n; i++)
+	for (size_t i = 0; i < layers->n; i++) {
 		free(layers->list[i].path);
+		free(layers->list[i].data);
+	}
 	layers->n = 0;
 }

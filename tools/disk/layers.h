@@ -13,9 +13,11 @@
  * @path: absolute
  * @format: raw or qcow2
  * @bytes: the size that it has as a disk, 0 where that is not known
+ * @data: absolute path of its data file, or NULL
  */
 struct layer {
 	char *path;
+	char *data;
 	enum image_format format;
 	uint64_t bytes;
 };

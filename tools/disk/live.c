@@ -221,24 +221,49 @@ static int take_layers(struct live_chain *c, const struct layers *layers)
 	return c->n ? 0 : -ENODATA;
 }
 
-static int read_table(const struct dmdev *d, struct live_chain *c)
+/* The next table would need them, too; a copy would go into them, and they would have to grow. */
+static int refuse_data_files(const struct dmdev *d, const struct layers *layers)
 {
-	struct layers layers;
-	uint64_t bytes;
+	for (size_t i = 0; i < layers->n; i++)
+		if (layers->list[i].data)
+			return err_report(VBLK_UNSUPPORTED, d->name,
+					  "%s has an external data file: its chain is changed only while it is detached",
+					  layers->list[i].path);
+	return VBLK_OK;
+}
+
+static int take_line(const struct dmdev *d, struct live_chain *c)
+{
 	char *params;
 	int err;
 
-	err = layers_of_device(d->name, &bytes, &layers);
-	if (!err)
-		err = take_layers(c, &layers);
-	layers_free(&layers);
-	if (!err)
-		err = dmdev_table(d->name, &c->sectors, &params);
+	err = dmdev_table(d->name, &c->sectors, &params);
 	if (err)
 		return err;
 	c->features = find_features(params);
 	free(params);
 	return c->features ? 0 : -ENOMEM;
+}
+
+static int report_unknown(const struct dmdev *d, int err)
+{
+	return err_errno(-err, d->name, "cannot tell its images");
+}
+
+/* Return: an exit code. */
+static int read_table(const struct dmdev *d, struct live_chain *c)
+{
+	struct layers layers;
+	int err, ret = VBLK_OK;
+	uint64_t bytes;
+
+	err = layers_of_device(d->name, &bytes, &layers);
+	if (!err)
+		ret = refuse_data_files(d, &layers);
+	if (!err && !ret)
+		err = take_layers(c, &layers) ?: take_line(d, c);
+	layers_free(&layers);
+	return err ? report_unknown(d, err) : ret;
 }
 
 /**
@@ -251,14 +276,15 @@ static int read_table(const struct dmdev *d, struct live_chain *c)
 int live_open(const struct dmdev *d, struct live_chain *c)
 {
 	char *words = NULL;
-	int err, ret = VBLK_OK;
+	int err, ret;
 
 	memset(c, 0, sizeof(*c));
-	err = read_table(d, c);
-	if (!err)
-		err = dmdev_ask(d->name, "images", &words);
+	ret = read_table(d, c);
+	if (ret)
+		return ret;
+	err = dmdev_ask(d->name, "images", &words);
 	if (err)
-		return err_errno(-err, d->name, "cannot tell its images");
+		return report_unknown(d, err);
 	for (size_t i = 0; i < c->n && !ret; i++)
 		ret = open_image(d, words, i, &c->list[i]);
 	free(words);

@@ -67,10 +67,17 @@ static int stop(struct verdict *v, enum step step, int err)
 	return -1;
 }
 
+static bool is_in(const char *path, const char *dir)
+{
+	size_t len = strrchr(path, '/') - path;
+
+	return len == strlen(dir) && !strncmp(path, dir, len);
+}
+
 /* @at was found and not yet opened, so there is no second look at the path. */
 static int open_found(int at, const struct attempt *a, struct verdict *v)
 {
-	const int flags = O_RDONLY | O_DIRECT | O_CLOEXEC;
+	const int flags = (a->is_writable ? O_RDWR : O_RDONLY) | O_DIRECT | O_CLOEXEC;
 	char link[32];
 	struct stat st;
 	ssize_t n;
@@ -88,6 +95,8 @@ static int open_found(int at, const struct attempt *a, struct verdict *v)
 	v->real[n] = '\0';
 	if (is_in_forbidden_place(at, v, a->allows_devices))
 		return stop(v, STEP_PLACE, 0);
+	if (a->dir && !is_in(v->real, a->dir))
+		return stop(v, STEP_DIR, 0);
 	fd = open(link, flags | O_NOATIME);
 	if (fd < 0 && errno == EPERM)
 		fd = open(link, flags);

@@ -14,6 +14,7 @@ enum step {
 	STEP_FIND,	/* walk its path */
 	STEP_TYPE,	/* it is a file or a block device */
 	STEP_PLACE,	/* it is nowhere where nothing is opened */
+	STEP_DIR,	/* it is in the one directory where it may be */
 	STEP_OPEN,	/* open it */
 	STEP_DONE,
 };
@@ -33,14 +34,18 @@ struct verdict {
 };
 
 /**
- * struct attempt - what is to be opened, for reading with O_DIRECT
+ * struct attempt - what is to be opened, with O_DIRECT
  * @path: the file
+ * @dir: the directory that it has to be in, without links, or NULL
  * @kind: what it has to be
+ * @is_writable: for writing, too
  * @allows_devices: a block device below /dev is no reason to stop
  */
 struct attempt {
 	const char *path;
+	const char *dir;
 	enum backing_kind kind;
+	bool is_writable;
 	bool allows_devices;
 };
 
