@@ -389,6 +389,58 @@ record_overlay_by_fua()
 	crash_end
 }
 
+# The image is in the first 16 MiB of the disk, and its data file behind it, with what the disk held before: writes of parts of
+# clusters, neighbours in the same cluster, and flushes. To be replayed with $SPLIT.
+# CRASH_DISCARD is what becomes of discards, of which there are none without arguments.
+record_data_file()
+{
+	crash_old_contents
+	crash_leak_limit 16M cluster_size=65536
+	SPLIT="--whole 1 --data-at $((16 << 20))"
+	crash_parts "$DATA"
+	run qemu-img create -q -f qcow2 -o "cluster_size=65536,data_file=$DATA_PART" "$IMAGE_PART" 16M
+	crash_no_parts
+	crash_record
+	crash_parts "$LOGGED"
+	attach_chain "data:$DATA_PART" "$IMAGE_PART" ${CRASH_DISCARD:+features 1 "discard=$CRASH_DISCARD"}
+	crash_write --ops 600 --max-bytes 24576 "$@"
+	detach
+	crash_no_parts
+	crash_recorded
+}
+
+# The data file is all of the disk, raw, and the image elsewhere, so that nothing but its own flushes makes it durable. To be
+# replayed with $SPLIT: whoever reads it, by the image or alone.
+record_raw_data_file()
+{
+	LEAK_LIMIT=0
+	run qemu-img create -q -f qcow2 -o "cluster_size=65536,data_file=$DATA,data_file_raw=on" "$TMP/shell.qcow2" 16M
+	# QEMU clears the first sector.
+	crash_old_contents
+	SPLIT="--whole 1 --old 170 --shell $TMP/shell.qcow2"
+	crash_record
+	attach_chain "data:$LOGGED" "$TMP/shell.qcow2"
+	crash_write --ops 600 --max-bytes 65536 "$@"
+	crash_end
+}
+
+# crash_parts DISK: sets IMAGE_PART and DATA_PART.
+crash_parts()
+{
+	IMAGE_PART=/dev/mapper/$NAME-image
+	DATA_PART=/dev/mapper/$NAME-data
+	run dmsetup create "$NAME-image" --table "0 32768 linear $1 0"
+	cleanup remove_left "$NAME-image"
+	run dmsetup create "$NAME-data" --table "0 32768 linear $1 32768"
+	cleanup remove_left "$NAME-data"
+}
+
+crash_no_parts()
+{
+	run dmsetup remove --retry "$NAME-image"
+	run dmsetup remove --retry "$NAME-data"
+}
+
 # share_clusters COUNT CLUSTER-BITS: those that the first COUNT entries of the first L2 table point at, which lie behind
 # each other.
 share_clusters()

@@ -30,6 +30,8 @@ static struct {
 	const char *fs;
 	const char *image; /* path in the file system; without one the target is the image */
 	const char *start; /* mark from which on to cut */
+	const char *shell; /* an image whose data file the target is */
+	uint64_t data_at; /* where in the target the data file of the image begins that is at its start */
 	uint64_t seed;
 	uint64_t at_sector;
 	uint64_t old; /* byte that the guest's disk was full of */
@@ -53,6 +55,8 @@ static const struct option_slot options[] = {
 	{ .name = "fs", .text = &opt.fs },
 	{ .name = "image", .text = &opt.image },
 	{ .name = "start", .text = &opt.start },
+	{ .name = "shell", .text = &opt.shell },
+	{ .name = "data-at", .number = &opt.data_at },
 	{ .name = "warm", .text = &opt.warm },
 	{ .name = "cuts", .number = &opt.cuts },
 	{ .name = "subsets", .number = &opt.subsets },
@@ -77,7 +81,7 @@ struct worker {
 	struct oracle map; /* or one that reads all of the image into contents */
 	char contents[64];
 	char whole[128]; /* what a map of contents would be */
-	char image[512];
+	char image[1024];
 	char snapshot[64]; /* name and mount point of the view */
 	char mount[64];
 	size_t nr_states;
@@ -159,6 +163,24 @@ static void try_cut(struct worker *w, size_t cut)
 		try_state(w, cut, v);
 }
 
+/* The image as QEMU is told of it: by its path, or with a data file by options. */
+static void name_image(struct worker *w, const char *target)
+{
+	if (opt.fs)
+		snprintf(w->image, sizeof(w->image), "%s/%s", w->mount, opt.image);
+	else if (opt.shell)
+		snprintf(w->image, sizeof(w->image),
+			 "driver=qcow2,file.driver=file,file.filename=%s,data-file.driver=file,data-file.filename=%s", opt.shell,
+			 target);
+	else if (opt.data_at)
+		snprintf(w->image, sizeof(w->image),
+			 "driver=qcow2,file.driver=file,file.filename=%s,data-file.driver=raw,data-file.offset=%" PRIu64
+			 ",data-file.file.driver=file,data-file.file.filename=%s",
+			 target, opt.data_at, target);
+	else
+		snprintf(w->image, sizeof(w->image), "%s", target);
+}
+
 static void open_view(struct worker *w, char *target, unsigned int index)
 {
 	char *cow = strchr(target, ',');
@@ -173,17 +195,15 @@ static void open_view(struct worker *w, char *target, unsigned int index)
 		err(1, "%s", w->mount);
 	w->view = (struct view){ .fs = opt.fs, .target = target, .cow = cow, .name = w->snapshot, .mount = w->mount };
 	view_open(&w->view);
-	if (opt.fs)
-		snprintf(w->image, sizeof(w->image), "%s/%s", w->mount, opt.image);
-	else
-		snprintf(w->image, sizeof(w->image), "%s", target);
+	name_image(w, target);
 }
 
 static void open_worker(struct worker *w, const char *log, const char *journal, char *target, unsigned int index)
 {
-	char *check[] = { "qemu-img", "check", "-f", "qcow2", w->image, NULL };
-	char *map[] = { "qemu-img", "map", "-f", "qcow2", w->image, NULL };
-	char *read[] = { "qemu-img", "convert", "-f", "qcow2", "-O", "raw", w->image, w->contents, NULL };
+	char *how = opt.shell || opt.data_at ? "--image-opts" : "-fqcow2";
+	char *check[] = { "qemu-img", "check", how, w->image, NULL };
+	char *map[] = { "qemu-img", "map", how, w->image, NULL };
+	char *read[] = { "qemu-img", "convert", how, "-O", "raw", w->image, w->contents, NULL };
 
 	open_view(w, target, index);
 	snprintf(w->contents, sizeof(w->contents), "/dev/shm/crash-replay-%d-%u", getppid(), index);
@@ -305,7 +325,7 @@ static _Noreturn void usage(void)
 	      "       crash-replay instant JOURNAL DISK\n"
 	      "       crash-replay [--fs TYPE --image NAME] [--cuts N] [--subsets N] [--seed N] [--start MARK]\n"
 	      "                    [--unit SECTORS] [--at-sector N] [--max-leak CLUSTERS] [--warm LIBRARY]\n"
-	      "                    [--old BYTE] [--stamped SECTORS] [--whole 0|1]\n"
+	      "                    [--old BYTE] [--stamped SECTORS] [--whole 0|1] [--shell IMAGE] [--data-at BYTES]\n"
 	      "                    verify LOG JOURNAL TARGET[,COW]...\n",
 	      stderr);
 	exit(2);
