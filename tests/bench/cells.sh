@@ -8,7 +8,7 @@ ROWS=(
 	qcow2-xfs-zlib nbd-xfs-zlib
 	qcow2-xfs-8g nbd-xfs-8g qcow2-xfs-64g nbd-xfs-64g
 	qcow2-bdev-ext qcow2-xfs-ext-chain1 nbd-xfs-ext-chain1
-	qcow2-bdev-1g qcow2-bdev-16t qcow2-ext4-full-1g qcow2-ext4-full-1t
+	qcow2-bdev-data qcow2-bdev-1g qcow2-bdev-16t qcow2-ext4-full-1g qcow2-ext4-full-1t
 	vhost-ram vhost-qcow2-bdev vhost-qcow2-xfs vhost-ram-4q vhost-qcow2-bdev-4q vhost-qcow2-xfs-4q
 	guest-virtio-ram guest-virtio-ram-poll guest-vhost-ram guest-vhost-ram-batch
 	guest-virtio-qcow2-xfs guest-virtio-qcow2-xfs-poll guest-vhost-qcow2-xfs guest-vhost-qcow2-xfs-batch
@@ -35,7 +35,7 @@ has_cell()
 	*-chain*|*-zlib/*|*-overlays/*|*/seqread-*|*/allocate-seq-*|*/allocate-flush32-*) return 1 ;;
 	*-1g/attach|*-16t/attach) ;;
 	*-ext/attach) return 1 ;;
-	*/attach|virtio/allocate-*|ram/allocate-*|linear/allocate-*|vhost-ram/allocate-*|*-[0-9]*/allocate-*) return 1 ;;
+	*/attach|virtio/allocate-*|ram/allocate-*|linear/allocate-*|vhost-ram/allocate-*|*-[0-9]*/allocate-*|*-data/allocate-*) return 1 ;;
 	esac
 }
 

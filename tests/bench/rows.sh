@@ -15,6 +15,7 @@
 #              overlays  chain1, of 16 GiB, on whose base $OTHERS more overlays are attached
 #              zlib      all of it is compressed
 #              ext, ext-chain1   extended L2 entries, clusters of 128 KiB; of a chain in the overlay only
+#              data      the RAM disk is its raw data file, and the image is elsewhere
 #
 # Sourced after tests/lib/test.sh. row_make sets DEV, the path to do I/O on, and DETACH, what io-cost needs to end
 # its use; row_remove takes away what is left. There is no udev: it would run when it pleases. Whoever wants several
@@ -196,6 +197,15 @@ extended_make()
 	run sync -f "$IMAGE"
 }
 
+# data_file_make: the words of the table are in BELOW and IMAGE.
+data_file_make()
+{
+	BELOW=(data:"$IMAGE")
+	IMAGE=$TMP/shell
+	run qemu-img create -q -f qcow2 -o "data_file=$LOWER,data_file_raw=on" "$IMAGE" "${SIZE_MIB}M"
+	run sync -f "$IMAGE"
+}
+
 # others_attach: more overlays on the base of the row, sparse ones, as the RAM disk has no room for so many whole ones.
 others_attach()
 {
@@ -324,6 +334,7 @@ row_make()
 	*-chain*|*-overlays) chain_make "$(depth_of "$1")" ;;
 	*-zlib) zlib_image_make ;;
 	*-8g) mapped_image_make ;;
+	*-data) data_file_make ;;
 	*) image_make "$kind" "$(options_of "$1")" ;;
 	esac
 	attach "$kind"
