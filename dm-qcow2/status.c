@@ -5,6 +5,7 @@
 #include <linux/ctype.h>
 #include <linux/slab.h>
 
+#include "image/bitmaps.h"
 #include "io/dev.h"
 #include "lease/lease.h"
 
@@ -197,8 +198,19 @@ static int freeze(struct dm_target *ti, unsigned int argc, char **argv)
 	return qcow2_instant_begin(dev->img, number, mib);
 }
 
+static int bitmaps(struct qcow2_dev *dev, unsigned int argc, char **argv, char *result,
+		   unsigned int maxlen)
+{
+	unsigned int first = 0;
+
+	if (argc > 2 || (argc == 2 && kstrtouint(argv[1], 10, &first)))
+		return -EINVAL;
+	qcow2_bitmaps_list(dev->img, first, result, maxlen);
+	return 1;
+}
+
 /*
- * "images"; "freeze [MIB]"; "thaw"; "no_space queue" or "no_space error". Return: 1 when there is a
+ * "images"; "bitmaps [FIRST]"; "freeze [MIB]"; "thaw"; "no_space queue" or "no_space error". Return: 1 when there is a
  * result.
  */
 int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
@@ -210,6 +222,8 @@ int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *re
 		images(dev, result, maxlen);
 		return 1;
 	}
+	if (argc && !strcasecmp(argv[0], "bitmaps"))
+		return bitmaps(dev, argc, argv, result, maxlen);
 	if (argc && !strcasecmp(argv[0], "freeze"))
 		return freeze(ti, argc, argv);
 	if (argc == 1 && !strcasecmp(argv[0], "thaw"))

@@ -6,6 +6,7 @@
 #include <linux/slab.h>
 
 #include "compat.h"
+#include "image/bitmaps.h"
 
 #include "drops.h"
 #include "fill.h"
@@ -445,6 +446,7 @@ static void end(struct qcow2_image *img, struct qcow2_instant *instant)
 
 	lockdep_assert_held(&instant->ending);
 	rcu_assign_pointer(instant->readable, NULL);
+	qcow2_cut_end(img, instant->cut);
 	let_waiters_look(img);
 	if (!publish_fills(img))
 		return;
@@ -480,7 +482,10 @@ static void end_work(struct work_struct *work)
 
 static void free_instant(struct kref *refs)
 {
-	kfree(container_of(refs, struct qcow2_instant, refs));
+	struct qcow2_instant *instant = container_of(refs, struct qcow2_instant, refs);
+
+	qcow2_cut_free(instant->cut);
+	kfree(instant);
 }
 
 void qcow2_instant_put(struct qcow2_instant *instant)
@@ -613,9 +618,16 @@ static int begin(struct qcow2_image *img, dev_t number, u64 mib)
 	instant = alloc_instant(img, number, mib);
 	if (!instant)
 		return -ENOMEM;
+	err = qcow2_cut_begin(img, &instant->cut);
+	if (err) {
+		qcow2_instant_put(instant);
+		return err;
+	}
 	img->fills->latest = instant;
 	set_frozen(img, instant);
 	err = settle(img, instant);
+	if (!err)
+		qcow2_cut_make(img, instant->cut);
 	if (err) {
 		stop(instant, QCOW2_INSTANT_THAWED);
 		forget_latest(img);

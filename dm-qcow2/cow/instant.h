@@ -28,6 +28,8 @@
 
 #include "cow.h"
 
+struct qcow2_bitmap_cut;
+
 /* Of memory that one may take if nothing else is said. */
 #define QCOW2_INSTANT_MIB	256U
 #define QCOW2_INSTANT_MAX_MIB	65536U
@@ -62,6 +64,7 @@ enum qcow2_instant_state {
  * @max_pages: how many there may be
  * @ending: held by who ends it
  * @is_ended: nothing is left of it but what its readers have; under @ending
+ * @cut: bitmaps as they were, or NULL when there are none; constant
  * @work: ends it
  */
 struct qcow2_instant {
@@ -77,6 +80,7 @@ struct qcow2_instant {
 	unsigned long max_pages;
 	struct mutex ending;
 	bool is_ended;
+	struct qcow2_bitmap_cut *cut;
 	struct work_struct work;
 };
 

@@ -14,6 +14,8 @@
  */
 #include <linux/slab.h>
 
+#include "image/bitmaps.h"
+
 #include "drops.h"
 #include "fill.h"
 #include "instant.h"
@@ -38,6 +40,7 @@ struct run {
  * @old: what they are; if they are alike, the first one
  * @run: those of the latest entries
  * @dropped: struct qcow2_dropped that they let go of
+ * @subclusters: of a single entry, those that change
  * @held: a bit an entry: it lets go of what is frozen, and is not to be dropped
  * @changes: some of them change
  * @may_fill: some have a host cluster, or something below: there may be a fill
@@ -47,6 +50,7 @@ struct chunk {
 	struct qcow2_l2_entry old[QCOW2_MAX_CHANGE];
 	struct run run;
 	struct list_head dropped;
+	u32 subclusters;
 	u32 held;
 	bool changes;
 	bool may_fill;
@@ -268,6 +272,7 @@ static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_
 	c->change.cluster = guest_off >> img->geo.cluster_bits;
 	c->change.count = 0;
 	c->change.keeps_clusters = false;
+	c->subclusters = how->subclusters;
 	c->change.gives_back = false;
 	c->run = (struct run) {};
 	c->held = 0;
@@ -322,6 +327,20 @@ static bool is_held_as_planned(struct qcow2_image *img, const struct qcow2_mpage
 	return true;
 }
 
+/* Whoever discards has seen to it that it is marked. */
+static void record(struct qcow2_image *img, const struct chunk *c)
+{
+	u64 guest_off = c->change.cluster << img->geo.cluster_bits;
+	u64 bytes = (u64)c->change.count << img->geo.cluster_bits;
+	u32 first = __ffs(c->subclusters);
+
+	if (c->subclusters != U32_MAX) {
+		guest_off += (u64)first << img->geo.subcluster_bits;
+		bytes = (u64)(__fls(c->subclusters) - first + 1) << img->geo.subcluster_bits;
+	}
+	qcow2_bitmaps_record_marked(img, guest_off, min(bytes, img->geo.size - guest_off));
+}
+
 /* All of them or none. */
 static int change(struct qcow2_image *img, struct qcow2_mpage *p, const struct chunk *c,
 		  struct qcow2_work *work)
@@ -343,6 +362,8 @@ static int change(struct qcow2_image *img, struct qcow2_mpage *p, const struct c
 			result = QCOW2_COW_PARKED;
 	}
 	spin_unlock(&p->lock);
+	if (result == QCOW2_COW_READY)
+		record(img, c);
 	qcow2_inflight_leave(img, srcu_idx);
 	return result;
 }

@@ -28,6 +28,10 @@
 #define QCOW2_MAX_BACKING_FORMAT_BYTES	15
 #define QCOW2_MAX_BITMAPS		65535
 #define QCOW2_MAX_BITMAP_DIR_BYTES	(1024U * QCOW2_MAX_BITMAPS)
+#define QCOW2_MAX_BITMAP_NAME_BYTES	1023
+#define QCOW2_MAX_BITMAP_TABLE_ENTRIES	0x8000000
+#define QCOW2_MIN_BITMAP_GRANULARITY_BITS	9
+#define QCOW2_MAX_BITMAP_GRANULARITY_BITS	31
 
 /* Incompatible features */
 #define QCOW2_INCOMPAT_DIRTY		BIT_ULL(0)
@@ -96,6 +100,26 @@ struct qcow2_disk_ext_bitmaps {
 	__be64 directory_offset;
 } __packed;
 static_assert(sizeof(struct qcow2_disk_ext_bitmaps) == 24);
+
+/* Section "Bitmap directory": an entry; extra data and the name follow, padded to 8 bytes */
+struct qcow2_disk_bitmap {
+	__be64 table_offset;
+	__be32 table_entries;
+	__be32 flags;
+	u8 type;
+	u8 granularity_bits;
+	__be16 name_bytes;
+	__be32 extra_bytes;
+} __packed;
+static_assert(sizeof(struct qcow2_disk_bitmap) == 24);
+
+#define QCOW2_BITMAP_IN_USE		(1U << 0)
+#define QCOW2_BITMAP_AUTO		(1U << 1)
+#define QCOW2_BITMAP_DIRTY_TRACKING	1
+
+/* Section "Bitmap table": entries without a cluster */
+#define QCOW2_BITMAP_ALL_ZEROES		0ULL
+#define QCOW2_BITMAP_ALL_ONES		1ULL
 
 /* Section "Cluster mapping": L1 and L2 table entries */
 #define QCOW2_OFLAG_COPIED		BIT_ULL(63)

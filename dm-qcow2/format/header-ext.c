@@ -12,8 +12,8 @@ static int refuse(const char *sentence, const char **why)
 	return -EUCLEAN;
 }
 
-static int check_bitmaps(const struct qcow2_header *h,
-			 const struct qcow2_disk_ext_bitmaps *b, const char **why)
+static int take_bitmaps(struct qcow2_header *h, const struct qcow2_disk_ext_bitmaps *b,
+			const char **why)
 {
 	u32 count = be32_to_cpu(b->nb_bitmaps);
 
@@ -24,11 +24,14 @@ static int check_bitmaps(const struct qcow2_header *h,
 	if (!IS_ALIGNED(be64_to_cpu(b->directory_offset), BIT_ULL(h->cluster_bits)) ||
 	    be64_to_cpu(b->directory_bytes) > QCOW2_MAX_BITMAP_DIR_BYTES)
 		return refuse("bitmap directory is out of range", why);
+	h->nb_bitmaps = count;
+	h->bitmap_dir_offset = be64_to_cpu(b->directory_offset);
+	h->bitmap_dir_bytes = be64_to_cpu(b->directory_bytes);
 	return 0;
 }
 
 /* @data is valid if the extension is as long as that of bitmaps has to be. */
-static int check_one(const struct qcow2_header *h, u32 type, u32 bytes, const void *data,
+static int check_one(struct qcow2_header *h, u32 type, u32 bytes, const void *data,
 		     const char **why)
 {
 	struct qcow2_disk_ext_bitmaps bitmaps;
@@ -43,10 +46,10 @@ static int check_one(const struct qcow2_header *h, u32 type, u32 bytes, const vo
 	if (type != QCOW2_EXT_BITMAPS || !(h->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
 		return 0;
 	memcpy(&bitmaps, data, sizeof(bitmaps));
-	return check_bitmaps(h, &bitmaps, why);
+	return take_bitmaps(h, &bitmaps, why);
 }
 
-int qcow2_header_ext_check(const struct qcow2_header *h, u64 base, const void *buf,
+int qcow2_header_ext_check(struct qcow2_header *h, u64 base, const void *buf,
 			   size_t len, u64 *next, const char **why)
 {
 	u64 end = qcow2_header_ext_end(h);

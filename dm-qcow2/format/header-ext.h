@@ -5,7 +5,7 @@
  *
  *	| header | type, length | data, padded to 8 bytes | type, length | ... | 0, 0 |
  *
- * None of them is of use here; what QEMU would refuse is refused, and the rest is left
+ * Only that of bitmaps is of use here; what QEMU would refuse is refused, and the rest is left
  * as it is, byte for byte. Pure, and builds in user space, too.
  */
 #ifndef DM_QCOW2_HEADER_EXT_H
@@ -30,7 +30,7 @@ static inline u64 qcow2_header_ext_end(const struct qcow2_header *h)
 
 /**
  * qcow2_header_ext_check - check the extensions that a piece of the image holds
- * @h: a parsed header
+ * @h: a parsed header; where the bitmaps are is filled in
  * @base: host offset of the piece
  * @buf: the piece
  * @len: its length; at least QCOW2_HEADER_EXT_WINDOW behind @next, or to the end of
@@ -43,7 +43,7 @@ static inline u64 qcow2_header_ext_end(const struct qcow2_header *h)
  *
  * Return: 0 or -EUCLEAN.
  */
-int __must_check qcow2_header_ext_check(const struct qcow2_header *h, u64 base,
+int __must_check qcow2_header_ext_check(struct qcow2_header *h, u64 base,
 					const void *buf, size_t len, u64 *next,
 					const char **why);
 

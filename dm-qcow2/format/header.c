@@ -216,9 +216,6 @@ int qcow2_header_supported(const struct qcow2_header *h, bool writable,
 	if (writable && h->nb_snapshots)
 		return refuse(-EOPNOTSUPP,
 			      "writing with internal snapshots is not supported", why);
-	if (writable && h->autoclear & QCOW2_AUTOCLEAR_BITMAPS)
-		return refuse(-EOPNOTSUPP,
-			      "writing with persistent bitmaps is not supported", why);
 	if (h->size == 0)
 		return refuse(-EOPNOTSUPP, "virtual size is zero", why);
 	if (!IS_ALIGNED(h->size, 512))

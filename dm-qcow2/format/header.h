@@ -29,6 +29,10 @@
  * @length: length of the header in bytes; header extensions follow
  * @backing_offset: host offset of the name of the backing file, 0 without one
  * @backing_bytes: length of the name
+ * @bitmap_dir_offset: host offset of the bitmap directory in bytes; this and the next two are by
+ *	qcow2_header_ext_check(), and 0 when bitmaps are not valid
+ * @bitmap_dir_bytes: its length
+ * @nb_bitmaps: number of bitmaps
  * @compression: of compressed clusters: 0 zlib, 1 zstd
  */
 struct qcow2_header {
@@ -49,6 +53,9 @@ struct qcow2_header {
 	u32 crypt_method;
 	u32 length;
 	u32 backing_bytes;
+	u64 bitmap_dir_offset;
+	u64 bitmap_dir_bytes;
+	u32 nb_bitmaps;
 	u8 compression;
 };
 
@@ -113,7 +120,7 @@ int __must_check qcow2_header_supported(const struct qcow2_header *h,
  */
 static inline u64 qcow2_header_autoclear(const struct qcow2_header *h)
 {
-	return h->autoclear & ~QCOW2_AUTOCLEAR_RAW_DATA_FILE;
+	return h->autoclear & ~(QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_RAW_DATA_FILE);
 }
 
 static inline bool qcow2_header_has_data_file(const struct qcow2_header *h)

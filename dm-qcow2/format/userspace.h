@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The few kernel names that header.c, header-ext.c, geometry.h, l2-entry.h, refcount-entry.h,
+ * The few kernel names that header.c, header-ext.c, bitmap-entry.c, geometry.h, l2-entry.h, refcount-entry.h,
  * compressed-entry.h and table.c use, so that the same files build in user space for the tools, the unit tests
  * and the fuzzers. In the kernel this is only a list of includes.
  */

@@ -11,6 +11,7 @@
 #include "space/space.h"
 
 #include "activate.h"
+#include "bitmaps.h"
 #include "compressed.h"
 #include "data-file.h"
 
@@ -87,6 +88,10 @@ static int start(struct qcow2_image *img)
 	if (err)
 		return err;
 	qcow2_take_header(img, &h);
+	if (qcow2_may_write(img))
+		err = qcow2_bitmaps_load(img, &h);
+	if (err)
+		return err;
 	qcow2_full_reset(img);
 	qcow2_space_activate(img);
 	qcow2_lease_start(img->file.lease);
@@ -153,18 +158,24 @@ int qcow2_activate(struct qcow2_image *img)
 
 void qcow2_deactivate(struct qcow2_image *img)
 {
-	int err;
+	int err, bitmaps_err = 0;
 
 	qcow2_lease_stop(img->file.lease);
 	if (qcow2_has_data_file(img))
 		qcow2_lease_stop(qcow2_data_file(img)->lease);
 	err = qcow2_commit_wait(img);
+	if (!err && qcow2_may_write(img))
+		bitmaps_err = qcow2_bitmaps_store(img);
 	qcow2_space_stop(img);
 	if (!err && qcow2_may_write(img))
 		err = qcow2_space_return(img);
 	qcow2_corrupt_wait(img);
 	if (err)
 		DMERR("%s: image is not clean: error %d", qcow2_name(img), err);
+	/* Those that could not be stored say that more has changed. */
+	if (bitmaps_err)
+		DMERR("%s: bitmaps are not exact: error %d", qcow2_name(img), bitmaps_err);
+	qcow2_bitmaps_unload(img);
 	qcow2_cache_drop(img);
 	qcow2_compressed_drop(img);
 	qcow2_writeback_rest(&img->commit->wb);

@@ -2,6 +2,7 @@
 /*
  * The way of a bio on the hot path: mapped, started, ended.
  */
+#include "image/bitmaps.h"
 #include "lease/lease.h"
 
 #include "bio.h"
@@ -148,7 +149,10 @@ static __always_inline int map_rw(struct qcow2_dev *dev, struct bio *bio, struct
 	int result, srcu_idx;
 
 	srcu_idx = qcow2_inflight_enter(dev->img);
-	result = qcow2_map(dev->img, guest_off, bio->bi_iter.bi_size, is_write, &m);
+	if (is_write && !qcow2_bitmaps_record(dev->img, guest_off, bio->bi_iter.bi_size))
+		result = QCOW2_MAP_UNMARKED;
+	else
+		result = qcow2_map(dev->img, guest_off, bio->bi_iter.bi_size, is_write, &m);
 	if (likely(result == QCOW2_MAP_DATA && fits && !needs_commit(bio, &m)) &&
 	    likely(qcow2_run_fits(&m, bio, bio->bi_iter))) {
 		run->srcu_idx = srcu_idx;

@@ -30,6 +30,7 @@ static void init_image(struct qcow2_image *img, struct dm_target *ti)
 	img->name = dm_device_name(dm_table_get_md(ti->table));
 	mutex_init(&img->header_lock);
 	mutex_init(&img->sync_lock);
+	mutex_init(&img->bitmaps_lock);
 }
 
 struct qcow2_dev *qcow2_dev_alloc(struct dm_target *ti, const struct qcow2_table *table)

@@ -29,6 +29,7 @@ struct qcow2_mpage;
  *	qcow2_fill_end()
  * @QCOW2_MAP_LOAD: it is not known yet what is below
  * @QCOW2_MAP_INFLATE: a read of a compressed cluster
+ * @QCOW2_MAP_UNMARKED: a write that no bitmap may record yet
  * @QCOW2_MAP_TAIL: a read of the last sector of a raw file that ends inside it
  *
  * Negative values are errors, whichever they are: the host's file system may give any, so
@@ -49,6 +50,7 @@ enum qcow2_map_result {
 	QCOW2_MAP_LOAD,
 	QCOW2_MAP_INFLATE,
 	QCOW2_MAP_TAIL,
+	QCOW2_MAP_UNMARKED,
 };
 
 /**

@@ -18,6 +18,7 @@
 #include <linux/slab.h>
 
 #include "compat.h"
+#include "image/bitmaps.h"
 #include "image/compressed.h"
 
 #include "blocks.h"
@@ -282,6 +283,16 @@ static int do_fill(struct qcow2_request *rq, struct qcow2_mpage *p, struct qcow2
 	return result;
 }
 
+/* Before anything changes. */
+static int mark(struct qcow2_image *img, u64 guest_off, u32 bytes)
+{
+	int result = qcow2_bitmaps_mark(img, guest_off, bytes);
+
+	if (result == QCOW2_BITMAPS_NO_CLUSTER)
+		return QCOW2_MAP_NO_CLUSTER;
+	return result ?: QCOW2_MAP_AGAIN;
+}
+
 /* What needs no host cluster, and no read section. */
 static int prepare(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off, int result,
 		   const struct qcow2_mapping *m)
@@ -298,6 +309,8 @@ static int prepare(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_of
 		return qcow2_tables_load(img) ?: QCOW2_MAP_AGAIN;
 	case QCOW2_MAP_LOAD:
 		return qcow2_below_load(img->base, guest_off) ?: QCOW2_MAP_AGAIN;
+	case QCOW2_MAP_UNMARKED:
+		return mark(img, guest_off, rq->iter.bi_size);
 	default:
 		return result;
 	}
@@ -312,6 +325,8 @@ static int look_up(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_of
 
 	if (rq->instant)
 		return qcow2_map_instant(img, rq->instant, p, guest_off, bytes, m);
+	if (is_write && !qcow2_bitmaps_record(img, guest_off, bytes))
+		return QCOW2_MAP_UNMARKED;
 	result = qcow2_map_page(img, p, guest_off, bytes, is_write, m);
 	if (result != QCOW2_MAP_DATA)
 		qcow2_test_hold(QCOW2_HOLD_LOOKED);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Where a frozen disk has data: so that who copies it need not read zeroes.
+ * Where a frozen disk has data: so that who copies it need not read zeroes; and what of it is in a
+ * backup.
  */
 #include "cow/instant.h"
 #include "image/base.h"
+#include "image/bitmaps.h"
 
 #include "dev.h"
 #include "map.h"
@@ -56,21 +58,41 @@ static int look(struct qcow2_image *img, struct qcow2_instant *instant, u64 offs
 	return 0;
 }
 
-/* In a read section, while the image is there. */
+/* In a read section, while the image is there; without one there is none. */
+static struct qcow2_image *enter(struct qcow2_instant *instant, int *srcu_idx)
+{
+	struct qcow2_image *img;
+
+	rcu_read_lock();
+	img = rcu_dereference(instant->readable);
+	if (img)
+		*srcu_idx = qcow2_inflight_enter(img);
+	rcu_read_unlock();
+	return img;
+}
+
 static int look_once(struct qcow2_instant *instant, u64 offset, u64 *bytes, bool *is_zero)
 {
 	struct qcow2_image *img;
 	int err, srcu_idx;
 
-	rcu_read_lock();
-	img = rcu_dereference(instant->readable);
-	if (!img) {
-		rcu_read_unlock();
+	img = enter(instant, &srcu_idx);
+	if (!img)
 		return -EIO;
-	}
-	srcu_idx = qcow2_inflight_enter(img);
-	rcu_read_unlock();
 	err = look(img, instant, offset, bytes, is_zero);
+	qcow2_inflight_leave(img, srcu_idx);
+	return err;
+}
+
+int qcow2_view_use_bitmap(struct qcow2_instant *instant, const char *name)
+{
+	struct qcow2_image *img;
+	int err, srcu_idx;
+
+	img = enter(instant, &srcu_idx);
+	if (!img)
+		return -ENODATA;
+	err = qcow2_cut_use(img, instant->cut, name);
 	qcow2_inflight_leave(img, srcu_idx);
 	return err;
 }

@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 
 #include "cow/instant.h"
+#include "image/bitmaps.h"
 #include "lease/lease.h"
 
 #include "bio.h"
@@ -186,17 +187,49 @@ static void view_status(struct dm_target *ti, status_type_t type, unsigned int f
 	}
 }
 
-/* "map <first byte>". */
+static int map_message(struct view *v, u64 end, unsigned int argc, char **argv, char *result,
+		       unsigned int maxlen)
+{
+	u64 offset;
+	int err;
+
+	if (argc < 2 || kstrtou64(argv[1], 10, &offset) || offset >= end)
+		return -EINVAL;
+	if (argc == 2)
+		return qcow2_view_map(v->instant, offset, end, result, maxlen);
+	err = qcow2_cut_map(v->instant->cut, argv[2], offset, end, result, maxlen);
+	if (!err && !qcow2_instant_lasts(v->instant))
+		err = -EIO;
+	return err ?: 1;
+}
+
+static int bitmaps_message(struct view *v, unsigned int argc, char **argv, char *result,
+			   unsigned int maxlen)
+{
+	unsigned int first = 0;
+
+	if (argc > 2 || (argc == 2 && kstrtouint(argv[1], 10, &first)))
+		return -EINVAL;
+	qcow2_cut_list(v->instant->cut, first, result, maxlen);
+	return 1;
+}
+
+/*
+ * "map <first byte> [BITMAP]": where there is data, or what the bitmap says has changed;
+ * "bitmaps [<first>]"; "used BITMAP": what it says is in a backup. Return: 1 when there is a result.
+ */
 static int view_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
 			unsigned int maxlen)
 {
 	struct view *v = ti->private;
-	u64 offset, end = ti->len << SECTOR_SHIFT;
 
-	if (argc != 2 || strcasecmp(argv[0], "map") || kstrtou64(argv[1], 10, &offset) ||
-	    offset >= end)
-		return -EINVAL;
-	return qcow2_view_map(v->instant, offset, end, result, maxlen);
+	if (argc <= 3 && !strcasecmp(argv[0], "map"))
+		return map_message(v, ti->len << SECTOR_SHIFT, argc, argv, result, maxlen);
+	if (!strcasecmp(argv[0], "bitmaps"))
+		return bitmaps_message(v, argc, argv, result, maxlen);
+	if (argc == 2 && !strcasecmp(argv[0], "used"))
+		return qcow2_view_use_bitmap(v->instant, argv[1]);
+	return -EINVAL;
 }
 
 /* What the frozen device needs; it is not one of dm's to stack on. */

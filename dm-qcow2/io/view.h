@@ -25,4 +25,15 @@ extern struct target_type qcow2_view_target;
 int qcow2_view_map(struct qcow2_instant *instant, u64 offset, u64 end, char *result,
 		   unsigned int maxlen);
 
+/**
+ * qcow2_view_use_bitmap - what a bitmap of a frozen disk says has changed is in a backup
+ * @instant: the instant
+ * @name: of the bitmap
+ *
+ * From here on the bitmap says what has changed since the instant. Sleeps. Return: 0; -ENOENT when
+ * there is no such bitmap; -ENODATA when the instant is over: then it says what it would have
+ * without that.
+ */
+int qcow2_view_use_bitmap(struct qcow2_instant *instant, const char *name);
+
 #endif /* DM_QCOW2_VIEW_H */

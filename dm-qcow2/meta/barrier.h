@@ -25,6 +25,8 @@ struct qcow2_image;
  *	write of the guest
  * @QCOW2_BARRIER_HEADER: cleared autoclear bits <= the first write of the guest
  * @QCOW2_BARRIER_DETACH: what was given back <= the end of a suspend
+ * @QCOW2_BARRIER_BITMAPS: all bits of a region <= the first change of its data; exact bits <= the
+ *	end of a suspend
  * @QCOW2_NR_BARRIERS: how many there are
  *
  * Not among them: zeroed clusters need not be durable before their refcounts,
@@ -40,6 +42,7 @@ enum qcow2_barrier {
 	QCOW2_BARRIER_ACTIVATE,
 	QCOW2_BARRIER_HEADER,
 	QCOW2_BARRIER_DETACH,
+	QCOW2_BARRIER_BITMAPS,
 	QCOW2_NR_BARRIERS,
 };
 

@@ -58,7 +58,7 @@ static int read_front(struct qcow2_image *img, struct front *f, u64 host_off)
 }
 
 /* @f has the start of the image; nearly always that is all. */
-static int check_extensions(struct qcow2_image *img, const struct qcow2_header *h, struct front *f,
+static int check_extensions(struct qcow2_image *img, struct qcow2_header *h, struct front *f,
 			    const char **why)
 {
 	u64 next = h->length;

@@ -28,6 +28,7 @@
 #define DM_MSG_PREFIX "qcow2"
 
 struct qcow2_base;
+struct qcow2_bitmaps;
 struct qcow2_commit;
 struct qcow2_compressed;
 struct qcow2_fills;
@@ -52,6 +53,8 @@ enum {
  *	chain is that of their struct qcow2_base
  * @instant: whose host clusters are not written to, or that is ending; RCU, or a read section of
  *	@inflight (cow/instant.h)
+ * @bitmaps: that changes are recorded in, or NULL; set and freed while it is not active, under
+ *	@bitmaps_lock
  * @ti: the target whose top it is; NULL for a backing image
  * @file: the file or device
  * @state: bits of the enum above
@@ -75,12 +78,14 @@ enum {
  * @compressed: compressed clusters that were read of late
  * @header_lock: serialises changes of the header
  * @sync_lock: serialises barriers, so that an error is seen by all behind it
+ * @bitmaps_lock: held by who frees @bitmaps, and who asks for them from outside
  */
 struct qcow2_image {
 	/* Down to the first fields of the cache: read by every request, hardly ever written. */
 	struct qcow2_geometry geo;
 	struct qcow2_base *base;
 	struct qcow2_instant __rcu *instant;
+	struct qcow2_bitmaps *bitmaps;
 	struct dm_target *ti;
 	struct qcow2_file file;
 	unsigned long state;
@@ -100,6 +105,7 @@ struct qcow2_image {
 	struct qcow2_compressed *compressed;
 	struct mutex header_lock;
 	struct mutex sync_lock;
+	struct mutex bitmaps_lock;
 };
 
 /* Cluster numbers and L2 page numbers are keys of xarrays. */

@@ -131,8 +131,12 @@ void qcow2_space_release_waiters(struct qcow2_image *img)
 static void enter_out_of_space(struct qcow2_image *img)
 {
 	struct qcow2_space *s = img->space;
+	bool is_news = !test_bit(QCOW2_FULL_CLUSTERS, &img->full->what);
 
 	qcow2_full_enter(img, QCOW2_FULL_CLUSTERS);
+	/* A bitmap can do without a cluster, then. */
+	if (is_news)
+		release_waiters(img, 0);
 	if (READ_ONCE(s->nr_waiting))
 		kthread_queue_delayed_work(s->worker, &s->retry, QCOW2_FULL_DELAY);
 }

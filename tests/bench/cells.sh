@@ -7,7 +7,7 @@ ROWS=(
 	qcow2-xfs-chain1 qcow2-xfs-chain8 qcow2-xfs-chain64 nbd-xfs-chain1 nbd-xfs-chain64 qcow2-xfs-overlays
 	qcow2-xfs-zlib nbd-xfs-zlib
 	qcow2-xfs-8g nbd-xfs-8g qcow2-xfs-64g nbd-xfs-64g
-	qcow2-bdev-ext qcow2-xfs-ext-chain1 nbd-xfs-ext-chain1
+	qcow2-bdev-bitmap qcow2-bdev-ext qcow2-xfs-ext-chain1 nbd-xfs-ext-chain1
 	qcow2-bdev-data qcow2-bdev-1g qcow2-bdev-16t qcow2-ext4-full-1g qcow2-ext4-full-1t
 	vhost-ram vhost-qcow2-bdev vhost-qcow2-xfs vhost-ram-4q vhost-qcow2-bdev-4q vhost-qcow2-xfs-4q
 	guest-virtio-ram guest-virtio-ram-poll guest-vhost-ram guest-vhost-ram-batch
@@ -23,6 +23,7 @@ has_cell()
 	case $1/$2 in
 	*-8g/discard-*|*-64g/zero-*) ;;
 	*-8g/*|*-64g/*|*/discard-*|*/zero-*) return 1 ;;
+	*-bitmap/randread-*|*-bitmap/attach) return 1 ;;
 	*-full-*/first-write) ;;
 	*-full-*|*/first-write) return 1 ;;
 	*-ext/allocate-*|*-ext-*/allocate-seq-*|*-ext-*/attach|*-ext-*/randread-*) return 1 ;;

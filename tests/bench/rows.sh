@@ -14,6 +14,7 @@
 #              chain1, chain8, chain64   an overlay without data over so many images: all data is in the lowest
 #              overlays  chain1, of 16 GiB, on whose base $OTHERS more overlays are attached
 #              zlib      all of it is compressed
+#              bitmap  it has a bitmap that records
 #              ext, ext-chain1   extended L2 entries, clusters of 128 KiB; of a chain in the overlay only
 #              data      the RAM disk is its raw data file, and the image is elsewhere
 #
@@ -337,6 +338,7 @@ row_make()
 	*-data) data_file_make ;;
 	*) image_make "$kind" "$(options_of "$1")" ;;
 	esac
+	[[ $1 != *-bitmap ]] || run qemu-img bitmap --add -f qcow2 "$IMAGE" one
 	attach "$kind"
 	case $1/$2 in
 	*/fresh|*-8g/*|*-64g/*|*-chain*|*-overlays/*|*-zlib/*) ;;

@@ -482,3 +482,86 @@ loses_detach()
 	crash_state detached "$TMP/state"
 	! qemu-img check -f qcow2 "$TMP/state"
 }
+
+# bitmap_part SEED ARG...: some writes, from which on other regions may be the ones that are changed.
+bitmap_part()
+{
+	crash_write --ops 15 --max-bytes 65536 --fua-percent 30 --unmap-percent 10 --unmap-bytes 65536 --seed "$@"
+}
+
+# An image with bitmaps, that is suspended, frozen, and used for a backup, in which the bits before the instant are. Sets
+# BACKED_UP to a mark behind that, and $TMP/backup to the disk of it.
+record_bitmaps()
+{
+	crash_on_device 128M cluster_size=4096 'write -q -P 0xee 0 8M'
+	detach
+	crash_recorded
+	run qemu-img bitmap --add -g 512 "$DATA" one
+	run qemu-img bitmap --add -g 65536 "$DATA" two
+	crash_record
+	attach "$LOGGED" discard=unmap
+	bitmap_part 1 "$@"
+	run dmsetup suspend "$DEV"
+	run dmsetup resume "$DEV"
+	bitmap_part 2 "$@"
+	freeze
+	bitmap_part 3 "$@"
+	run dd if="$VIEW" of="$TMP/backup" bs=1M conv=sparse iflag=direct status=none
+	run dmsetup message "$VIEW" 0 used one
+	thaw
+	BACKED_UP=backed-up
+	crash_mark $BACKED_UP
+	bitmap_part 4 "$@"
+	crash_end
+}
+
+# bitmap_survives ENTRIES: at that cut.
+bitmap_survives()
+{
+	local base=$TMP/first
+
+	run cp --sparse=always "$TMP/start" "$TMP/state"
+	run crash-replay apply "$LOG" "$TMP/state" "$1"
+	expect_check "$TMP/state"
+	run qemu-img convert -f qcow2 -O raw "$TMP/state" "$TMP/now"
+	# From the mark on it may have less: what is in the backup.
+	(($1 <= used_at)) || base=$TMP/backup
+	run cp --sparse=always "$base" "$TMP/restored"
+	# Each region that was changed since the last suspend, or in the start.
+	add_up $((128 << 20)) "$TMP/state" one "$TMP/restored" "$TMP/now"
+	cmp "$TMP/now" "$TMP/restored"
+}
+
+# expect_check IMAGE: leaks at most.
+expect_check()
+{
+	local status=0
+
+	qemu-img check -q -f qcow2 "$1" || status=$?
+	[ $status = 0 ] || [ $status = 3 ] || fail "the image is damaged"
+}
+
+# bitmaps_survive CUTS: after record_bitmaps. Returns 1 where one does not.
+bitmaps_survive()
+{
+	local entries n
+
+	entries=$(crash-replay list "$LOG" | tail -n 1 | awk '{ print $1 }')
+	used_at=$(crash-replay list "$LOG" | awk -v mark="$BACKED_UP" '$2 == "mark" && $NF == mark { print $1 }')
+	run qemu-img convert -f qcow2 -O raw "$TMP/start" "$TMP/first"
+	for ((n = 1; n <= $1; n++)); do
+		bitmap_survives $((entries * n / $1)) || return 1
+	done
+	# Detached, it says what has changed since the instant, and no more.
+	bitmap_survives "$entries" || return 1
+	echo "the bitmap says $ADDED bytes in the end"
+	((ADDED <= 2 * 15 * (65536 + 1024))) || fail 'the bitmap is not exact'
+}
+
+# loses_bits: whether a bitmap lacks something that had changed when the power was cut. A FUA write is in the log at once, what
+# nobody flushed later.
+loses_bits()
+{
+	record_bitmaps --fua-percent 90
+	! bitmaps_survive 40
+}

@@ -59,7 +59,7 @@ static void *piece_of(const u8 *data, size_t size, u64 base, size_t len)
 }
 
 /* @align, @piece: how it is read. */
-static int walk(const struct qcow2_header *h, const u8 *data, size_t size, u32 align, u32 piece)
+static int walk(struct qcow2_header *h, const u8 *data, size_t size, u32 align, u32 piece)
 {
 	u64 base, before, next = h->length, end = qcow2_header_ext_end(h);
 	const char *why = NULL;

@@ -56,7 +56,7 @@ static void add_bitmaps(struct image *img, u32 count, u32 reserved, u64 bytes, u
 	add_as(img, QCOW2_EXT_BITMAPS, sizeof(b), &b, sizeof(b));
 }
 
-static int check_piece(const struct image *img, u64 base, size_t len, u64 *next, const char **why)
+static int check_piece(struct image *img, u64 base, size_t len, u64 *next, const char **why)
 {
 	void *exact = malloc(len);
 	int err;
@@ -70,7 +70,7 @@ static int check_piece(const struct image *img, u64 base, size_t len, u64 *next,
 }
 
 /* As the module does: pieces start at a multiple of @align, and are longer than a window. */
-static int check_in_pieces(const struct image *img, u32 align, u32 piece, const char **why)
+static int check_in_pieces(struct image *img, u32 align, u32 piece, const char **why)
 {
 	u64 end = qcow2_header_ext_end(&img->h);
 	u64 base, before, next = img->h.length;
@@ -85,7 +85,7 @@ static int check_in_pieces(const struct image *img, u32 align, u32 piece, const 
 	return err;
 }
 
-static void expect(const struct image *img, int err, const char *sentence)
+static void expect(struct image *img, int err, const char *sentence)
 {
 	const char *why = NULL;
 
@@ -99,12 +99,12 @@ static void expect(const struct image *img, int err, const char *sentence)
 	}
 }
 
-static void expect_accepted(const struct image *img)
+static void expect_accepted(struct image *img)
 {
 	expect(img, 0, NULL);
 }
 
-static void expect_refused(const struct image *img, const char *sentence)
+static void expect_refused(struct image *img, const char *sentence)
 {
 	expect(img, -EUCLEAN, sentence);
 }

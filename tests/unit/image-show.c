@@ -169,7 +169,7 @@ static void show_refcounts(const struct image *img)
 	}
 }
 
-static int check_extensions(const struct image *img, const char **why)
+static int check_extensions(struct image *img, const char **why)
 {
 	u64 next = img->h.length;
 	u64 bytes = qcow2_header_ext_end(&img->h);

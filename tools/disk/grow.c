@@ -168,6 +168,9 @@ int grow_image(const struct growth *g, const char *name)
 	err = live_read_header(g->fd, &h) ?: is_covered(g, &is_longer);
 	if (err)
 		return err_errno(-err, name, "cannot read the header");
+	/* Their tables are as long as the disk. */
+	if (h.autoclear & QCOW2_AUTOCLEAR_BITMAPS)
+		return grow_by_qemu(g, name);
 	room = round_up((uint64_t)h.l1_size * QCOW2_ENTRY_BYTES, BIT_ULL(h.cluster_bits));
 	if (is_longer || l1_entries(&h, g->new_bytes) * QCOW2_ENTRY_BYTES > room)
 		return grow_by_qemu(g, name);

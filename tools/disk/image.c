@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "backing-header.h"
+#include "bitmaps.h"
 #include "cmd/err.h"
 #include "dm-image.h"
 #include "dm-qcow2/format/header-ext.h"
@@ -173,7 +174,7 @@ static ssize_t read_front(const struct image *img, void *buf, uint64_t offset)
 }
 
 /* @buf has the start of the image; nearly always that is all. */
-static int check_extensions(const struct image *img, const struct qcow2_header *h,
+static int check_extensions(const struct image *img, struct qcow2_header *h,
 			    void *buf, const char **why)
 {
 	uint64_t base = 0, next = h->length;
@@ -212,8 +213,10 @@ static int check_header(struct image *img, void *buf, size_t len, bool read_only
 							   S_ISREG(img->st.st_mode)), &why);
 	if (!err)
 		err = check_extensions(img, &header, buf, &why);
+	if (!err && !read_only)
+		err = bitmaps_check(img->fd, &header, &why);
 	if (err)
-		return refuse(img, err, why, NULL);
+		return refuse(img, err, why, err == -EOPNOTSUPP ? &header : NULL);
 	img->virtual_bytes = header.size;
 	return backing_header_read(img, &header);
 }
