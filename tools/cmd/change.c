@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bitmap-change.h"
 #include "err.h"
 #include "server/state.h"
 #include "snapshot.h"
@@ -52,6 +53,7 @@ int change_begin(struct change *c)
 /** change_end() - the kernel has the files, or nobody */
 void change_end(struct change *c)
 {
+	bitmaps_free(&c->bitmaps);
 	image_close(&c->top);
 	live_close(&c->chain);
 	overlay_close(&c->overlay);
@@ -267,6 +269,49 @@ static int recover(struct change *c, int why)
 	return ret;
 }
 
+static bool is_carried(const struct bitmap *bitmap)
+{
+	return bitmap->state == BITMAP_RECORDS;
+}
+
+/* Suspended it has in its bitmaps what has changed, and no more. */
+static int carry_bitmaps(struct change *c)
+{
+	const char *name = c->a.d.name;
+	int err, ret = VBLK_OK;
+
+	if (!change_has_bitmaps(c))
+		return VBLK_OK;
+	err = dmdev_suspend(name, c->a.is_served);
+	if (err)
+		ret = err_errno(-err, name, "cannot suspend it");
+	for (size_t i = 0; i < c->bitmaps.n && !ret; i++)
+		if (is_carried(&c->bitmaps.list[i]))
+			ret = bitmap_carry(c, &c->bitmaps.list[i]);
+	if (!ret)
+		return VBLK_OK;
+	dmdev_resume(name, c->a.is_served);
+	undo(c);
+	return ret;
+}
+
+/** change_has_bitmaps() - whether there are some that the overlay goes on with */
+bool change_has_bitmaps(const struct change *c)
+{
+	for (size_t i = 0; i < c->bitmaps.n; i++)
+		if (is_carried(&c->bitmaps.list[i]))
+			return true;
+	return false;
+}
+
+/** change_read_bitmaps() - have the overlay go on with the bitmaps of the image; an exit code */
+int change_read_bitmaps(struct change *c)
+{
+	int err = bitmaps_read_image(c->chain.list[0].fd, &c->bitmaps);
+
+	return err ? err_errno(-err, c->a.d.name, "cannot read its bitmaps") : VBLK_OK;
+}
+
 /** change_forget_top() - what was the top is not any more */
 void change_forget_top(const struct change *c)
 {
@@ -286,11 +331,17 @@ int change_switch(struct change *c, size_t below)
 {
 	int err, ret;
 
+	ret = carry_bitmaps(c);
+	if (ret)
+		return ret;
+	/* Whoever resumes it from here on goes over to an overlay that is whole. */
 	err = load(c, below, c->top.fd);
 	if (err) {
 		ret = err_errno(-err, c->a.d.name, "the kernel refused the new chain");
 		err_hint("dmesg | grep qcow2");
 		dmdev_clear(c->a.d.name);
+		if (change_has_bitmaps(c))
+			dmdev_resume(c->a.d.name, c->a.is_served);
 		undo(c);
 		return ret;
 	}

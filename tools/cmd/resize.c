@@ -2,19 +2,16 @@
 /*
  * vblk-resize: a larger image under a disk that is in use, and the guest told of it.
  *
- * While the image grows the device is suspended, and a guest waits. So a process of its own does that, which
- * nothing that happens to the tool reaches; if it dies nevertheless, the same command goes on from there.
+ * While the image grows the device is suspended, and a guest waits. If who does that dies, the same command goes
+ * on from there.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <json-c/json.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd.h"
@@ -76,8 +73,9 @@ static int report_failure(struct change *c, const struct growth *g, int why)
 	return ret;
 }
 
-static int grow(struct change *c, const struct growth *g)
+static int grow(struct change *c, void *arg)
 {
+	const struct growth *g = arg;
 	const char *name = c->a.d.name;
 	uint64_t is_bytes;
 	int err, ret = VBLK_OK;
@@ -101,40 +99,6 @@ static int grow(struct change *c, const struct growth *g)
 	}
 	err = load_and_resume(c, g->new_bytes);
 	return err ? report_failure(c, g, err) : VBLK_OK;
-}
-
-static void block_signals(void)
-{
-	sigset_t set;
-
-	sigfillset(&set);
-	sigdelset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-}
-
-static int grow_apart(struct change *c, const struct growth *g)
-{
-	int status;
-	pid_t pid;
-
-	block_signals();
-	/* dm's descriptors are one's own. */
-	dmdev_release();
-	/* A qemu-img that it leaves becomes ours. */
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	pid = fork();
-	if (pid == 0) {
-		setsid();
-		_exit(grow(c, g));
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return err_errno(errno, c->a.d.name, "cannot start a process");
-	while (wait(NULL) > 0)
-		;
-	if (WIFEXITED(status))
-		return WEXITSTATUS(status);
-	return err_report(VBLK_FAILED, c->a.d.name, "its image was made larger by a process that died");
 }
 
 static void say_not_told(const struct attached *a, const char *why)
@@ -209,7 +173,7 @@ static int resize(struct change *c, uint64_t bytes, bool is_more, bool as_json)
 		snprintf(self, sizeof(self), "/proc/self/fd/%d", c->chain.list[0].fd);
 		g.fd = open(self, O_RDWR | O_CLOEXEC);
 		ret = g.fd < 0 ? err_errno(errno, c->a.d.name, "cannot open its image") :
-				 grow_apart(c, &g);
+				 change_apart(c, grow, &g, "its image was made larger");
 		if (g.fd >= 0)
 			close(g.fd);
 	}

@@ -20,6 +20,7 @@
 #include "disk/grow.h"
 #include "disk/lockers.h"
 #include "disk/qemu-img.h"
+#include "bitmap-change.h"
 #include "err.h"
 #include "server/state.h"
 #include "snapshot.h"
@@ -192,6 +193,13 @@ static void note_top(const struct change *c)
 		state_set_image(c->a.serving.name, c->chain.list[1].path);
 }
 
+static int take_bitmaps(struct change *c)
+{
+	int ret = bitmap_take_over(c);
+
+	return ret ? ret : sync_image(&c->chain.list[1], c->a.d.name);
+}
+
 /* Return: an exit code; else the images are those of the shorter chain, which is loaded. */
 static int shorten(struct change *c, size_t overlay)
 {
@@ -199,8 +207,8 @@ static int shorten(struct change *c, size_t overlay)
 	int err, ret;
 
 	ret = commit(c, overlay);
-	if (!ret && overlay)
-		ret = rebase(c, overlay);
+	if (!ret)
+		ret = overlay ? rebase(c, overlay) : take_bitmaps(c);
 	if (ret)
 		return ret;
 	err = load(c, overlay, true);

@@ -127,6 +127,19 @@ static void make_name(char *name, size_t size)
 	snprintf(name, size, "%jd", (intmax_t)time(NULL));
 }
 
+static int go_over(struct change *c, void *unused)
+{
+	(void)unused;
+	return change_switch(c, 0);
+}
+
+/* QEMU takes a moment for each bitmap, in which a guest waits. */
+static int switch_with_bitmaps(struct change *c)
+{
+	return change_has_bitmaps(c) ? change_apart(c, go_over, NULL, "it went over to the overlay") :
+				       change_switch(c, 0);
+}
+
 static int make(struct change *c, const struct args *args)
 {
 	const char *suffix = args->snapshot;
@@ -137,11 +150,13 @@ static int make(struct change *c, const struct args *args)
 	make_name(now, sizeof(now));
 	ret = change_begin(c);
 	if (!ret)
+		ret = change_read_bitmaps(c);
+	if (!ret)
 		ret = change_name_overlay(c, 0, suffix ?: now, args->file);
 	if (!ret)
 		ret = change_make_overlay(c, 0);
 	if (!ret)
-		ret = change_switch(c, 0);
+		ret = switch_with_bitmaps(c);
 	if (ret)
 		return ret;
 	s.image = c->chain.list[0].path;

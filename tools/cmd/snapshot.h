@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "attached.h"
+#include "disk/bitmaps.h"
 #include "disk/image.h"
 #include "disk/layers.h"
 #include "disk/live.h"
@@ -18,6 +19,7 @@
  * @top: the same, open
  * @has_noted_top: /run/vblk says that the overlay is the disk's top
  * @may_be_suspended: the disk is taken as it is
+ * @bitmaps: of its image; the overlay goes on with those that record
  * @pause: connection to the server that keeps its queues stopped, or -1
  * @node: the device, open for nobody else who wants it so, or -1
  */
@@ -28,11 +30,16 @@ struct change {
 	struct image top;
 	bool has_noted_top;
 	bool may_be_suspended;
+	struct bitmaps bitmaps;
 	int pause;
 	int node;
 };
 
 #define CHANGE_NONE	{ .top.fd = -1, .overlay.dir = -1, .overlay.fd = -1, .pause = -1, .node = -1 }
+
+/* change-apart.c */
+int change_apart(struct change *c, int (*work)(struct change *c, void *arg), void *arg,
+		 const char *what);
 
 /* change.c */
 int change_begin(struct change *c);
@@ -41,6 +48,8 @@ int change_claim_disk(struct change *c);
 void change_drop_page_cache(const struct change *c);
 int change_name_overlay(struct change *c, size_t below, const char *suffix, const char *file);
 int change_make_overlay(struct change *c, size_t below);
+bool change_has_bitmaps(const struct change *c);
+int change_read_bitmaps(struct change *c);
 void change_forget_top(const struct change *c);
 int change_switch(struct change *c, size_t below);
 

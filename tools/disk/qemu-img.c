@@ -19,14 +19,14 @@
 
 #define NOT_FOUND	127
 
-static json_object *describe_file(const struct live_image *img)
+static json_object *describe_file(int fd, bool is_device)
 {
 	json_object *o = json_object_new_object();
 	char path[32];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", img->fd);
-	json_object_object_add(o, "driver", json_object_new_string(S_ISBLK(img->st.st_mode) ?
-								   "host_device" : "file"));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	json_object_object_add(o, "driver",
+			       json_object_new_string(is_device ? "host_device" : "file"));
 	json_object_object_add(o, "filename", json_object_new_string(path));
 	json_object_object_add(o, "locking", json_object_new_string("off"));
 	return o;
@@ -39,12 +39,38 @@ static json_object *describe(const struct live_chain *c, size_t i, bool with_bac
 
 	json_object_object_add(o, "driver",
 			       json_object_new_string(image_format_name(img->format)));
-	json_object_object_add(o, "file", describe_file(img));
+	json_object_object_add(o, "file", describe_file(img->fd, S_ISBLK(img->st.st_mode)));
 	if (with_backing && i + 1 < c->n)
 		below = describe(c, i + 1, true);
 	if (img->format == IMAGE_QCOW2)
 		json_object_object_add(o, "backing", below);
 	return o;
+}
+
+static char *to_text(json_object *o)
+{
+	char *text;
+
+	if (asprintf(&text, "json:%s", json_object_to_json_string(o)) < 0)
+		text = NULL;
+	json_object_put(o);
+	return text;
+}
+
+/**
+ * qemu_describe_fd() - a qcow2 image in a file, alone, as qemu_run() hands it to QEMU
+ * @fd: of it; to be open in qemu-img, too
+ *
+ * Return: a string that the caller frees, or NULL.
+ */
+char *qemu_describe_fd(int fd)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "driver", json_object_new_string("qcow2"));
+	json_object_object_add(o, "file", describe_file(fd, false));
+	json_object_object_add(o, "backing", NULL);
+	return to_text(o);
 }
 
 /**
@@ -56,13 +82,7 @@ static json_object *describe(const struct live_chain *c, size_t i, bool with_bac
  */
 char *qemu_describe(const struct live_chain *c, size_t first, bool with_backing)
 {
-	json_object *o = describe(c, first, with_backing);
-	char *text;
-
-	if (asprintf(&text, "json:%s", json_object_to_json_string(o)) < 0)
-		text = NULL;
-	json_object_put(o);
-	return text;
+	return to_text(describe(c, first, with_backing));
 }
 
 /* In the child. QEMU opens them anew, by the names of the descriptors. */

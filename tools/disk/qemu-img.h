@@ -8,6 +8,7 @@
 #include "live.h"
 
 char *qemu_describe(const struct live_chain *c, size_t first, bool with_backing);
+char *qemu_describe_fd(int fd);
 int qemu_run(const struct live_chain *c, const char *const argv[], const char *name);
 
 #endif

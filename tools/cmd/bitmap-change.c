@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The bitmaps of a disk, changed while it is in use.
+ *
+ * QEMU changes the image, which the kernel does not use meanwhile: it stores the bits when the device is
+ * suspended, and reads them when it is resumed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bitmap-change.h"
+#include "disk/qemu-img.h"
+#include "err.h"
+
+static int run_qemu(struct change *c, const char *image, const struct bitmap_request *r)
+{
+	const char *argv[12] = { "qemu-img", "bitmap", r->option };
+	char granularity[24];
+	size_t n = 3;
+
+	if (r->from)
+		argv[n++] = r->from;
+	if (r->granularity) {
+		snprintf(granularity, sizeof(granularity), "%ju", (uintmax_t)r->granularity);
+		argv[n++] = "-g";
+		argv[n++] = granularity;
+	}
+	if (r->is_disabled)
+		argv[n++] = "--disable";
+	argv[n++] = "--";
+	argv[n++] = image;
+	argv[n++] = r->bitmap;
+	return qemu_run(&c->chain, argv, c->a.d.name);
+}
+
+static int change_image(struct change *c, const struct bitmap_request *r)
+{
+	char *image = qemu_describe(&c->chain, 0, false);
+	int ret;
+
+	if (!image)
+		return err_errno(ENOMEM, c->a.d.name, "cannot run qemu-img");
+	ret = run_qemu(c, image, r);
+	free(image);
+	if (!ret && fsync(c->chain.list[0].fd) < 0)
+		ret = err_errno(errno, c->a.d.name, "cannot write its image");
+	return ret;
+}
+
+/* A qemu-img that was killed leaves all bitmaps in use that it has opened. */
+static void report_lost(struct change *c)
+{
+	struct bitmaps now = {};
+
+	if (bitmaps_read_image(c->chain.list[0].fd, &now) == 0)
+		for (size_t i = 0; i < now.n; i++)
+			if (now.list[i].state == BITMAP_IN_USE)
+				err_report(VBLK_DAMAGED, c->a.d.name,
+					   "bitmap '%s' was left in use, and says nothing any more",
+					   now.list[i].name);
+	bitmaps_free(&now);
+}
+
+/* What would be recorded then may be too much for the kernel. */
+static const char *opposite(const struct bitmap_request *r)
+{
+	if (!strcmp(r->option, "--add"))
+		return "--remove";
+	return !strcmp(r->option, "--enable") ? "--disable" : NULL;
+}
+
+static int take_back(struct change *c, const struct bitmap_request *r)
+{
+	struct bitmap_request back = { .option = opposite(r), .bitmap = r->bitmap };
+
+	if (!back.option || change_image(c, &back))
+		return -EINVAL;
+	return dmdev_resume(c->a.d.name, c->a.is_served);
+}
+
+/* In a process of its own. */
+static int work(struct change *c, void *arg)
+{
+	const struct bitmap_request *r = arg;
+	const char *name = c->a.d.name;
+	int err, ret;
+
+	err = dmdev_suspend(name, c->a.is_served);
+	if (err)
+		return err_errno(-err, name, "cannot suspend it");
+	ret = change_image(c, r);
+	if (ret)
+		report_lost(c);
+	err = dmdev_resume(name, c->a.is_served);
+	if (!err)
+		return ret;
+	ret = err_errno(-err, name, "the kernel refuses the image so");
+	err_hint("dmesg | grep qcow2");
+	if (take_back(c, r))
+		err_report(VBLK_FAILED, name, "suspended: its guest waits");
+	return ret;
+}
+
+/**
+ * bitmap_change() - change a bitmap of a disk
+ * @c: the disk, from change_begin(); not suspended
+ * @r: what to do
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int bitmap_change(struct change *c, const struct bitmap_request *r)
+{
+	return change_apart(c, work, (void *)r, "its bitmaps were changed");
+}
+
+/** bitmap_resume() - go on with a disk that somebody who was killed left suspended; an exit code */
+int bitmap_resume(struct change *c)
+{
+	int err = dmdev_resume(c->a.d.name, c->a.is_served);
+
+	if (err)
+		return err_errno(-err, c->a.d.name, "it is suspended, and cannot be resumed");
+	c->a.d.is_suspended = false;
+	return VBLK_OK;
+}
+
+static int run_with_source(struct change *c, const char *source, const char *image,
+			   const struct bitmap *bitmap)
+{
+	char granularity[24];
+	const char *argv[] = {
+		"qemu-img", "bitmap", "--add", "-g", granularity, "--merge", bitmap->name,
+		"-b", source, "--", image, bitmap->name, NULL
+	};
+
+	if (!source || !image)
+		return err_errno(ENOMEM, c->a.d.name, "cannot run qemu-img");
+	snprintf(granularity, sizeof(granularity), "%ju", (uintmax_t)bitmap->granularity);
+	return qemu_run(&c->chain, argv, c->a.d.name);
+}
+
+/**
+ * bitmap_carry() - have the new overlay of a disk go on with a bitmap of the image below it
+ * @c: the disk, suspended; its overlay is not in use yet
+ * @bitmap: the bitmap
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int bitmap_carry(struct change *c, const struct bitmap *bitmap)
+{
+	char *below = qemu_describe(&c->chain, 0, false), *overlay = qemu_describe_fd(c->top.fd);
+	int ret;
+
+	fcntl(c->top.fd, F_SETFD, 0);
+	ret = run_with_source(c, below, overlay, bitmap);
+	fcntl(c->top.fd, F_SETFD, FD_CLOEXEC);
+	free(below);
+	free(overlay);
+	if (!ret && fsync(c->top.fd) < 0)
+		ret = err_errno(errno, c->top.path, "cannot write it");
+	return ret;
+}
+
+static int remove_old(struct change *c, const char *image)
+{
+	struct bitmaps old = {};
+	int err, ret = VBLK_OK;
+
+	err = bitmaps_read_image(c->chain.list[1].fd, &old);
+	if (err)
+		ret = err_errno(-err, c->a.d.name, "cannot read the bitmaps below");
+	for (size_t i = 0; i < old.n && !ret; i++) {
+		const char *argv[] = {
+			"qemu-img", "bitmap", "--remove", "--", image, old.list[i].name, NULL
+		};
+
+		if (old.list[i].state == BITMAP_RECORDS)
+			ret = qemu_run(&c->chain, argv, c->a.d.name);
+	}
+	bitmaps_free(&old);
+	return ret;
+}
+
+/**
+ * bitmap_take_over() - have the image below go on with the bitmaps of the top, and with no others
+ * @c: the disk, suspended; what the top has is in the image below already
+ *
+ * Those that the image below has say nothing of what happened while it was not the top: it may have been
+ * gone back to. Return: an exit code; what is wrong has been reported.
+ */
+int bitmap_take_over(struct change *c)
+{
+	char *top = qemu_describe(&c->chain, 0, false), *image = qemu_describe(&c->chain, 1, false);
+	struct bitmaps b = {};
+	int err, ret;
+
+	ret = image ? remove_old(c, image) : VBLK_OK;
+	err = ret ? 0 : bitmaps_read_image(c->chain.list[0].fd, &b);
+	if (err)
+		ret = err_errno(-err, c->a.d.name, "cannot read its bitmaps");
+	for (size_t i = 0; i < b.n && !ret; i++)
+		if (b.list[i].state == BITMAP_RECORDS)
+			ret = run_with_source(c, top, image, &b.list[i]);
+	bitmaps_free(&b);
+	free(top);
+	free(image);
+	return ret;
+}

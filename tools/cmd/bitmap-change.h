@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef VBLK_BITMAP_CHANGE_H
+#define VBLK_BITMAP_CHANGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "snapshot.h"
+
+/**
+ * struct bitmap_request - something to do to a bitmap of a disk
+ * @option: of qemu-img bitmap
+ * @bitmap: the bitmap; of a merge, where it goes to
+ * @from: of a merge, or NULL
+ * @granularity: of a new one in bytes, 0: QEMU's default
+ * @is_disabled: of a new one
+ */
+struct bitmap_request {
+	const char *option;
+	const char *bitmap;
+	const char *from;
+	uint64_t granularity;
+	bool is_disabled;
+};
+
+int bitmap_change(struct change *c, const struct bitmap_request *r);
+int bitmap_resume(struct change *c);
+int bitmap_take_over(struct change *c);
+int bitmap_carry(struct change *c, const struct bitmap *bitmap);
+
+#endif
