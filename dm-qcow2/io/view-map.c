@@ -17,6 +17,12 @@
 /* Looked at in one go; a run ends with its page of entries anyhow. */
 #define MAX_RUN		SZ_1G
 
+/*
+ * Pages of entries for one answer. A disk that is all alike fits into one word: who asks shall be able
+ * to end, and to remove the device, all the same.
+ */
+#define MAX_LOOKS	1024
+
 static int load(struct qcow2_image *img, u64 offset, int result)
 {
 	switch (result) {
@@ -103,11 +109,11 @@ int qcow2_view_map(struct qcow2_instant *instant, u64 offset, u64 end, char *res
 	unsigned int noio = memalloc_noio_save();
 	bool is_zero, was_zero = false;
 	u64 bytes, run = 0;
-	unsigned int sz = 0;
+	unsigned int sz = 0, looks = 0;
 	int err = 0;
 
 	result[0] = '\0';
-	for (; offset < end && sz + 2 * MAX_WORD < maxlen; offset += bytes) {
+	for (; offset < end && sz + 2 * MAX_WORD < maxlen && looks++ < MAX_LOOKS; offset += bytes) {
 		err = look_once(instant, offset, &bytes, &is_zero);
 		if (err)
 			break;
