@@ -2,6 +2,7 @@
 /* Who uses an attached disk. */
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 
 #include "attached.h"
 #include "disk/holder.h"
@@ -79,6 +80,26 @@ int attached_check_resumed(const struct attached *a)
 }
 
 /**
+ * attached_report_frozen() - say that a disk is shown as it was
+ * @view: what shows it
+ *
+ * And who looks at it: a backup that runs thaws the disk by itself when it ends. Return: VBLK_BUSY.
+ */
+int attached_report_frozen(const struct attached *a, const struct dmdev *view)
+{
+	char who[512] = "";
+
+	if (!holder_of_device(view->dev, 0, who, sizeof(who)))
+		err_report(VBLK_BUSY, a->d.name, "it is frozen: %s shows what it held", view->name);
+	else
+		err_report(VBLK_BUSY, a->d.name,
+			   "it is frozen: %s shows what it held, and is in use: %s", view->name, who);
+	if (!strstr(who, "(vblk-backup)"))
+		err_hint_command("vblk-thaw", a->d.name, NULL);
+	return VBLK_BUSY;
+}
+
+/**
  * attached_check_thawed() - is the disk shown as it was?
  *
  * What would end that has to wait. Return: an exit code; that it is has been reported.
@@ -92,7 +113,5 @@ int attached_check_thawed(const struct attached *a)
 		return VBLK_OK;
 	if (err)
 		return err_errno(-err, a->d.name, "cannot tell whether it is frozen");
-	err_report(VBLK_BUSY, a->d.name, "it is frozen: %s shows what it held", view.name);
-	err_hint_command("vblk-thaw", a->d.name, NULL);
-	return VBLK_BUSY;
+	return attached_report_frozen(a, &view);
 }

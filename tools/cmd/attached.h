@@ -56,6 +56,7 @@ int attached_find_image(const struct stat *st, struct dmdev *d);
 int attached_check_unused(const struct attached *a, bool is_strict);
 int attached_check_sound(const struct attached *a);
 int attached_check_resumed(const struct attached *a);
+int attached_report_frozen(const struct attached *a, const struct dmdev *view);
 int attached_check_thawed(const struct attached *a);
 bool attached_is_low(const struct attached *a);
 const char *attached_state(const struct attached *a);

@@ -3,6 +3,7 @@
 #define VBLK_CMD_H
 
 int cmd_attach(int argc, char **argv);
+int cmd_backup(int argc, char **argv);
 int cmd_bitmap(int argc, char **argv);
 int cmd_control(int argc, char **argv);
 int cmd_detach(int argc, char **argv);

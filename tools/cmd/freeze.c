@@ -1,23 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vblk-freeze, vblk-thaw: a device that shows a disk as it was, while that goes on. */
-#include <errno.h>
 #include <getopt.h>
 #include <json-c/json.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "attached.h"
 #include "cmd.h"
-#include "disk/holder.h"
-#include "disk/view.h"
 #include "err.h"
 #include "out.h"
 #include "server/state.h"
-#include "size.h"
-
-#define MIB		(1ULL << 20)
-#define DEFAULT_MEMORY	(256 * MIB)
-#define MAX_MEMORY	(65536 * MIB)
+#include "view-use.h"
 
 static const char freeze_help[] =
 "Usage: vblk-freeze [--memory SIZE] [--json] DISK\n"
@@ -48,48 +39,6 @@ static const struct option thaw_options[] = {
 	{}
 };
 
-static int report_frozen(const char *name)
-{
-	err_report(VBLK_BUSY, name, "it is frozen already");
-	err_hint_command("vblk-thaw", name, NULL);
-	return VBLK_BUSY;
-}
-
-static int check_disk(const struct attached *a)
-{
-	const char *name = a->d.name;
-	struct dmdev view, other;
-	int err, ret;
-
-	ret = attached_check_sound(a);
-	if (ret)
-		return ret;
-	err = view_find(&a->d, &view);
-	if (!err)
-		return report_frozen(name);
-	if (err == -ENXIO)
-		err = dmdev_find_name(view.name, &other) ? 0 : -EBUSY;
-	if (err)
-		return err_errno(-err, name, "cannot make the device %s", view.name);
-	return attached_check_resumed(a);
-}
-
-static int report_refusal(const char *name, int err)
-{
-	switch (err) {
-	case -EBUSY:
-		return report_frozen(name);
-	case -EAGAIN:
-		return err_report(VBLK_BUSY, name, "it is being suspended");
-	case -EOPNOTSUPP:
-		return err_report(VBLK_UNSUPPORTED, name, "its image has an external data file");
-	case -EINVAL:
-		return err_report(VBLK_UNSUPPORTED, name, "the module that is loaded cannot freeze");
-	default:
-		return err_errno(-err, name, "cannot freeze it");
-	}
-}
-
 static int print_view(const struct attached *a, const struct dmdev *view, bool as_json)
 {
 	char path[sizeof(DMDEV_DIR) + sizeof(view->name)];
@@ -109,24 +58,12 @@ static int print_view(const struct attached *a, const struct dmdev *view, bool a
 
 static int freeze_locked(struct attached *a, uint64_t memory, bool as_json)
 {
-	char message[32];
 	struct dmdev view;
-	int err, ret;
+	int ret;
 
-	ret = check_disk(a);
-	if (ret)
-		return ret;
 	cmd_block_signals();
-	snprintf(message, sizeof(message), "freeze %ju", (uintmax_t)(memory / MIB));
-	err = dmdev_message(a->d.name, message);
-	if (err)
-		return report_refusal(a->d.name, err);
-	err = view_create(&a->d, a->bytes >> 9, &view);
-	if (!err)
-		return print_view(a, &view, as_json);
-	ret = err_errno(-err, a->d.name, "cannot make the device %s", view.name);
-	dmdev_message(a->d.name, "thaw");
-	return ret;
+	ret = view_freeze(a, memory, &view);
+	return ret ? ret : print_view(a, &view, as_json);
 }
 
 static int freeze(const char *disk, uint64_t memory, bool as_json)
@@ -142,24 +79,17 @@ static int freeze(const char *disk, uint64_t memory, bool as_json)
 	return ret;
 }
 
-static int check_memory(uint64_t memory)
-{
-	if (memory < MIB || memory > MAX_MEMORY)
-		return err_report(VBLK_USAGE, "--memory", "from 1M to 64G");
-	return VBLK_OK;
-}
-
 /** cmd_freeze() - the verb */
 int cmd_freeze(int argc, char **argv)
 {
-	uint64_t memory = DEFAULT_MEMORY;
+	uint64_t memory = VIEW_DEFAULT_MEMORY;
 	bool as_json = false;
 	int opt, ret;
 
 	while ((opt = getopt_long(argc, argv, "h", freeze_options, NULL)) != -1) {
 		switch (opt) {
 		case 'm':
-			if (size_parse("--memory", optarg, &memory) || check_memory(memory))
+			if (view_parse_memory(optarg, &memory))
 				return cmd_usage_error("freeze");
 			break;
 		case 'j':
@@ -178,35 +108,6 @@ int cmd_freeze(int argc, char **argv)
 	}
 	ret = dmdev_init();
 	return ret ? ret : freeze(argv[optind], memory, as_json);
-}
-
-static int remove_view(const struct dmdev *view)
-{
-	char who[512];
-	int err = dmdev_remove(view->name);
-
-	if (err == -EBUSY && holder_of_device(view->dev, 0, who, sizeof(who)))
-		return err_report(VBLK_BUSY, view->name, "in use: %s", who);
-	return err ? err_errno(-err, view->name, "cannot remove the device") : VBLK_OK;
-}
-
-static int thaw_locked(struct attached *a)
-{
-	bool is_shown;
-	struct dmdev view;
-	int err, ret;
-
-	cmd_block_signals();
-	is_shown = view_find(&a->d, &view) == 0;
-	ret = is_shown ? remove_view(&view) : VBLK_OK;
-	if (ret)
-		return ret;
-	err = dmdev_message(a->d.name, "thaw");
-	/* It may have ended by itself. */
-	if (err == -ENODATA || (err == -ENXIO && is_shown))
-		return is_shown ? VBLK_OK :
-				  err_report(VBLK_NOT_FOUND, a->d.name, "it is not frozen");
-	return err ? err_errno(-err, a->d.name, "cannot thaw it") : VBLK_OK;
 }
 
 /** cmd_thaw() - the verb */
@@ -230,7 +131,8 @@ int cmd_thaw(int argc, char **argv)
 		ret = attached_lock(argv[optind], &a, &lock);
 	if (ret)
 		return ret;
-	ret = thaw_locked(&a);
+	cmd_block_signals();
+	ret = view_thaw(&a);
 	state_unlock(a.d.uuid, lock);
 	return ret;
 }

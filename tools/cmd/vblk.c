@@ -13,6 +13,7 @@ static const struct verb {
 	const char *summary;
 } verbs[] = {
 	{ "attach", cmd_attach, "map a qcow2 image and serve it to a guest" },
+	{ "backup", cmd_backup, "copy a disk as it is now while it goes on" },
 	{ "bitmap", cmd_bitmap, "record what changes of a disk" },
 	{ "control", cmd_control, "ask a disk's server something" },
 	{ "detach", cmd_detach, "stop serving a disk and let its image go" },

@@ -500,7 +500,7 @@ int dmdev_ask(const char *name, const char *text, char **answer)
 	return !err && !*answer ? -ENODATA : err;
 }
 
-static int read_target(int type, const char *name, uint64_t *sectors,
+static int read_target(int type, const char *name, const char *want, uint64_t *sectors,
 		       char **params)
 {
 	struct dm_task *dmt = new_task(type, name);
@@ -515,8 +515,7 @@ static int read_target(int type, const char *name, uint64_t *sectors,
 	err = run_task(dmt);
 	if (!err) {
 		dm_get_next_target(dmt, NULL, &start, sectors, &target, &text);
-		*params = text && !strcmp(target, DMDEV_TARGET) ?
-			strdup(text) : NULL;
+		*params = text && !strcmp(target, want) ? strdup(text) : NULL;
 		if (!*params)
 			err = -ENODATA;
 	}
@@ -532,7 +531,7 @@ static int read_target(int type, const char *name, uint64_t *sectors,
  */
 int dmdev_table(const char *name, uint64_t *sectors, char **params)
 {
-	return read_target(DM_DEVICE_TABLE, name, sectors, params);
+	return read_target(DM_DEVICE_TABLE, name, DMDEV_TARGET, sectors, params);
 }
 
 /**
@@ -543,5 +542,11 @@ int dmdev_table(const char *name, uint64_t *sectors, char **params)
  */
 int dmdev_status(const char *name, uint64_t *sectors, char **params)
 {
-	return read_target(DM_DEVICE_STATUS, name, sectors, params);
+	return read_target(DM_DEVICE_STATUS, name, DMDEV_TARGET, sectors, params);
+}
+
+/** dmdev_view_status() - the same of a device that shows a frozen one */
+int dmdev_view_status(const char *name, uint64_t *sectors, char **params)
+{
+	return read_target(DM_DEVICE_STATUS, name, DMDEV_VIEW_TARGET, sectors, params);
 }

@@ -56,5 +56,6 @@ int dmdev_ask(const char *name, const char *text, char **answer);
 
 int dmdev_table(const char *name, uint64_t *sectors, char **params);
 int dmdev_status(const char *name, uint64_t *sectors, char **params);
+int dmdev_view_status(const char *name, uint64_t *sectors, char **params);
 
 #endif

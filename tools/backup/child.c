@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A program that is run, in a session of its own: ^C is for us, and we say when it ends. It has none of our
+ * descriptors: they are disks, and locks.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cancel.h"
+#include "child.h"
+#include "cmd/err.h"
+
+#define NOT_FOUND	127
+
+/* As systemd hands a socket over: sd_listen_fds(3). */
+#define FIRST_FD	3
+
+/* How long a program that was killed may take to be gone. */
+#define KILL_MS		5000
+
+static void pass_socket(int fd)
+{
+	char pid[16];
+
+	if (fd == FIRST_FD)
+		fcntl(fd, F_SETFD, 0);
+	else
+		dup2(fd, FIRST_FD);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	setenv("LISTEN_PID", pid, 1);
+	setenv("LISTEN_FDS", "1", 1);
+	unsetenv("LISTEN_FDNAMES");
+	/* Or each request would have its buffer mapped, zeroed and unmapped. */
+	setenv("MALLOC_MMAP_THRESHOLD_", "33554432", 0);
+	setenv("MALLOC_TRIM_THRESHOLD_", "268435456", 0);
+}
+
+/* Standard output is for our own result. */
+static void become(const char *const argv[], int socket)
+{
+	int null = open("/dev/null", O_RDONLY);
+
+	setsid();
+	cancel_undo();
+	if (null >= 0)
+		dup2(null, STDIN_FILENO);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
+	if (socket >= 0)
+		pass_socket(socket);
+	close_range(FIRST_FD + (socket >= 0), ~0U, CLOSE_RANGE_CLOEXEC);
+	execvp(argv[0], (char *const *)argv);
+	_exit(NOT_FOUND);
+}
+
+/**
+ * child_start() - run a program
+ * @socket: one that it is to listen on, or -1
+ *
+ * Return: 0 or -errno.
+ */
+int child_start(struct child *c, const char *const argv[], int socket)
+{
+	int err;
+
+	c->pid = fork();
+	if (c->pid == 0)
+		become(argv, socket);
+	if (c->pid < 0) {
+		c->pid = 0;
+		return -errno;
+	}
+	c->fd = pidfd_open(c->pid, 0);
+	if (c->fd >= 0)
+		return 0;
+	err = -errno;
+	kill(c->pid, SIGKILL);
+	waitpid(c->pid, NULL, 0);
+	c->pid = 0;
+	return err;
+}
+
+static int wait_for_end(const struct child *c, int timeout_ms, bool may_cancel)
+{
+	struct pollfd pfd = { .fd = c->fd, .events = POLLIN };
+	int step, n;
+
+	for (;;) {
+		if (may_cancel && cancel_asked())
+			return -EINTR;
+		step = timeout_ms < 0 || timeout_ms > CANCEL_POLL_MS ? CANCEL_POLL_MS : timeout_ms;
+		n = poll(&pfd, 1, step);
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (timeout_ms >= 0 && step == timeout_ms)
+			return -ETIMEDOUT;
+		if (timeout_ms >= 0)
+			timeout_ms -= step;
+	}
+}
+
+/**
+ * child_wait() - wait until it has ended
+ * @timeout_ms: so long, or -1
+ * @may_cancel: or until we are asked to end
+ * @status: set to how it has ended, as waitpid() says it; may be NULL
+ *
+ * Return: 0, -ETIMEDOUT, -EINTR when we are to end, another -errno; it runs on then.
+ */
+int child_wait(struct child *c, int timeout_ms, bool may_cancel, int *status)
+{
+	int err = wait_for_end(c, timeout_ms, may_cancel);
+
+	if (err)
+		return err;
+	if (waitpid(c->pid, status, 0) != c->pid)
+		err = -errno;
+	close(c->fd);
+	c->pid = 0;
+	return err;
+}
+
+/** child_signal() - send a signal to it, and to all that it has started, if it is there */
+void child_signal(const struct child *c, int sig)
+{
+	if (!c->pid)
+		return;
+	kill(-c->pid, sig);
+	kill(c->pid, sig);
+}
+
+/**
+ * child_kill() - end it, and all that it has started
+ *
+ * Return: whether it is gone; what hangs in the kernel is left to it.
+ */
+bool child_kill(struct child *c, int sig)
+{
+	if (!c->pid)
+		return true;
+	child_signal(c, sig);
+	if (sig != SIGKILL && child_wait(c, KILL_MS, false, NULL) == 0)
+		return true;
+	child_signal(c, SIGKILL);
+	if (child_wait(c, KILL_MS, false, NULL) == 0)
+		return true;
+	close(c->fd);
+	c->pid = 0;
+	return false;
+}
+
+/** child_report() - how a program has ended: an exit code, reported */
+int child_report(const char *program, int status)
+{
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_FOUND)
+		return err_report(VBLK_NOT_FOUND, program, "not found, and needed here");
+	if (WIFSIGNALED(status))
+		return err_report(VBLK_FAILED, program, "has failed: %s", strsignal(WTERMSIG(status)));
+	if (WEXITSTATUS(status))
+		return err_report(VBLK_FAILED, program, "has failed");
+	return VBLK_OK;
+}
+
+/**
+ * child_run() - run a program to its end
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int child_run(const char *const argv[])
+{
+	struct child c;
+	int status, err;
+
+	err = child_start(&c, argv, -1);
+	if (!err)
+		err = child_wait(&c, -1, true, &status);
+	if (err == -EINTR) {
+		child_kill(&c, SIGKILL);
+		return err_report(VBLK_FAILED, argv[0], "it was cancelled");
+	}
+	return err ? err_errno(-err, argv[0], "cannot run it") : child_report(argv[0], status);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The copying of a frozen disk. */
+#ifndef VBLK_COPY_H
+#define VBLK_COPY_H
+
+#include "extents.h"
+#include "target.h"
+
+/**
+ * struct copy - a backup under way
+ * @disk: name of the disk
+ * @view: name of the device that shows it
+ * @fd: that device, open for direct I/O
+ * @size: of the disk, in bytes
+ * @bandwidth: bytes a second at most; 0: as many as there are
+ * @shows_progress: print how far it is on standard error
+ * @data_bytes: set to how much was not known to be zero
+ */
+struct copy {
+	const char *disk;
+	const char *view;
+	int fd;
+	uint64_t size;
+	uint64_t bandwidth;
+	bool shows_progress;
+	uint64_t data_bytes;
+};
+
+int copy_run(struct copy *c, struct target *t);
+int copy_verify(struct copy *c, struct target *t);
+
+#endif

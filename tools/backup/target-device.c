@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A backup on a block device: one that nobody uses, and nothing is on, or by force whatever is on it; but never a disk
+ * that is attached, what is on one, or below one.
+ */
+#include <blkid.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "cmd/err.h"
+#include "disk/dm.h"
+#include "disk/holder.h"
+#include "disk/live.h"
+#include "disk/lock.h"
+#include "disk/open-file.h"
+#include "target.h"
+
+/* Devices on devices. */
+#define MAX_DEPTH	16
+
+/* Nothing is on a device whose first bytes are zero, if blkid knows of nothing either. */
+#define LOOKED_AT_BYTES	(1UL << 20)
+
+/* Without these it is no image, and has no partitions. */
+#define WIPED_BYTES	TARGET_CLUSTER_BYTES
+
+static int check_device(const struct target *t, dev_t dev, unsigned int depth);
+
+static int check_image(const struct target *t, const struct stat *st)
+{
+	struct dmdev nobody = {}, d;
+	int found = live_find_other(&nobody, st, &d);
+
+	if (found > 0)
+		return err_report(VBLK_BUSY, t->name, "it is an image of the disk %s", d.name);
+	return found ? err_errno(-found, t->name, "cannot tell whose image it is") : VBLK_OK;
+}
+
+static bool read_line(const char *path, char *line, size_t size)
+{
+	FILE *f = fopen(path, "re");
+	bool ok = f && fgets(line, size, f);
+
+	if (f)
+		fclose(f);
+	if (ok)
+		line[strcspn(line, "\n")] = '\0';
+	return ok;
+}
+
+static int check_number(const struct target *t, const char *path, unsigned int depth)
+{
+	unsigned int major_no, minor_no;
+	char line[32];
+
+	if (!read_line(path, line, sizeof(line)) ||
+	    sscanf(line, "%u:%u", &major_no, &minor_no) != 2)
+		return VBLK_OK;
+	return check_device(t, makedev(major_no, minor_no), depth);
+}
+
+static int check_below(const struct target *t, const char *sys, unsigned int depth)
+{
+	char path[PATH_MAX], file[PATH_MAX];
+	int ret = VBLK_OK;
+	struct dirent *de;
+	struct stat st;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "%s/partition", sys);
+	if (access(path, F_OK) == 0) {
+		snprintf(path, sizeof(path), "%s/../dev", sys);
+		return check_number(t, path, depth);
+	}
+	snprintf(path, sizeof(path), "%s/loop/backing_file", sys);
+	if (read_line(path, file, sizeof(file)) && stat(file, &st) == 0)
+		return S_ISBLK(st.st_mode) ? check_device(t, st.st_rdev, depth) :
+					     check_image(t, &st);
+	snprintf(path, sizeof(path), "%s/slaves", sys);
+	dir = opendir(path);
+	while (dir && !ret && (de = readdir(dir))) {
+		snprintf(path, sizeof(path), "%s/slaves/%s/dev", sys, de->d_name);
+		ret = check_number(t, path, depth);
+	}
+	if (dir)
+		closedir(dir);
+	return ret;
+}
+
+static int check_device(const struct target *t, dev_t dev, unsigned int depth)
+{
+	struct stat st = { .st_mode = S_IFBLK, .st_rdev = dev };
+	struct dmdev d;
+	char sys[64];
+	int ret;
+
+	if (dmdev_find_number(dev, &d) == 0 && dmdev_is_ours(&d))
+		return err_report(VBLK_BUSY, t->name, "it is %sthe disk %s", depth ? "on " : "",
+				  d.name);
+	ret = check_image(t, &st);
+	if (ret || depth == MAX_DEPTH)
+		return ret;
+	snprintf(sys, sizeof(sys), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+	return check_below(t, sys, depth + 1);
+}
+
+/**
+ * target_check_own() - whether a file or device is one that a disk needs
+ *
+ * Not even by force may it be written over. Return: an exit code; what it is has been reported.
+ */
+int target_check_own(const struct target *t, const struct stat *st)
+{
+	return S_ISBLK(st->st_mode) ? check_device(t, st->st_rdev, 0) : check_image(t, st);
+}
+
+static int claim(struct target *t, int path)
+{
+	char self[32], who[512];
+	struct stat st;
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", path);
+	t->fd = open(self, O_RDWR | O_EXCL | O_CLOEXEC);
+	if (t->fd >= 0)
+		return VBLK_OK;
+	if (errno == EBUSY && fstat(path, &st) == 0 &&
+	    holder_of_device(st.st_rdev, 0, who, sizeof(who)))
+		return err_report(VBLK_BUSY, t->name, "in use: %s", who);
+	return err_errno(errno, t->name, "cannot open it");
+}
+
+/* QEMU does not claim a device, but locks it. So will the one that we start. */
+static int check_lock(const struct target *t)
+{
+	char self[32], who[512];
+	int fd, err, ret = VBLK_OK;
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", t->fd);
+	fd = open(self, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(errno, t->name, "cannot open it");
+	err = lock_image(fd, false);
+	if (err == -EAGAIN && open_file_locker(fd, who, sizeof(who)))
+		ret = err_report(VBLK_BUSY, t->name, "in use: %s", who);
+	else if (err)
+		ret = err_errno(-err, t->name, "cannot lock it");
+	close(fd);
+	return ret;
+}
+
+static int check_size(const struct target *t)
+{
+	uint64_t bytes;
+
+	if (ioctl(t->fd, BLKGETSIZE64, &bytes) < 0)
+		return err_errno(errno, t->name, "cannot tell its size");
+	if (bytes < t->bytes && !strcmp(t->format, "raw"))
+		return err_report(VBLK_USAGE, t->name, "too small: it has %ju bytes, the disk %ju",
+				  (uintmax_t)bytes, (uintmax_t)t->bytes);
+	return VBLK_OK;
+}
+
+static bool has_data(int fd)
+{
+	char *buf = malloc(LOOKED_AT_BYTES);
+	ssize_t n = buf ? pread(fd, buf, LOOKED_AT_BYTES, 0) : -1;
+	bool is_found = n <= 0 || buf[0] || memcmp(buf, buf + 1, n - 1) != 0;
+
+	free(buf);
+	return is_found;
+}
+
+static bool has_signature(int fd)
+{
+	blkid_probe probe = blkid_new_probe();
+	bool is_found = true;
+
+	if (probe && !blkid_probe_set_device(probe, fd, 0, 0)) {
+		blkid_probe_enable_partitions(probe, 1);
+		is_found = blkid_do_safeprobe(probe) != 1;
+	}
+	blkid_free_probe(probe);
+	return is_found;
+}
+
+/* Somebody's file system or image must not be written over by a slip. */
+static int check_empty(const struct target *t)
+{
+	if (t->force || !(has_data(t->fd) || has_signature(t->fd)))
+		return VBLK_OK;
+	err_report(VBLK_BUSY, t->name, "it is not empty");
+	err_hint("--force writes over what is on it");
+	return VBLK_BUSY;
+}
+
+/**
+ * target_device_open() - claim a device
+ * @path: it, opened with O_PATH
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int target_device_open(struct target *t, int path)
+{
+	struct stat st;
+	int ret;
+
+	if (fstat(path, &st) < 0)
+		return err_errno(errno, t->name, "cannot look at it");
+	ret = target_check_own(t, &st);
+	if (!ret)
+		ret = claim(t, path);
+	if (!ret)
+		ret = check_lock(t);
+	if (!ret)
+		ret = check_size(t);
+	return ret ? ret : check_empty(t);
+}
+
+/** target_device_wipe() - half a backup must not look like a whole one */
+void target_device_wipe(struct target *t)
+{
+	static const char zeroes[WIPED_BYTES];
+
+	if (pwrite(t->fd, zeroes, sizeof(zeroes), 0) != sizeof(zeroes) || fsync(t->fd) < 0)
+		err_warn(t->name, "half a backup is left on it");
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A backup in a file: it has no name until it is whole and durable, so there is never half a backup of that name, and
+ * whatever kills us nothing is left. Where the file system has no files without a name it is called NAME.part meanwhile.
+ *
+ * Nothing that is there is opened for writing, and nothing goes but what was asked for: a file of that name is replaced
+ * by force alone, and only if it is the one that was looked at first.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cmd/err.h"
+#include "disk/lock.h"
+#include "disk/open-file.h"
+#include "target.h"
+
+static void part_name(const struct target *t, char name[NAME_MAX + 6])
+{
+	snprintf(name, NAME_MAX + 6, "%s.part", t->base);
+}
+
+static int open_directory(struct target *t)
+{
+	const char *slash = strrchr(t->name, '/');
+	char *dir = slash == t->name ? strdup("/") :
+		slash ? strndup(t->name, slash - t->name) : strdup(".");
+
+	if (snprintf(t->base, sizeof(t->base), "%s", slash ? slash + 1 : t->name) >=
+	    (int)sizeof(t->base))
+		errno = ENAMETOOLONG;
+	else if (!*t->base)
+		errno = EISDIR;
+	else if (dir)
+		t->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	free(dir);
+	return t->dir < 0 ? err_errno(errno, t->name, "cannot make it") : VBLK_OK;
+}
+
+/* An image that somebody uses: its locks are QEMU's. They are ours from here on, so nobody begins to. */
+static int lock_old(const char *name, int fd)
+{
+	char who[512];
+
+	if (lock_image(fd, false) != -EAGAIN)
+		return VBLK_OK;	/* or a file system without locks */
+	if (open_file_locker(fd, who, sizeof(who)))
+		return err_report(VBLK_BUSY, name, "in use: %s", who);
+	return err_report(VBLK_BUSY, name, "in use: somebody has it locked as an image");
+}
+
+static int claim_old(struct target *t, int path)
+{
+	char self[32];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", path);
+	t->old_fd = open(self, O_RDONLY | O_CLOEXEC);
+	return t->old_fd < 0 ? err_errno(errno, t->name, "cannot open what is there") :
+			       lock_old(t->name, t->old_fd);
+}
+
+static int check_old(struct target *t, int path)
+{
+	struct stat st, named;
+	int ret;
+
+	if (fstat(path, &st) < 0 || fstatat(t->dir, t->base, &named, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_errno(errno, t->name, "cannot look at it");
+	ret = target_check_own(t, &st);
+	if (ret)
+		return ret;
+	if (S_ISLNK(named.st_mode))
+		return err_report(VBLK_BUSY, t->name, "it is a symbolic link to a file");
+	if (!t->force) {
+		err_report(VBLK_BUSY, t->name, "it is there already");
+		err_hint("--force replaces it");
+		return VBLK_BUSY;
+	}
+	return claim_old(t, path);
+}
+
+/* Of a backup that runs, or was killed; or of somebody else's. */
+static int report_part(const struct target *t, const char *part)
+{
+	char *path;
+	int fd, ret;
+
+	if (asprintf(&path, "%s.part", t->name) < 0)
+		return err_errno(ENOMEM, t->name, "cannot make it");
+	fd = openat(t->dir, part, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	ret = fd < 0 ? VBLK_OK : lock_old(path, fd);
+	if (!ret) {
+		ret = err_report(VBLK_BUSY, path, "it is there already: of a backup that was killed?");
+		err_hint_command("rm", path, NULL);
+	}
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return ret;
+}
+
+static int make_file(struct target *t)
+{
+	char part[NAME_MAX + 6];
+
+	t->fd = openat(t->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (t->fd >= 0)
+		return VBLK_OK;
+	part_name(t, part);
+	t->fd = openat(t->dir, part, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600);
+	if (t->fd < 0)
+		return errno == EEXIST ? report_part(t, part) :
+			err_errno(errno, t->name, "cannot make it");
+	t->is_named = true;
+	return VBLK_OK;
+}
+
+/**
+ * target_file_open() - make a file that becomes the target
+ * @path: what is there now, opened with O_PATH, or -1
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int target_file_open(struct target *t, int path)
+{
+	struct stat st;
+	int ret;
+
+	ret = open_directory(t);
+	if (ret)
+		return ret;
+	if (path >= 0)
+		ret = check_old(t, path);
+	else if (fstatat(t->dir, t->base, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		ret = err_report(VBLK_BUSY, t->name, S_ISLNK(st.st_mode) ?
+				 "it is a symbolic link to nothing" : "it is there already");
+	if (!ret)
+		ret = make_file(t);
+	t->reads_zero = true;
+	return ret;
+}
+
+static bool is_file(const struct target *t, const char *name, int fd)
+{
+	struct stat st, named;
+
+	return fstat(fd, &st) == 0 && fstatat(t->dir, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_dev == named.st_dev && st.st_ino == named.st_ino;
+}
+
+/* A name for what has none. */
+static int link_file(const struct target *t, const char *name)
+{
+	char self[32];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", t->fd);
+	return linkat(AT_FDCWD, self, t->dir, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+/* Not over what has come to be there. Not every file system can promise that. */
+static int rename_new(const struct target *t, const char *part)
+{
+	struct stat st;
+
+	if (renameat2(t->dir, part, t->dir, t->base, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (linkat(t->dir, part, t->dir, t->base, 0) == 0)
+		return unlinkat(t->dir, part, 0) < 0 ? -errno : 0;
+	if (errno == EEXIST)
+		return -errno;
+	if (fstatat(t->dir, t->base, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	return renameat(t->dir, part, t->dir, t->base) < 0 ? -errno : 0;
+}
+
+static int give_name(struct target *t)
+{
+	char part[NAME_MAX + 6];
+	int err;
+
+	part_name(t, part);
+	if (t->old_fd >= 0 && !is_file(t, t->base, t->old_fd))
+		return -ESTALE;
+	if (!t->is_named) {
+		err = link_file(t, t->old_fd >= 0 ? part : t->base);
+		if (err || t->old_fd < 0)
+			return err;
+		t->is_named = true;
+	}
+	if (!is_file(t, part, t->fd))
+		return -ESTALE;
+	if (t->old_fd < 0)
+		return rename_new(t, part);
+	return renameat(t->dir, part, t->dir, t->base) < 0 ? -errno : 0;
+}
+
+/**
+ * target_file_name() - the file is whole: make it durable, and give it its name
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int target_file_name(struct target *t)
+{
+	int err;
+
+	if (fsync(t->fd) < 0)
+		return err_errno(errno, t->name, "cannot make it durable");
+	err = give_name(t);
+	if (err == -ESTALE)
+		return err_report(VBLK_BUSY, t->name, "somebody has replaced it meanwhile");
+	if (err)
+		return err_errno(-err, t->name, "cannot give it its name");
+	t->is_named = false;
+	if (fsync(t->dir) < 0)
+		return err_errno(errno, t->name, "it is whole, but its name is not durable");
+	return VBLK_OK;
+}
+
+/** target_file_close() - let go of it; unless it has its name, it goes */
+void target_file_close(struct target *t)
+{
+	char part[NAME_MAX + 6];
+
+	part_name(t, part);
+	if (t->is_named && is_file(t, part, t->fd))
+		unlinkat(t->dir, part, 0);
+	t->is_named = false;
+	if (t->old_fd >= 0)
+		close(t->old_fd);
+	if (t->dir >= 0)
+		close(t->dir);
+	t->old_fd = -1;
+	t->dir = -1;
+}
