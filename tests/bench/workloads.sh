@@ -8,7 +8,7 @@
 WORKLOADS=(
 	attach first-write randread-qd1 randread-qd32 seqread-qd1 seqread-1m-qd1 overwrite-qd1 overwrite-qd32
 	allocate-qd1 allocate-qd32 allocate-flush-qd1 allocate-flush-qd32
-	allocate-seq-qd1 allocate-flush32-qd1 allocate-flush32-qd32 discard-qd1 zero-qd1
+	allocate-seq-qd1 allocate-flush32-qd1 allocate-flush32-qd32 discard-qd1 zero-qd1 copy
 )
 CLUSTER_BYTES=65536
 
