@@ -12,7 +12,7 @@
  * @option: of qemu-img bitmap
  * @bitmap: the bitmap; of a merge, where it goes to
  * @from: of a merge, or NULL
- * @granularity: of a new one in bytes, 0: QEMU's default
+ * @granularity: of a new one in bytes, 0: it makes none
  * @is_disabled: of a new one
  */
 struct bitmap_request {

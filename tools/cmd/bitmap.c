@@ -19,7 +19,6 @@
 
 #define MIN_GRANULARITY		512
 #define MAX_GRANULARITY		(2ULL << 30)
-#define DEFAULT_GRANULARITY	65536	/* QEMU's, for clusters of that size or less */
 
 static const char help[] =
 "Usage: vblk-bitmap add [--granularity SIZE] [--disabled] DISK BITMAP\n"
@@ -27,7 +26,7 @@ static const char help[] =
 "       vblk-bitmap merge DISK FROM INTO\n"
 "       vblk-bitmap list [--json] DISK\n"
 "\n"
-"Record which parts of a disk change, while it is in use, for incremental backups.\n"
+"Record which parts of a disk change, for incremental backups.\n"
 "\n"
 "      --granularity SIZE  of the disk that a bit stands for; else 64K\n"
 "      --disabled          record nothing yet\n"
@@ -120,6 +119,9 @@ static int check_args(struct args *args, int argc, char **argv)
 		return err_report(VBLK_USAGE, "--json", "goes with list only");
 	args->disk = argv[optind];
 	args->request.option = args->verb->option;
+	/* QEMU would take less for smaller clusters. */
+	if (is(args, "add") && !args->request.granularity)
+		args->request.granularity = BITMAP_GRANULARITY;
 	args->request.bitmap = argv[argc - 1];
 	args->request.from = is(args, "merge") ? argv[optind + 1] : NULL;
 	if (is(args, "list"))
@@ -283,7 +285,7 @@ static bool has_room(const struct change *c, const struct bitmap_request *r,
 		     const struct bitmaps *b)
 {
 	const struct bitmap *bitmap = bitmaps_find(b, r->bitmap);
-	uint64_t granularity = r->granularity ?: DEFAULT_GRANULARITY;
+	uint64_t granularity = r->granularity ?: BITMAP_GRANULARITY;
 
 	if (bitmap && bitmap->state == BITMAP_RECORDS)
 		return true;

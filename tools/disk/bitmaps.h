@@ -11,6 +11,9 @@ struct qcow2_header;
 
 #define BITMAP_NAME_SIZE	1024
 
+/* Of a new one, if nothing else is said. */
+#define BITMAP_GRANULARITY	65536
+
 /**
  * enum bitmap_state - what happens to a bitmap
  * @BITMAP_RECORDS: changes of the disk are recorded in it
