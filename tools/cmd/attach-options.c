@@ -2,9 +2,7 @@
 /* The options of vblk-attach, and what is chosen where the user has left it open. */
 #include <errno.h>
 #include <getopt.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +13,10 @@
 #include "dm-qcow2/format/table.h"
 #include "err.h"
 #include "size.h"
+#include "socket-access.h"
 
 #define MAX_DEFAULT_QUEUES	8
 #define DEFAULT_QUEUE_SIZE	128
-#define MAX_ID			(UINT_MAX - 1)	/* the last one means none */
 
 const char attach_help[] =
 "Usage: vblk-attach [OPTION...] IMAGE [NAME]\n"
@@ -113,66 +111,15 @@ static const struct option options[] = {
 	{}
 };
 
-static int parse_uint(const char *what, const char *text, unsigned int min,
-		      unsigned int max, unsigned int *value)
-{
-	unsigned long n;
-	char *end;
-
-	errno = 0;
-	n = strtoul(text, &end, 10);
-	if (errno || *end || *text < '0' || *text > '9' || n < min || n > max)
-		return err_report(VBLK_USAGE, what,
-				  "'%s' is not a number from %u to %u", text,
-				  min, max);
-	*value = n;
-	return VBLK_OK;
-}
-
 static int parse_queue_size(const char *text, unsigned int *value)
 {
-	int ret = parse_uint("--queue-size", text, SERVER_MIN_QUEUE_SIZE,
-			     SERVER_MAX_QUEUE_SIZE, value);
+	int ret = number_parse("--queue-size", text, SERVER_MIN_QUEUE_SIZE,
+			       SERVER_MAX_QUEUE_SIZE, value);
 
 	if (!ret && (*value & (*value - 1)))
 		return err_report(VBLK_USAGE, "--queue-size",
 				  "%u is not a power of 2", *value);
 	return ret;
-}
-
-/* A number is one even if some user has it for a name: there is no such thing. */
-static int parse_owner(const char *text, uid_t *uid)
-{
-	const struct passwd *user = getpwnam(text);
-
-	if (!user)
-		return parse_uint("--socket-owner", text, 0, MAX_ID, uid);
-	*uid = user->pw_uid;
-	return VBLK_OK;
-}
-
-static int parse_group(const char *text, gid_t *gid)
-{
-	const struct group *group = getgrnam(text);
-
-	if (!group)
-		return parse_uint("--socket-group", text, 0, MAX_ID, gid);
-	*gid = group->gr_gid;
-	return VBLK_OK;
-}
-
-static int parse_mode(const char *text, unsigned int *mode)
-{
-	unsigned long n;
-	char *end;
-
-	n = strtoul(text, &end, 8);
-	if (*end || *text < '0' || *text > '7' || n > 0777)
-		return err_report(VBLK_USAGE, "--socket-mode",
-				  "'%s' is not an octal number from 0 to 0777",
-				  text);
-	*mode = n;
-	return VBLK_OK;
 }
 
 static int parse_discard(const char *text, const char **mode)
@@ -194,11 +141,11 @@ static int parse_socket_access(struct attach *a, int opt)
 	a->has_socket_access = true;
 	switch (opt) {
 	case OPT_SOCKET_OWNER:
-		return parse_owner(optarg, &a->serving.socket_uid);
+		return socket_parse_owner(optarg, &a->serving.socket_uid);
 	case OPT_SOCKET_GROUP:
-		return parse_group(optarg, &a->serving.socket_gid);
+		return socket_parse_group(optarg, &a->serving.socket_gid);
 	default:
-		return parse_mode(optarg, &a->serving.socket_mode);
+		return socket_parse_mode(optarg, &a->serving.socket_mode);
 	}
 }
 
@@ -233,17 +180,17 @@ static int parse_option(struct attach *a, int opt)
 		a->no_vhost = true;
 		return VBLK_OK;
 	case OPT_QUEUES:
-		return parse_uint("--queues", optarg, 1, SERVER_MAX_QUEUES,
-				  &a->serving.queues);
+		return number_parse("--queues", optarg, 1, SERVER_MAX_QUEUES,
+				    &a->serving.queues);
 	case OPT_QUEUE_SIZE:
 		return parse_queue_size(optarg, &a->serving.queue_size);
 	case OPT_WORKERS:
-		return parse_uint("--workers", optarg, 1, SERVER_MAX_QUEUES,
-				  &a->serving.workers);
+		return number_parse("--workers", optarg, 1, SERVER_MAX_QUEUES,
+				    &a->serving.workers);
 	case OPT_POLL_US:
 		a->has_poll_us = true;
-		return parse_uint("--poll-us", optarg, 0, SERVER_MAX_POLL_US,
-				  &a->serving.poll_us);
+		return number_parse("--poll-us", optarg, 0, SERVER_MAX_POLL_US,
+				    &a->serving.poll_us);
 	case OPT_BATCH:
 		a->serving.batch = true;
 		return VBLK_OK;
@@ -265,8 +212,8 @@ static int parse_option(struct attach *a, int opt)
 		a->policy.data_file = optarg;
 		return VBLK_OK;
 	case OPT_CACHE_MB:
-		return parse_uint("--cache-mb", optarg, 1, QCOW2_MAX_CACHE_MB,
-				  &a->cache_mb);
+		return number_parse("--cache-mb", optarg, 1, QCOW2_MAX_CACHE_MB,
+				    &a->cache_mb);
 	case OPT_LOW_SPACE:
 		a->has_low_space = true;
 		return size_parse("--low-space", optarg, &a->low_space);

@@ -1,11 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Sizes as people write them. */
+/* Numbers and sizes as people write them. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "err.h"
 #include "size.h"
+
+/**
+ * number_parse() - read a number
+ * @what: the option or argument that it is, for messages
+ * @value: set to it
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int number_parse(const char *what, const char *text, unsigned int min,
+		 unsigned int max, unsigned int *value)
+{
+	unsigned long n;
+	char *end;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || *end || *text < '0' || *text > '9' || n < min || n > max)
+		return err_report(VBLK_USAGE, what,
+				  "'%s' is not a number from %u to %u", text,
+				  min, max);
+	*value = n;
+	return VBLK_OK;
+}
 
 /**
  * size_parse() - read a size: digits, and perhaps one of the units that vblk-list prints

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+int number_parse(const char *what, const char *text, unsigned int min,
+		 unsigned int max, unsigned int *value);
 int size_parse(const char *what, const char *text, uint64_t *bytes);
 
 #endif

@@ -183,7 +183,14 @@ static int bind_for_user(int fd, const struct sockaddr_un *sun,
 	return err;
 }
 
-static int bind_socket(int fd, const struct serving *serving)
+/**
+ * server_listen() - bind a socket, and listen on it
+ * @fd: the socket
+ * @serving: where it is to be, and whose
+ *
+ * Return: 0 or -errno.
+ */
+int server_listen(int fd, const struct serving *serving)
 {
 	const char *path = serving->socket;
 	struct sockaddr_un sun;
@@ -213,7 +220,7 @@ static int open_listener(struct server *s, bool takes_over)
 			     0);
 	if (s->listener < 0)
 		return err_errno(errno, path, "cannot create the socket");
-	err = bind_socket(s->listener, &s->serving);
+	err = server_listen(s->listener, &s->serving);
 	if (!err)
 		return VBLK_OK;
 	close(s->listener);

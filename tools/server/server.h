@@ -14,6 +14,7 @@ int server_check(void);
 bool server_owns_socket(const char *name, const char *path);
 int server_unlink_socket(const char *name, const char *path, int wait_ms,
 			 int stop_fd);
+int server_listen(int fd, const struct serving *serving);
 int server_start(const struct dmdev *d, const struct serving *serving,
 		 bool takes_over, pid_t *pid);
 int server_open(const struct dmdev *d, const struct serving *serving,
