@@ -17,6 +17,7 @@ static const struct verb {
 	{ "bitmap", cmd_bitmap, "record what changes of a disk" },
 	{ "control", cmd_control, "ask a disk's server something" },
 	{ "detach", cmd_detach, "stop serving a disk and let its image go" },
+	{ "export", cmd_export, "serve a disk as it is now to NBD clients" },
 	{ "freeze", cmd_freeze, "show a disk as it is now while it goes on" },
 	{ "list", cmd_list, "list attached disks" },
 	{ "resize", cmd_resize, "make a disk larger while it is in use" },

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A disk frozen, with a device that shows it, and thawed again. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "disk/holder.h"
 #include "disk/layers.h"
 #include "disk/view.h"
 #include "err.h"
+#include "server/state.h"
 #include "size.h"
 #include "view-use.h"
 
@@ -133,6 +136,15 @@ static int remove_view(const struct dmdev *view)
 	return err ? err_errno(-err, view->name, "cannot remove the device") : VBLK_OK;
 }
 
+/* The socket of one that was killed: one that lives has the view open. */
+static void forget_export(const struct dmdev *d)
+{
+	char path[PATH_MAX];
+
+	if (!state_export_path(d->name, path, sizeof(path)))
+		unlink(path);
+}
+
 /**
  * view_thaw() - remove it, and let go of what was kept for it
  * @a: the disk, locked
@@ -149,6 +161,7 @@ int view_thaw(struct attached *a)
 	ret = is_shown ? remove_view(&view) : VBLK_OK;
 	if (ret)
 		return ret;
+	forget_export(&a->d);
 	err = dmdev_message(a->d.name, "thaw");
 	/* It may have ended by itself. */
 	if (err == -ENODATA || (err == -ENXIO && is_shown))

@@ -33,6 +33,23 @@ int view_find(const struct dmdev *origin, struct dmdev *view)
 }
 
 /**
+ * view_find_origin() - find the disk that a device shows
+ * @view: the device
+ * @origin: filled in
+ *
+ * Return: 0, -ENXIO when it shows none, another -errno.
+ */
+int view_find_origin(const struct dmdev *view, struct dmdev *origin)
+{
+	char uuid[sizeof(origin->uuid)];
+
+	if (strncmp(view->uuid, VIEW_PREFIX, strlen(VIEW_PREFIX)) != 0)
+		return -ENXIO;
+	snprintf(uuid, sizeof(uuid), DMDEV_PREFIX "%s", view->uuid + strlen(VIEW_PREFIX));
+	return dmdev_find_uuid(uuid, origin);
+}
+
+/**
  * view_create() - make a device that shows a frozen one
  * @origin: the device
  * @sectors: its size

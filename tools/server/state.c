@@ -338,6 +338,18 @@ int state_control_path(const char *name, char *path, size_t size)
 	return (size_t)n < size ? 0 : -ENAMETOOLONG;
 }
 
+/**
+ * state_export_path() - where the socket of a disk's export is, unless another path was asked for
+ *
+ * Return: 0, or -ENAMETOOLONG.
+ */
+int state_export_path(const char *name, char *path, size_t size)
+{
+	int n = snprintf(path, size, STATE_DIR "/%s.nbd", name);
+
+	return (size_t)n < size ? 0 : -ENAMETOOLONG;
+}
+
 static bool is_of_disk(const char *name, const char *uuid, struct serving *s)
 {
 	return state_load(name, s) == 0 && !strcmp(s->uuid, uuid);

@@ -6,6 +6,7 @@
  *   NAME.pid    the server's claim, a lock that dies with the server
  *   NAME.sock   the vhost-user socket, unless another path was asked for
  *   NAME.ctl    the control socket: Documentation/control.rst
+ *   NAME.nbd    the socket of vblk-export, likewise
  *   UUID.lock   held while an attach or a detach of that image runs, or its chain changes
  *   UUID.disk   link to the UUID of the device whose top the image of this UUID is, where the device has another
  */
@@ -80,6 +81,7 @@ int state_set_offer(const char *name, const struct offer *offer);
 int state_set_image(const char *name, const char *image);
 int state_set_write_through(const char *name, bool is_write_through);
 int state_control_path(const char *name, char *path, size_t size);
+int state_export_path(const char *name, char *path, size_t size);
 int state_set_top(const char *uuid, const char *device_uuid);
 int state_find_top(const char *uuid, char *device_uuid, size_t size);
 void state_forget_top(const char *uuid);
