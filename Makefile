@@ -76,6 +76,13 @@ install: modules tools
 deps:
 	$(Q)scripts/deps
 
+# Packages, in a copy of the tree.
+deb:
+	$(Q)packaging/deb
+
+rpm:
+	$(Q)packaging/rpm
+
 # The packages come first: only then is it known which kernel there is.
 check: deps
 	$(Q)$(MAKE) -s run-tests RUNFLAGS="$(RUNFLAGS)"
@@ -128,7 +135,8 @@ emulator:
 	$(Q)scripts/emulator
 
 clean:
-	$(Q)rm -rf $(BUILD)/[0-9]* $(BUILD)/tools $(BUILD)/tests $(BUILD)/guest $(BUILD)/vm $(BUILD)/logs $(BUILD)/run.*
+	$(Q)rm -rf $(BUILD)/[0-9]* $(BUILD)/tools $(BUILD)/tests $(BUILD)/guest $(BUILD)/vm $(BUILD)/logs $(BUILD)/run.* \
+		$(BUILD)/deb $(BUILD)/rpm
 
 # A tree of another suite whose making was killed may still have file systems of this machine mounted.
 distclean:
@@ -137,6 +145,7 @@ distclean:
 help:
 	@echo 'make               build the modules and the tools for the newest kernel >= 6.12 with headers here'
 	@echo 'make install       install both, the modules for KVER'
+	@echo 'make deb           build Debian packages in build/deb; make rpm: RPM packages in build/rpm'
 	@echo 'make check         run the tests in a virtual machine (T=GROUP/NAME, a glob or a GROUP: only these)'
 	@echo 'make demo          run a guest on a qcow2 image through vhost-blk, all inside a virtual machine'
 	@echo 'make bench         what an I/O costs, and throughput, against dm-linear, loop, QEMU and others'
@@ -150,4 +159,4 @@ help:
 	@echo 'KERNEL=debug       use the kernel of "make debug-kernel"; KERNEL=um: of "make um-kernel"'
 	@echo 'KVER=RELEASE or KDIR=DIR: another kernel.  V=1: show the commands.'
 
-.PHONY: all lint debug-kernel um-kernel emulator kernel modules tools tests guest-image install deps check check-full check-kernels demo bench bench-check run-tests farm $(MODULES) clean distclean help
+.PHONY: all lint debug-kernel um-kernel emulator kernel modules tools tests guest-image install deb rpm deps check check-full check-kernels demo bench bench-check run-tests farm $(MODULES) clean distclean help
