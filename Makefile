@@ -71,6 +71,7 @@ guest-image: kernel
 install: modules tools
 	$(Q)set -e; for m in $(MODULES); do \
 		$(MAKE) -C $(KDIR) M=$(FARM)/$$m INSTALL_MOD_DIR=updates modules_install; done
+	$(Q)install -D -m 644 packaging/systemd/modules-load.conf $(DESTDIR)/etc/modules-load.d/vblk.conf
 	$(Q)$(MAKE) -C tools O=$(BUILD)/tools TOP=$(TOP) install
 
 deps:

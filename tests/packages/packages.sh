@@ -86,6 +86,16 @@ has_no_modules()
 		fail "modules for $1"
 }
 
+# keep_for_vm SUITE: the system as it is, as build/suites/installed-SUITE, for tests that run in the VM.
+keep_for_vm()
+{
+	local kept=$VBLK_BUILD/suites/installed-$1
+
+	run rm -rf --one-file-system "$kept" "$kept.new"
+	run cp -a "$ROOT" "$kept.new"
+	run mv "$kept.new" "$kept"
+}
+
 # kernel_of GLOB: the release of the kernel whose headers are there.
 kernel_of()
 {

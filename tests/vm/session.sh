@@ -62,6 +62,9 @@ session_snapshot()
 	done
 	# Never written to once made, so links do.
 	cp -al "$VBLK_TOP/build/guest" "$VBLK_OUT/tree/build/"
+	for part in "$VBLK_TOP"/build/suites/installed-*; do
+		[ ! -d "$part" ] || { mkdir -p "$VBLK_OUT/tree/build/suites" && cp -al "$part" "$VBLK_OUT/tree/build/suites"; }
+	done
 	cat >"$VBLK_OUT/env" <<-EOF
 		export KVER=$KVER VBLK_TIMEOUT_SCALE=$VBLK_TIMEOUT_SCALE VBLK_LOG_LINES=${VBLK_LOG_LINES:-60}
 		export VBLK_SEED=${VBLK_SEED:-}

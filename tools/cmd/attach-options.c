@@ -20,10 +20,12 @@
 
 const char attach_help[] =
 "Usage: vblk-attach [OPTION...] IMAGE [NAME]\n"
+"       vblk-attach [OPTION...] --config FILE\n"
 "\n"
 "Map the qcow2 image IMAGE as /dev/mapper/NAME and serve it to a guest through\n"
 "vhost-blk. NAME is IMAGE's file name without .qcow2 unless it is given.\n"
 "\n"
+"      --config FILE      lines OPTION=VALUE, image=IMAGE and perhaps name=NAME\n"
 "      --read-only        attach read-only\n"
 "      --no-vhost         only map it, for use on this host\n"
 "      --queues N         request queues, 1-64 (one per CPU, at most 8)\n"
@@ -56,7 +58,8 @@ const char attach_help[] =
 "one; a guest that reconnects goes on where it was.\n";
 
 enum {
-	OPT_READ_ONLY = 256,
+	OPT_CONFIG = 256,
+	OPT_READ_ONLY,
 	OPT_NO_VHOST,
 	OPT_QUEUES,
 	OPT_QUEUE_SIZE,
@@ -83,6 +86,7 @@ enum {
 };
 
 static const struct option options[] = {
+	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
 	{ "no-vhost", no_argument, NULL, OPT_NO_VHOST },
 	{ "queues", required_argument, NULL, OPT_QUEUES },
@@ -173,6 +177,11 @@ static int parse_backing(struct attach *a, int opt)
 static int parse_option(struct attach *a, int opt)
 {
 	switch (opt) {
+	case OPT_CONFIG:
+		if (a->config)
+			return err_report(VBLK_USAGE, "--config", "given twice");
+		a->config = optarg;
+		return attach_read_config(a);
 	case OPT_READ_ONLY:
 		a->read_only = true;
 		return VBLK_OK;
@@ -366,6 +375,51 @@ int attach_choose_rest(struct attach *a)
 	return ret ? ret : check_socket(a);
 }
 
+/* An option that the command line knows, too. */
+static int set_option(struct attach *a, const struct option *option, char *value)
+{
+	if (option->has_arg == required_argument && (!value || !*value))
+		return err_report(VBLK_USAGE, option->name, "needs a value");
+	if (option->has_arg == no_argument && value && !strcmp(value, "no"))
+		return VBLK_OK;
+	if (option->has_arg == no_argument && value && strcmp(value, "yes"))
+		return err_report(VBLK_USAGE, option->name, "'%s' is neither yes nor no", value);
+	optarg = value;
+	return parse_option(a, option->val);
+}
+
+/** attach_set() - what a configuration says of one key; @value may be NULL, and is kept; an exit code */
+int attach_set(struct attach *a, const char *key, char *value)
+{
+	const char **arg = !strcmp(key, "image") ? &a->image_arg :
+			   !strcmp(key, "name") ? &a->name_arg : NULL;
+
+	if (arg && (!value || !*value))
+		return err_report(VBLK_USAGE, key, "needs a value");
+	if (arg) {
+		*arg = value;
+		return VBLK_OK;
+	}
+	for (const struct option *o = options; o->name; o++)
+		if (!strcmp(o->name, key) && o->val != OPT_CONFIG && o->val != 'h')
+			return set_option(a, o, value);
+	return err_report(VBLK_USAGE, key, "no such key");
+}
+
+static int take_arguments(struct attach *a, int argc, char **argv)
+{
+	if (a->config && argc)
+		return err_report(VBLK_USAGE, "--config",
+				  "IMAGE and NAME are in the file, not on the command line");
+	if (a->config)
+		return VBLK_OK;
+	if (argc < 1 || argc > 2)
+		return err_report(VBLK_USAGE, NULL, "needs IMAGE and perhaps NAME");
+	a->image_arg = argv[0];
+	a->name_arg = argv[1];
+	return VBLK_OK;
+}
+
 /** attach_parse() - what can be told without touching the image or the kernel; an exit code */
 int attach_parse(struct attach *a, int argc, char **argv)
 {
@@ -376,8 +430,9 @@ int attach_parse(struct attach *a, int argc, char **argv)
 		if (ret)
 			return ret;
 	}
-	if (argc - optind < 1 || argc - optind > 2)
-		return err_report(VBLK_USAGE, NULL, "needs IMAGE and perhaps NAME");
+	ret = take_arguments(a, argc - optind, argv + optind);
+	if (ret)
+		return ret;
 	if (a->no_vhost && (a->foreground || a->socket_arg || a->serial_arg ||
 			    a->has_socket_access ||
 			    a->serving.queues || a->serving.queue_size ||

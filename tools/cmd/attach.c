@@ -9,7 +9,6 @@
  * holds all the time.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "attach.h"
 #include "cmd.h"
 #include "err.h"
+#include "server/notify.h"
 
 /*
  * Nobody was told where the disk is. A new process that took a disk over goes
@@ -148,6 +148,7 @@ static int attach(struct attach *a, const char *name_arg)
 	state_unlock(a->img.uuid, lock);
 	if (ret || !a->server)
 		return ret;
+	notify_ready();
 	ret = server_run(a->server);
 	server_close(a->server);
 	return ret;
@@ -163,7 +164,6 @@ int cmd_attach(int argc, char **argv)
 			.socket_mode = SOCKET_ID_UNSET,
 		},
 	};
-	const char *name_arg;
 	int ret;
 
 	ret = attach_parse(&a, argc, argv);
@@ -172,18 +172,17 @@ int cmd_attach(int argc, char **argv)
 		return out_flush();
 	}
 	if (ret)
-		return cmd_usage_error("attach");
-	name_arg = argv[optind + 1];
+		return ret == VBLK_USAGE ? cmd_usage_error("attach") : ret;
 
-	ret = image_identify(&a.img, argv[optind]);
-	a.img.name = name_arg;
+	ret = image_identify(&a.img, a.image_arg);
+	a.img.name = a.name_arg;
 	if (!ret)
-		ret = attach_check_args(&a, name_arg);
+		ret = attach_check_args(&a, a.name_arg);
 	if (!ret && a.dry_run)
 		return attach_plan(&a);
 	if (!ret)
 		ret = dmdev_init();
 	if (!ret)
-		ret = attach(&a, name_arg);
+		ret = attach(&a, a.name_arg);
 	return ret;
 }

@@ -14,6 +14,9 @@
 
 /**
  * struct attach - one attach on its way
+ * @config: the file that has the options, or NULL
+ * @image_arg: the image, as it was given
+ * @name_arg: the name, likewise, or NULL
  * @img: the image
  * @chain: it, and what is below it; valid once open
  * @policy: what may be opened below it
@@ -36,6 +39,9 @@
  * @layers: its images
  */
 struct attach {
+	const char *config;
+	const char *image_arg;
+	const char *name_arg;
 	struct image img;
 	struct chain chain;
 	struct backing_policy policy;
@@ -68,8 +74,12 @@ struct attach {
 /* attach-options.c */
 extern const char attach_help[];
 int attach_parse(struct attach *a, int argc, char **argv);
+int attach_set(struct attach *a, const char *key, char *value);
 int attach_check_args(struct attach *a, const char *name_arg);
 int attach_choose_rest(struct attach *a);
+
+/* attach-config.c */
+int attach_read_config(struct attach *a);
 
 /* attach-plan.c */
 int attach_open_images(struct attach *a);

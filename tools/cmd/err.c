@@ -16,6 +16,7 @@
 
 static char prog[32] = "vblk";
 static bool use_syslog;
+static const char *place;
 
 /**
  * err_init() - name the program in every later line
@@ -35,6 +36,15 @@ void err_use_syslog(void)
 {
 	openlog(prog, LOG_PID, LOG_DAEMON);
 	use_syslog = true;
+}
+
+/**
+ * err_where() - name the place that later lines are about
+ * @where: a file's line, say, which lives until another place is named, or NULL
+ */
+void err_where(const char *where)
+{
+	place = where;
 }
 
 /**
@@ -93,6 +103,10 @@ static void put_line(const char *object, const char *text, const char *why)
 
 	if (!to)
 		return;
+	if (place) {
+		put_text(to, place);
+		fputs(": ", to);
+	}
 	if (object && *object) {
 		put_text(to, object);
 		fputs(": ", to);

@@ -19,6 +19,7 @@ enum vblk_exit {
 
 void err_init(const char *verb);
 void err_use_syslog(void);
+void err_where(const char *where);
 enum vblk_exit err_code(int error);
 
 __attribute__((format(printf, 3, 4)))
