@@ -50,7 +50,7 @@ static int open_regular(const char *path, int *fd)
 /* *text is kept, as the options point into it. */
 static int read_file(const char *path, char **text)
 {
-	size_t size;
+	size_t size = 0;
 	int fd, ret;
 
 	ret = open_regular(path, &fd);
