@@ -21,6 +21,7 @@
 #include "disk/holder.h"
 #include "disk/live.h"
 #include "disk/lock.h"
+#include "disk/loop.h"
 #include "disk/open-file.h"
 #include "target.h"
 
@@ -57,43 +58,91 @@ static bool read_line(const char *path, char *line, size_t size)
 	return ok;
 }
 
-static int check_number(const struct target *t, const char *path, unsigned int depth)
+static bool read_number(const char *path, dev_t *dev)
 {
 	unsigned int major_no, minor_no;
 	char line[32];
 
 	if (!read_line(path, line, sizeof(line)) ||
 	    sscanf(line, "%u:%u", &major_no, &minor_no) != 2)
-		return VBLK_OK;
-	return check_device(t, makedev(major_no, minor_no), depth);
+		return false;
+	*dev = makedev(major_no, minor_no);
+	return true;
 }
 
-static int check_below(const struct target *t, const char *sys, unsigned int depth)
+static int check_number(const struct target *t, const char *path, unsigned int depth)
 {
-	char path[PATH_MAX], file[PATH_MAX];
+	dev_t dev;
+
+	return read_number(path, &dev) ? check_device(t, dev, depth) : VBLK_OK;
+}
+
+/* The name that sysfs has for it. */
+static void read_kname(const char *sys, char kname[LOOP_NAME_SIZE])
+{
+	char target[PATH_MAX];
+	ssize_t len = readlink(sys, target, sizeof(target) - 1);
+	const char *base;
+
+	target[len > 0 ? len : 0] = '\0';
+	base = strrchr(target, '/');
+	snprintf(kname, LOOP_NAME_SIZE, "%.31s", base ? base + 1 : target);
+}
+
+static int check_loop(const struct target *t, const char *sys, unsigned int depth)
+{
+	char kname[LOOP_NAME_SIZE];
+	struct stat st;
+	int err;
+
+	read_kname(sys, kname);
+	err = loop_file(kname, &st);
+	if (err == -ENXIO)
+		return VBLK_OK;
+	if (err)
+		return err_errno(-err, t->name, "cannot tell what is below it");
+	return S_ISBLK(st.st_mode) ? check_device(t, st.st_rdev, depth) : check_image(t, &st);
+}
+
+static int check_slaves(const struct target *t, const char *sys, unsigned int depth)
+{
+	char path[PATH_MAX];
 	int ret = VBLK_OK;
 	struct dirent *de;
-	struct stat st;
 	DIR *dir;
 
-	snprintf(path, sizeof(path), "%s/partition", sys);
-	if (access(path, F_OK) == 0) {
-		snprintf(path, sizeof(path), "%s/../dev", sys);
-		return check_number(t, path, depth);
-	}
-	snprintf(path, sizeof(path), "%s/loop/backing_file", sys);
-	if (read_line(path, file, sizeof(file)) && stat(file, &st) == 0)
-		return S_ISBLK(st.st_mode) ? check_device(t, st.st_rdev, depth) :
-					     check_image(t, &st);
 	snprintf(path, sizeof(path), "%s/slaves", sys);
 	dir = opendir(path);
 	while (dir && !ret && (de = readdir(dir))) {
+		if (de->d_name[0] == '.')
+			continue;
 		snprintf(path, sizeof(path), "%s/slaves/%s/dev", sys, de->d_name);
 		ret = check_number(t, path, depth);
 	}
 	if (dir)
 		closedir(dir);
 	return ret;
+}
+
+static bool is_partition(const char *sys)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/partition", sys);
+	return access(path, F_OK) == 0;
+}
+
+static int check_below(const struct target *t, const char *sys, unsigned int depth)
+{
+	char path[PATH_MAX];
+	int ret;
+
+	if (is_partition(sys)) {
+		snprintf(path, sizeof(path), "%s/../dev", sys);
+		return check_number(t, path, depth);
+	}
+	ret = check_loop(t, sys, depth);
+	return ret ? ret : check_slaves(t, sys, depth);
 }
 
 static int check_device(const struct target *t, dev_t dev, unsigned int depth)
@@ -123,19 +172,67 @@ int target_check_own(const struct target *t, const struct stat *st)
 	return S_ISBLK(st->st_mode) ? check_device(t, st->st_rdev, 0) : check_image(t, st);
 }
 
+static int check_part_unused(const struct target *t, const char *sys)
+{
+	char path[PATH_MAX], kname[LOOP_NAME_SIZE], who[512];
+	dev_t dev;
+
+	snprintf(path, sizeof(path), "%s/dev", sys);
+	if (!read_number(path, &dev) || !holder_of_device(dev, 0, who, sizeof(who)))
+		return VBLK_OK;
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+	read_kname(path, kname);
+	return err_report(VBLK_BUSY, t->name, "/dev/%s is in use: %s", kname, who);
+}
+
+static int check_partitions_unused(const struct target *t, const char *sys)
+{
+	char part[64 + 1 + NAME_MAX + 1];
+	int ret = VBLK_OK;
+	struct dirent *de;
+	DIR *dir;
+
+	dir = opendir(sys);
+	while (dir && !ret && (de = readdir(dir))) {
+		snprintf(part, sizeof(part), "%s/%s", sys, de->d_name);
+		if (de->d_name[0] != '.' && is_partition(part))
+			ret = check_part_unused(t, part);
+	}
+	if (dir)
+		closedir(dir);
+	return ret;
+}
+
+/*
+ * QEMU and other servers claim nothing. Who has a disk has its partitions, too, whether or not this kernel has found any, and
+ * the other way round.
+ */
+static int check_unused(const struct target *t, dev_t dev)
+{
+	char sys[64], whole[72], who[512];
+
+	if (holder_of_device(dev, 0, who, sizeof(who)))
+		return err_report(VBLK_BUSY, t->name, "in use: %s", who);
+	snprintf(sys, sizeof(sys), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+	if (!is_partition(sys))
+		return check_partitions_unused(t, sys);
+	snprintf(whole, sizeof(whole), "%s/..", sys);
+	return check_part_unused(t, whole);
+}
+
 static int claim(struct target *t, int path)
 {
-	char self[32], who[512];
 	struct stat st;
+	char self[32];
+	int ret, err;
 
+	if (fstat(path, &st) < 0)
+		return err_errno(errno, t->name, "cannot look at it");
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", path);
 	t->fd = open(self, O_RDWR | O_EXCL | O_CLOEXEC);
-	if (t->fd >= 0)
-		return VBLK_OK;
-	if (errno == EBUSY && fstat(path, &st) == 0 &&
-	    holder_of_device(st.st_rdev, 0, who, sizeof(who)))
-		return err_report(VBLK_BUSY, t->name, "in use: %s", who);
-	return err_errno(errno, t->name, "cannot open it");
+	err = t->fd < 0 ? errno : 0;
+	ret = err && err != EBUSY ? VBLK_OK : check_unused(t, st.st_rdev);
+	return ret || !err ? ret : err_errno(err, t->name, "cannot open it");
 }
 
 /* QEMU does not claim a device, but locks it. So will the one that we start. */

@@ -16,6 +16,7 @@
 
 #include "cmd/err.h"
 #include "disk/lock.h"
+#include "disk/loop.h"
 #include "disk/open-file.h"
 #include "target.h"
 
@@ -53,14 +54,45 @@ static int lock_old(const char *name, int fd)
 	return err_report(VBLK_BUSY, name, "in use: somebody has it locked as an image");
 }
 
-static int claim_old(struct target *t, int path)
+/* Others have no locks. They would go on with a file that has lost its name. */
+static int check_unused(const struct target *t, const struct stat *st)
+{
+	char kname[LOOP_NAME_SIZE], who[512];
+	int err = loop_of_file(st, kname);
+
+	if (!err)
+		return err_report(VBLK_BUSY, t->name, "in use: the loop device /dev/%s is on it", kname);
+	if (err != -ENXIO)
+		return err_errno(-err, t->name, "cannot tell whether /dev/%s is on it", kname);
+	if (open_file_opener(t->old_fd, who, sizeof(who)))
+		return err_report(VBLK_BUSY, t->name, "in use: %s has it open", who);
+	return VBLK_OK;
+}
+
+/* The name of such a file stays, too. */
+static int check_mutable(const struct target *t)
+{
+	struct statx stx;
+
+	if (statx(t->old_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) < 0 ||
+	    !(stx.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)))
+		return VBLK_OK;
+	return err_report(VBLK_DENIED, t->name, "it is immutable, or append-only");
+}
+
+static int claim_old(struct target *t, int path, const struct stat *st)
 {
 	char self[32];
+	int ret;
 
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", path);
 	t->old_fd = open(self, O_RDONLY | O_CLOEXEC);
-	return t->old_fd < 0 ? err_errno(errno, t->name, "cannot open what is there") :
-			       lock_old(t->name, t->old_fd);
+	if (t->old_fd < 0)
+		return err_errno(errno, t->name, "cannot open what is there");
+	ret = check_mutable(t);
+	if (!ret)
+		ret = lock_old(t->name, t->old_fd);
+	return ret ? ret : check_unused(t, st);
 }
 
 static int check_old(struct target *t, int path)
@@ -80,7 +112,7 @@ static int check_old(struct target *t, int path)
 		err_hint("--force replaces it");
 		return VBLK_BUSY;
 	}
-	return claim_old(t, path);
+	return claim_old(t, path, &st);
 }
 
 /* Of a backup that runs, or was killed; or of somebody else's. */

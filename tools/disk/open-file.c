@@ -249,6 +249,17 @@ static bool find_own_fs(int fd, dev_t *dev)
 	return fs;
 }
 
+static bool find_process_with(int fd, bool must_lock, char *who, size_t size)
+{
+	struct wanted want = { .must_lock = must_lock };
+
+	if (fstat(fd, &want.file) < 0)
+		return false;
+	if (S_ISREG(want.file.st_mode) && !find_own_fs(fd, &want.fs))
+		return false;
+	return find_process(&want, who, size);
+}
+
 /**
  * open_file_locker() - which other process holds an OFD lock on a file
  * @fd: a descriptor of the file or block device
@@ -259,13 +270,20 @@ static bool find_own_fs(int fd, dev_t *dev)
  */
 bool open_file_locker(int fd, char *who, size_t size)
 {
-	struct wanted want = { .must_lock = true };
+	return find_process_with(fd, true, who, size);
+}
 
-	if (fstat(fd, &want.file) < 0)
-		return false;
-	if (S_ISREG(want.file.st_mode) && !find_own_fs(fd, &want.fs))
-		return false;
-	return find_process(&want, who, size);
+/**
+ * open_file_opener() - which other process has a file open
+ * @fd: a descriptor of the file or block device
+ * @who: set to a phrase like "process 812 (nbdkit)"
+ * @size: of @who
+ *
+ * Return: false when no process that is visible here has.
+ */
+bool open_file_opener(int fd, char *who, size_t size)
+{
+	return find_process_with(fd, false, who, size);
 }
 
 /**

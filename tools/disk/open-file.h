@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 bool open_file_locker(int fd, char *who, size_t size);
+bool open_file_opener(int fd, char *who, size_t size);
 bool open_file_user(dev_t dev, pid_t except, char *who, size_t size);
 
 #endif
