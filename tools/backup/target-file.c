@@ -2,6 +2,7 @@
 /*
  * A backup in a file: it has no name until it is whole and durable, so there is never half a backup of that name, and
  * whatever kills us nothing is left. Where the file system has no files without a name it is called NAME.part meanwhile.
+ * A whole one that replaces another has a name of its own for a moment, as only rename() replaces.
  *
  * Nothing that is there is opened for writing, and nothing goes but what was asked for: a file of that name is replaced
  * by force alone, and only if it is the one that was looked at first.
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,10 +22,8 @@
 #include "disk/open-file.h"
 #include "target.h"
 
-static void part_name(const struct target *t, char name[NAME_MAX + 6])
-{
-	snprintf(name, NAME_MAX + 6, "%s.part", t->base);
-}
+/* Names that are somebody's already. */
+#define MAX_TRIES	16
 
 static int open_directory(struct target *t)
 {
@@ -116,14 +116,14 @@ static int check_old(struct target *t, int path)
 }
 
 /* Of a backup that runs, or was killed; or of somebody else's. */
-static int report_part(const struct target *t, const char *part)
+static int report_part(const struct target *t)
 {
 	char *path;
 	int fd, ret;
 
 	if (asprintf(&path, "%s.part", t->name) < 0)
 		return err_errno(ENOMEM, t->name, "cannot make it");
-	fd = openat(t->dir, part, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = openat(t->dir, t->part, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	ret = fd < 0 ? VBLK_OK : lock_old(path, fd);
 	if (!ret) {
 		ret = err_report(VBLK_BUSY, path, "it is there already: of a backup that was killed?");
@@ -137,15 +137,13 @@ static int report_part(const struct target *t, const char *part)
 
 static int make_file(struct target *t)
 {
-	char part[NAME_MAX + 6];
-
 	t->fd = openat(t->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (t->fd >= 0)
 		return VBLK_OK;
-	part_name(t, part);
-	t->fd = openat(t->dir, part, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600);
+	snprintf(t->part, sizeof(t->part), "%s.part", t->base);
+	t->fd = openat(t->dir, t->part, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600);
 	if (t->fd < 0)
-		return errno == EEXIST ? report_part(t, part) :
+		return errno == EEXIST ? report_part(t) :
 			err_errno(errno, t->name, "cannot make it");
 	t->is_named = true;
 	return VBLK_OK;
@@ -193,43 +191,57 @@ static int link_file(const struct target *t, const char *name)
 	return linkat(AT_FDCWD, self, t->dir, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
+/* One that nobody has, for the moment before it replaces another. */
+static int link_part(struct target *t)
+{
+	uint64_t number;
+	int err = -EEXIST;
+
+	for (int i = 0; i < MAX_TRIES && err == -EEXIST; i++) {
+		if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+			return -EIO;
+		snprintf(t->part, sizeof(t->part), ".vblk-backup-%016jx", (uintmax_t)number);
+		err = link_file(t, t->part);
+	}
+	t->is_named = !err;
+	return err;
+}
+
 /* Not over what has come to be there. Not every file system can promise that. */
-static int rename_new(const struct target *t, const char *part)
+static int rename_new(const struct target *t)
 {
 	struct stat st;
 
-	if (renameat2(t->dir, part, t->dir, t->base, RENAME_NOREPLACE) == 0)
+	if (renameat2(t->dir, t->part, t->dir, t->base, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
-	if (linkat(t->dir, part, t->dir, t->base, 0) == 0)
-		return unlinkat(t->dir, part, 0) < 0 ? -errno : 0;
+	if (linkat(t->dir, t->part, t->dir, t->base, 0) == 0)
+		return unlinkat(t->dir, t->part, 0) < 0 ? -errno : 0;
 	if (errno == EEXIST)
 		return -errno;
 	if (fstatat(t->dir, t->base, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return -EEXIST;
-	return renameat(t->dir, part, t->dir, t->base) < 0 ? -errno : 0;
+	return renameat(t->dir, t->part, t->dir, t->base) < 0 ? -errno : 0;
 }
 
 static int give_name(struct target *t)
 {
-	char part[NAME_MAX + 6];
-	int err;
+	int err = 0;
 
-	part_name(t, part);
 	if (t->old_fd >= 0 && !is_file(t, t->base, t->old_fd))
 		return -ESTALE;
-	if (!t->is_named) {
-		err = link_file(t, t->old_fd >= 0 ? part : t->base);
-		if (err || t->old_fd < 0)
-			return err;
-		t->is_named = true;
-	}
-	if (!is_file(t, part, t->fd))
+	if (!t->is_named && t->old_fd < 0)
+		return link_file(t, t->base);
+	if (!t->is_named)
+		err = link_part(t);
+	if (err)
+		return err;
+	if (!is_file(t, t->part, t->fd))
 		return -ESTALE;
 	if (t->old_fd < 0)
-		return rename_new(t, part);
-	return renameat(t->dir, part, t->dir, t->base) < 0 ? -errno : 0;
+		return rename_new(t);
+	return renameat(t->dir, t->part, t->dir, t->base) < 0 ? -errno : 0;
 }
 
 /**
@@ -257,11 +269,8 @@ int target_file_name(struct target *t)
 /** target_file_close() - let go of it; unless it has its name, it goes */
 void target_file_close(struct target *t)
 {
-	char part[NAME_MAX + 6];
-
-	part_name(t, part);
-	if (t->is_named && is_file(t, part, t->fd))
-		unlinkat(t->dir, part, 0);
+	if (t->is_named && is_file(t, t->part, t->fd))
+		unlinkat(t->dir, t->part, 0);
 	t->is_named = false;
 	if (t->old_fd >= 0)
 		close(t->old_fd);

@@ -35,7 +35,8 @@ enum target_kind {
  * @fd: the file or device, which is claimed; -1 for a server
  * @dir: the directory of a file, or -1
  * @base: its name in there
- * @is_named: the file is called BASE.part; else it has no name yet
+ * @part: a name that it has until it gets that one
+ * @is_named: it has @part; else it has no name yet
  * @old_fd: the file that has the name now, locked, or -1
  * @is_touched: what a device held before may be gone
  * @reads_zero: what is not written reads as zero
@@ -56,6 +57,7 @@ struct target {
 	int fd;
 	int dir;
 	char base[NAME_MAX + 1];
+	char part[NAME_MAX + 6];
 	bool is_named;
 	int old_fd;
 	bool is_touched;
