@@ -25,6 +25,7 @@ static int write_piece(struct pass *p, struct piece *piece, uint64_t offset, uin
 	uint64_t padded = pass_padded(p, bytes);
 
 	memset(piece->data + bytes, 0, padded - bytes);
+	p->t->is_touched = true;
 	if (nbd_aio_pwrite(p->t->nbd, piece->data, padded, offset, pass_start(piece), 0) >= 0)
 		return VBLK_OK;
 	piece->is_busy = false;
@@ -66,6 +67,7 @@ static int have_zeroed(struct pass *p, uint64_t offset, uint64_t bytes)
 	ret = free_piece(p, &piece);
 	if (ret)
 		return ret;
+	p->t->is_touched = true;
 	if (nbd_aio_zero(p->t->nbd, pass_padded(p, bytes), offset, pass_start(piece), 0) >= 0)
 		return VBLK_OK;
 	piece->is_busy = false;

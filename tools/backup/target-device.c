@@ -31,8 +31,8 @@
 /* Nothing is on a device whose first bytes are zero, if blkid knows of nothing either. */
 #define LOOKED_AT_BYTES	(1UL << 20)
 
-/* Without these it is no image, and has no partitions. */
-#define WIPED_BYTES	TARGET_CLUSTER_BYTES
+/* Without these it is no image, no file system, and has no partitions. At its end a copy of a partition table may be. */
+#define WIPED_BYTES	(1UL << 20)
 
 static int check_device(const struct target *t, dev_t dev, unsigned int depth);
 
@@ -322,11 +322,38 @@ int target_device_open(struct target *t, int path)
 	return ret ? ret : check_empty(t);
 }
 
-/** target_device_wipe() - half a backup must not look like a whole one */
-void target_device_wipe(struct target *t)
+static bool wipe(const struct target *t, const char *zeroes, uint64_t offset, uint64_t end)
 {
-	static const char zeroes[WIPED_BYTES];
+	ssize_t n;
 
-	if (pwrite(t->fd, zeroes, sizeof(zeroes), 0) != sizeof(zeroes) || fsync(t->fd) < 0)
+	for (; offset < end; offset += n) {
+		n = pwrite(t->fd, zeroes, end - offset < WIPED_BYTES ? end - offset : WIPED_BYTES, offset);
+		if (n <= 0)
+			return false;
+	}
+	return true;
+}
+
+/* Where it has been written to: what is behind the disk stays. */
+static bool wipe_ends(const struct target *t)
+{
+	bool is_raw = !strcmp(t->format, "raw"), is_done;
+	uint64_t end = is_raw ? t->bytes : (uint64_t)lseek(t->fd, 0, SEEK_END);
+	char *zeroes = calloc(1, WIPED_BYTES);
+
+	is_done = zeroes && wipe(t, zeroes, 0, end < WIPED_BYTES ? end : WIPED_BYTES);
+	if (is_done && is_raw && end > WIPED_BYTES)
+		is_done = wipe(t, zeroes, end - WIPED_BYTES, end);
+	free(zeroes);
+	return is_done && fsync(t->fd) == 0;
+}
+
+/**
+ * target_device_wipe() - half a backup must not look like a whole one
+ * @is_ours: nobody writes to it any more
+ */
+void target_device_wipe(const struct target *t, bool is_ours)
+{
+	if (!is_ours || !wipe_ends(t))
 		err_warn(t->name, "half a backup is left on it");
 }

@@ -56,7 +56,8 @@ static int create(struct target *t)
 	fd_path(t, path);
 	snprintf(size, sizeof(size), "%ju", (uintmax_t)image_bytes(t));
 	ret = child_run(argv);
-	t->is_touched = !ret;
+	/* What has failed, or was cancelled, may have written. */
+	t->is_touched = ret != VBLK_NOT_FOUND;
 	return ret;
 }
 
@@ -180,6 +181,5 @@ int target_serve(struct target *t)
 		if (nbd_poll(t->nbd, CANCEL_POLL_MS) < 0)
 			return report_server(t);
 	}
-	t->is_touched = true;
 	return nbd_aio_is_ready(t->nbd) > 0 ? VBLK_OK : report_server(t);
 }

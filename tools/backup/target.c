@@ -273,8 +273,8 @@ void target_abandon(struct target *t)
 
 	target_disconnect(t);
 	is_gone = child_kill(&t->server, SIGKILL);
-	if (t->kind == TARGET_DEVICE && t->is_touched && is_gone)
-		target_device_wipe(t);
+	if (t->kind == TARGET_DEVICE && t->is_touched)
+		target_device_wipe(t, is_gone);
 	if (t->kind == TARGET_FILE)
 		target_file_close(t);
 	if (t->fd >= 0)

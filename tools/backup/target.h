@@ -84,7 +84,7 @@ void target_file_close(struct target *t);
 /* target-device.c */
 int target_check_own(const struct target *t, const struct stat *st);
 int target_device_open(struct target *t, int path);
-void target_device_wipe(struct target *t);
+void target_device_wipe(const struct target *t, bool is_ours);
 
 /* target-serve.c */
 int target_serve(struct target *t);
