@@ -18,6 +18,9 @@
 #define MAX_PIECE	(32 << 20)
 #define MIN_UNIT	4096
 
+/* How long a server that has all of it, and was told so, may take to close. */
+#define GOODBYE_MS	2000
+
 /* "scheme://", and of NBD's also what is no path to anybody. */
 static bool is_uri(const char *name)
 {
@@ -209,20 +212,31 @@ static int flush(struct target *t)
 	return err_errno(error, t->name, "cannot make it durable");
 }
 
-/* A server is told; one of ours has to be gone: it has the file open, and locked. */
-static int disconnect(struct target *t)
+/* Nothing depends on a server that does not close. One of ours does: then we are to look at it. */
+static int say_goodbye(struct target *t)
 {
-	int ret = VBLK_OK, status, err;
+	int waited_ms;
 
 	nbd_aio_disconnect(t->nbd, 0);
-	while (!ret && nbd_aio_is_closed(t->nbd) <= 0 && nbd_aio_is_dead(t->nbd) <= 0) {
+	for (waited_ms = 0; waited_ms < GOODBYE_MS; waited_ms += CANCEL_POLL_MS) {
+		if (nbd_aio_is_closed(t->nbd) > 0 || nbd_aio_is_dead(t->nbd) > 0)
+			break;
 		if (cancel_asked())
-			ret = target_turn(t, 0);
-		else if (nbd_poll(t->nbd, CANCEL_POLL_MS) < 0)
+			return target_turn(t, 0);
+		if (nbd_poll(t->nbd, CANCEL_POLL_MS) < 0)
 			break;
 	}
 	nbd_close(t->nbd);
 	t->nbd = NULL;
+	return VBLK_OK;
+}
+
+/* A server is told; one of ours has to be gone: it has the file open, and locked. */
+static int disconnect(struct target *t)
+{
+	int ret, status, err;
+
+	ret = say_goodbye(t);
 	if (ret || !t->server.pid)
 		return ret;
 	err = child_wait(&t->server, -1, true, &status);
