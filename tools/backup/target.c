@@ -177,8 +177,6 @@ int target_open(struct target *t)
 	t->nbd = nbd_create();
 	if (!t->nbd)
 		return err_report(VBLK_FAILED, t->name, "%s", nbd_get_error());
-	/* What is read is compared as soon as it is there. */
-	nbd_set_pread_initialize(t->nbd, false);
 	ret = is_uri(t->name) ? connect_uri(t) : open_path(t);
 	if (!ret)
 		ret = check_server(t);
