@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,8 +26,12 @@
 
 #define KEEPER_FD	3
 
-/* How long we wait for the thaw; the keeper goes on. */
-#define THAW_MS		60000
+/* How long either may take. A thaw that takes longer is not waited for, but goes on. */
+#define HOOK_MS		60000
+
+/* How long what it has run may take to end when it is told to. */
+#define GROUP_MS	5000
+#define GROUP_POLL_MS	50
 
 /* Of a command that could not be run. */
 #define NOT_RUN		(-1)
@@ -45,22 +50,37 @@ static int start(struct child *c, const char *command, const char *what)
 	return err;
 }
 
-/* Until it has ended, or we are gone: then it is of no use any more. */
+/* The shell is gone before what it has run, which is ours then: see keep(). */
+static void wait_for_group(pid_t group)
+{
+	for (int waited_ms = 0; waited_ms < GROUP_MS; waited_ms += GROUP_POLL_MS) {
+		if (waitpid(-group, NULL, WNOHANG) < 0)
+			return;
+		poll(NULL, 0, GROUP_POLL_MS);
+	}
+	kill(-group, SIGKILL);
+}
+
+/* Until it has ended, or we are gone: then it is of no use any more, and must not end behind the thaw. */
 static int keeper_freeze(const char *command)
 {
 	struct pollfd pfds[2] = { { .fd = KEEPER_FD, .events = POLLIN }, { .events = POLLIN } };
 	int status = NOT_RUN;
 	struct child c;
+	pid_t group;
 
 	if (start(&c, command, "freeze"))
 		return NOT_RUN;
 	pfds[1].fd = c.fd;
 	while (poll(pfds, 2, -1) < 0)
 		;
-	if (pfds[1].revents)
+	if (pfds[1].revents) {
 		child_wait(&c, -1, false, &status);
-	else
+	} else {
+		group = c.pid;
 		child_kill(&c, SIGTERM);
+		wait_for_group(group);
+	}
 	return status;
 }
 
@@ -85,6 +105,7 @@ static _Noreturn void keep(const char *command, int fd)
 	int status;
 
 	setsid();
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (fd != KEEPER_FD)
 		dup2(fd, KEEPER_FD);
 	close_range(KEEPER_FD + 1, ~0U, 0);
@@ -97,20 +118,56 @@ static _Noreturn void keep(const char *command, int fd)
 	_exit(0);
 }
 
-/* Its next word. Asked to end meanwhile, we tell it. */
-static int listen_to(struct fsfreeze *f, int timeout_ms, bool may_cancel, int *status)
+static bool has_word(const struct fsfreeze *f, int *timeout_ms)
 {
 	struct pollfd pfd = { .fd = f->fd, .events = POLLIN };
 
-	while (poll(&pfd, 1, CANCEL_POLL_MS) <= 0) {
-		if (may_cancel && cancel_asked()) {
-			shutdown(f->fd, SHUT_WR);
-			may_cancel = false;
-		}
-		if (timeout_ms >= 0 && (timeout_ms -= CANCEL_POLL_MS) <= 0)
-			return -ETIMEDOUT;
-	}
+	*timeout_ms -= CANCEL_POLL_MS;
+	return poll(&pfd, 1, CANCEL_POLL_MS) > 0;
+}
+
+/* The keeper's next word: how a command has ended. */
+static int listen_to(const struct fsfreeze *f, int *status)
+{
 	return read(f->fd, status, sizeof(*status)) == sizeof(*status) ? 0 : -ECHILD;
+}
+
+/* Asked to end, or tired of waiting, we tell the keeper: it ends the command soon, and has another word then. */
+static int wait_for_freeze(const struct fsfreeze *f, int *status)
+{
+	int timeout_ms = HOOK_MS, given_up = 0;
+
+	while (!has_word(f, &timeout_ms)) {
+		if (given_up)
+			continue;
+		if (cancel_asked())
+			given_up = -EINTR;
+		else if (timeout_ms <= 0)
+			given_up = -ETIMEDOUT;
+		if (given_up)
+			shutdown(f->fd, SHUT_WR);
+	}
+	return listen_to(f, status) ?: given_up;
+}
+
+static int wait_for_thaw(const struct fsfreeze *f, int *status)
+{
+	int timeout_ms = HOOK_MS;
+
+	while (!has_word(f, &timeout_ms))
+		if (timeout_ms <= 0)
+			return -ETIMEDOUT;
+	return listen_to(f, status);
+}
+
+static int report_freeze(const struct fsfreeze *f, int err)
+{
+	if (err == -EINTR)
+		return err_report(VBLK_FAILED, f->command, "freeze was cancelled");
+	if (err == -ETIMEDOUT)
+		return err_report(VBLK_FAILED, f->command, "freeze has not ended in %d seconds",
+				  HOOK_MS / 1000);
+	return err_report(VBLK_FAILED, f->command, "freeze has failed");
 }
 
 /**
@@ -140,12 +197,8 @@ int fsfreeze_begin(struct fsfreeze *f)
 		close(f->fd);
 		return err_errno(err, f->command, "cannot run it");
 	}
-	err = listen_to(f, -1, true, &status);
-	if (!err && status == 0)
-		return VBLK_OK;
-	if (cancel_asked())
-		return err_report(VBLK_FAILED, f->command, "freeze was cancelled");
-	return err_report(VBLK_FAILED, f->command, "freeze has failed");
+	err = wait_for_freeze(f, &status);
+	return err || status ? report_freeze(f, err) : VBLK_OK;
 }
 
 /* The guest's administrator would like to know. */
@@ -156,7 +209,7 @@ static int report_thaw(const struct fsfreeze *f, int err)
 	if (err == -ETIMEDOUT)
 		ret = err_report(VBLK_FAILED, f->command,
 				 "thaw has not ended in %d seconds: the guest may stand still",
-				 THAW_MS / 1000);
+				 HOOK_MS / 1000);
 	else
 		ret = err_report(VBLK_FAILED, f->command,
 				 "thaw has failed: the guest may stand still");
@@ -176,7 +229,7 @@ int fsfreeze_end(struct fsfreeze *f)
 	if (!f->keeper)
 		return VBLK_OK;
 	shutdown(f->fd, SHUT_WR);
-	err = listen_to(f, THAW_MS, false, &status);
+	err = wait_for_thaw(f, &status);
 	close(f->fd);
 	if (err != -ETIMEDOUT)
 		waitpid(f->keeper, NULL, 0);
