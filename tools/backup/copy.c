@@ -110,6 +110,50 @@ static int copy_extent(struct pass *p, const struct extent *e)
 	return ret;
 }
 
+/* What is in a range; or of it, the part of a unit that a server of large blocks takes with it. */
+static int copy_range(struct pass *p, struct extents *extents, const struct extent *range)
+{
+	uint64_t end = range->offset + range->bytes;
+	struct extent e;
+	int more = 1, ret = VBLK_OK;
+
+	extents_seek(extents, range->offset);
+	while (!ret && extents->offset < end && (more = extents_next(extents, &e)) > 0) {
+		if (e.bytes > end - e.offset)
+			e.bytes = end - e.offset;
+		ret = copy_extent(p, &e);
+		if (!ret && cancel_asked())
+			ret = target_turn(p->t, 0);
+	}
+	if (more < 0)
+		ret = pass_report_lost(p->c, -more, "cannot tell where it has data");
+	return ret;
+}
+
+/* The rest is in the backup below. */
+static int copy_changed(struct pass *p)
+{
+	struct extents changed = {
+		.view = p->c->view, .bitmap = p->c->bitmap, .size = p->c->size, .unit = p->t->unit
+	};
+	struct extents extents = {
+		.view = p->c->view, .size = p->c->size, .unit = p->t->unit
+	};
+	struct extent range;
+	int more = 1, ret = VBLK_OK;
+
+	while (!ret && (more = extents_next(&changed, &range)) > 0) {
+		if (!range.is_zero)
+			ret = copy_range(p, &extents, &range);
+		pass_show(p, range.offset + range.bytes);
+	}
+	extents_end(&changed);
+	extents_end(&extents);
+	if (more < 0)
+		ret = pass_report_lost(p->c, -more, "cannot tell what has changed");
+	return ret;
+}
+
 static int copy_extents(struct pass *p)
 {
 	struct extents extents = {
@@ -143,7 +187,7 @@ int copy_run(struct copy *c, struct target *t)
 	c->data_bytes = 0;
 	ret = pass_begin(&p, c, t, "copied");
 	if (!ret)
-		ret = copy_extents(&p);
+		ret = c->bitmap ? copy_changed(&p) : copy_extents(&p);
 	for (int i = 0; i < PASS_PIECES && !ret; i++)
 		ret = pass_wait(&p, &p.pieces[i], cannot_write);
 	/* Buffers are libnbd's until it has closed. */

@@ -10,6 +10,7 @@
  * struct copy - a backup under way
  * @disk: name of the disk
  * @view: name of the device that shows it
+ * @bitmap: only what has changed by that is copied; or NULL
  * @fd: that device, open for direct I/O
  * @size: of the disk, in bytes
  * @bandwidth: bytes a second at most; 0: as many as there are
@@ -19,6 +20,7 @@
 struct copy {
 	const char *disk;
 	const char *view;
+	const char *bitmap;
 	int fd;
 	uint64_t size;
 	uint64_t bandwidth;

@@ -4,7 +4,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "disk/bitmaps.h"
 #include "disk/dm.h"
 #include "extents.h"
 
@@ -13,14 +15,27 @@ static uint64_t known_end(const struct extents *e)
 	return e->known.offset + e->known.bytes;
 }
 
+/* dm takes a word as it is behind backslashes. */
+static void add_word(char *message, const char *word)
+{
+	*message++ = ' ';
+	for (; *word; word++) {
+		*message++ = '\\';
+		*message++ = *word;
+	}
+	*message = '\0';
+}
+
 static int ask(struct extents *e)
 {
-	char message[32];
+	char message[2 * BITMAP_NAME_SIZE + 32];
 	int err;
 
 	free(e->answer);
 	e->answer = NULL;
 	snprintf(message, sizeof(message), "map %" PRIu64, known_end(e));
+	if (e->bitmap)
+		add_word(message + strlen(message), e->bitmap);
 	err = dmdev_ask(e->view, message, &e->answer);
 	e->left = e->answer;
 	return err;
@@ -44,7 +59,7 @@ static int read_next(struct extents *e)
 	e->left += n;
 	while (*e->left == ' ')
 		e->left++;
-	e->known = (struct extent) { known_end(e), bytes, kind == 'z' };
+	e->known = (struct extent) { known_end(e), bytes, kind != 'd' };
 	return 0;
 }
 
@@ -82,6 +97,14 @@ int extents_next(struct extents *e, struct extent *extent)
 	e->offset = end < e->size ? end : e->size;
 	extent->bytes = e->offset - extent->offset;
 	return 1;
+}
+
+/** extents_seek() - go on at an offset, which a unit begins with */
+void extents_seek(struct extents *e, uint64_t offset)
+{
+	extents_end(e);
+	e->offset = offset;
+	e->known = (struct extent) { .offset = offset };
 }
 
 void extents_end(struct extents *e)

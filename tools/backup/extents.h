@@ -21,6 +21,7 @@ struct extent {
 /**
  * struct extents - a walk over a frozen disk
  * @view: name of the device that shows it
+ * @bitmap: what has changed by that bitmap is data, the rest counts as zero; NULL: what reads as zero
  * @size: of the disk, in bytes
  * @unit: a power of 2; extents begin and end with one, or with the disk
  * @offset: where the next extent begins
@@ -30,6 +31,7 @@ struct extent {
  */
 struct extents {
 	const char *view;
+	const char *bitmap;
 	uint64_t size;
 	uint64_t unit;
 	uint64_t offset;
@@ -39,6 +41,7 @@ struct extents {
 };
 
 int extents_next(struct extents *e, struct extent *extent);
+void extents_seek(struct extents *e, uint64_t offset);
 void extents_end(struct extents *e);
 
 #endif

@@ -170,7 +170,7 @@ int target_file_open(struct target *t, int path)
 				 "it is a symbolic link to nothing" : "it is there already");
 	if (!ret)
 		ret = make_file(t);
-	t->reads_zero = true;
+	t->reads_zero = !t->below;
 	return ret;
 }
 

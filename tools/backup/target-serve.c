@@ -43,8 +43,12 @@ static bool is_raw(const struct target *t)
 static int create(struct target *t)
 {
 	char path[PATH_BYTES], size[24];
-	const char *const argv[] = {
+	const char *const alone[] = {
 		"qemu-img", "create", "-q", "-f", "qcow2", path, size, NULL
+	};
+	const char *const over[] = {
+		"qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", t->below,
+		path, size, NULL
 	};
 	int ret;
 
@@ -55,7 +59,7 @@ static int create(struct target *t)
 			err_errno(errno, t->name, "cannot make it as large as the disk") : VBLK_OK;
 	fd_path(t, path);
 	snprintf(size, sizeof(size), "%ju", (uintmax_t)image_bytes(t));
-	ret = child_run(argv);
+	ret = child_run(t->below ? over : alone);
 	/* What has failed, or was cancelled, may have written. */
 	t->is_touched = ret != VBLK_NOT_FOUND;
 	return ret;

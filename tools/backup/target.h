@@ -31,6 +31,7 @@ enum target_kind {
  * @format: of a file or device
  * @is_compressed: its clusters are compressed
  * @force: over what is there
+ * @below: absolute path of a qcow2 image that it is to lie on, or NULL
  * @kind: what it is
  * @fd: the file or device, which is claimed; -1 for a server
  * @dir: the directory of a file, or -1
@@ -53,6 +54,7 @@ struct target {
 	const char *format;
 	bool is_compressed;
 	bool force;
+	const char *below;
 	enum target_kind kind;
 	int fd;
 	int dir;

@@ -16,10 +16,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backup-level.h"
 #include "backup/cancel.h"
 #include "backup/copy.h"
 #include "backup/fsfreeze.h"
 #include "cmd.h"
+#include "disk/bitmaps.h"
 #include "err.h"
 #include "out.h"
 #include "server/state.h"
@@ -34,6 +36,9 @@ static const char help[] =
 "\n"
 "      --format FORMAT    of a file or device: qcow2, the default, or raw\n"
 "  -c, --compress         compress the clusters of a qcow2 file\n"
+"      --bitmap BITMAP    copy what has changed since the last one by it, to an\n"
+"                         overlay of that; all of it the first time\n"
+"      --level LEVEL      with --bitmap: auto, full or incremental\n"
 "      --bandwidth SIZE   bytes a second at most\n"
 "      --fsfreeze CMD     run `CMD freeze' before the instant, `CMD thaw' after\n"
 "      --verify           read the copy, and compare it\n"
@@ -49,6 +54,8 @@ enum option_id {
 	OPT_VERIFY,
 	OPT_FORCE,
 	OPT_MEMORY,
+	OPT_BITMAP,
+	OPT_LEVEL,
 	OPT_JSON,
 };
 
@@ -60,6 +67,8 @@ static const struct option options[] = {
 	{ "verify", no_argument, NULL, OPT_VERIFY },
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "bitmap", required_argument, NULL, OPT_BITMAP },
+	{ "level", required_argument, NULL, OPT_LEVEL },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, 'h' },
 	{}
@@ -74,6 +83,8 @@ static const struct option options[] = {
  * @verifies: compare the copy
  * @force: over what is there
  * @memory: for the instant
+ * @bitmap: what has changed, or NULL
+ * @level: how much is copied, by that
  * @as_json: print JSON
  * @help: print the help
  */
@@ -85,6 +96,8 @@ struct args {
 	bool verifies;
 	bool force;
 	uint64_t memory;
+	const char *bitmap;
+	enum level level;
 	bool as_json;
 	bool help;
 };
@@ -116,6 +129,12 @@ static int parse_option(struct args *args, int opt)
 		return VBLK_OK;
 	case OPT_MEMORY:
 		return view_parse_memory(optarg, &args->memory);
+	case OPT_BITMAP:
+		args->bitmap = optarg;
+		return *optarg && strlen(optarg) < BITMAP_NAME_SIZE ? VBLK_OK :
+		       err_report(VBLK_USAGE, "--bitmap", "not a name for a bitmap");
+	case OPT_LEVEL:
+		return level_parse(optarg, &args->level);
 	case OPT_JSON:
 		args->as_json = true;
 		return VBLK_OK;
@@ -140,6 +159,13 @@ static int parse(struct args *args, int argc, char **argv)
 		return err_report(VBLK_USAGE, NULL, "needs the NAME of a disk and a TARGET");
 	if (args->compresses && args->format && strcmp(args->format, "qcow2") != 0)
 		return err_report(VBLK_USAGE, "-c", "goes with qcow2 only");
+	if (args->bitmap && args->format && strcmp(args->format, "qcow2") != 0)
+		return err_report(VBLK_USAGE, "--bitmap", "goes with qcow2 files only");
+	/* Others may lie on what is there. */
+	if (args->bitmap && args->force)
+		return err_report(VBLK_USAGE, "--bitmap", "goes with a new file only");
+	if (args->level != LEVEL_AUTO && !args->bitmap)
+		return err_report(VBLK_USAGE, "--level", "goes with --bitmap");
 	return VBLK_OK;
 }
 
@@ -206,7 +232,8 @@ static int freeze_locked(struct attached *a, const struct args *args, struct cop
 	return ret ? ret : thaw_ret;
 }
 
-static int freeze(struct attached *a, const struct args *args, struct copy *c, struct dmdev *view)
+static int freeze(struct attached *a, const struct args *args, const struct level_plan *level,
+		  struct copy *c, struct dmdev *view)
 {
 	struct attached now;
 	int lock, ret;
@@ -220,6 +247,8 @@ static int freeze(struct attached *a, const struct args *args, struct copy *c, s
 	if (strcmp(now.d.uuid, a->d.uuid) != 0 || now.bytes != a->bytes)
 		ret = err_report(VBLK_BUSY, a->d.name, "it has become another disk meanwhile");
 	else
+		ret = level_confirm(&now, args->bitmap, level);
+	if (!ret)
 		ret = freeze_locked(&now, args, c, view);
 	state_unlock(now.d.uuid, lock);
 	return ret;
@@ -236,6 +265,7 @@ static int print_result(const struct copy *c, const struct target *t, bool as_js
 		json_object_object_add(o, "target", json_object_new_string(t->name));
 		json_object_object_add(o, "size_bytes", out_bytes_json(c->size));
 		json_object_object_add(o, "data_bytes", out_bytes_json(c->data_bytes));
+		json_object_object_add(o, "base", t->below ? json_object_new_string(t->below) : NULL);
 		out_json(o);
 	} else {
 		out_format_bytes(c->data_bytes, size, sizeof(size));
@@ -251,6 +281,21 @@ static int copy_frozen(struct copy *c, struct target *t, bool verifies)
 	return !ret && verifies ? copy_verify(c, t) : ret;
 }
 
+/* Of a backup by a bitmap: it counts when it is durable, and as long as the disk is frozen. */
+static int finish(const struct attached *a, const struct args *args, const struct copy *c,
+		  struct target *t)
+{
+	int ret = target_finish(t);
+
+	return ret ? ret : level_note(a, args->bitmap, t->name, c->view);
+}
+
+static int plan(const struct attached *a, const struct args *args, struct level_plan *plan)
+{
+	*plan = (struct level_plan){};
+	return args->bitmap ? level_plan(a, args->bitmap, args->level, plan) : VBLK_OK;
+}
+
 static int backup(struct attached *a, const char *name, const struct args *args)
 {
 	struct target t = {
@@ -261,27 +306,44 @@ static int backup(struct attached *a, const char *name, const struct args *args)
 		.disk = a->d.name, .fd = -1, .size = a->bytes, .bandwidth = args->bandwidth,
 		.shows_progress = isatty(STDERR_FILENO),
 	};
+	struct level_plan level = {};
 	struct dmdev view;
 	int ret, thaw_ret;
 
 	/* First what may be wrong with either: the instant costs the guest something. */
 	ret = view_check_disk(a);
 	if (!ret)
+		ret = plan(a, args, &level);
+	t.below = level.is_incremental ? level.base : NULL;
+	c.bitmap = level.is_incremental ? args->bitmap : NULL;
+	if (!ret)
 		ret = target_open(&t);
 	if (ret)
 		return ret;
-	ret = freeze(a, args, &c, &view);
+	if (args->bitmap && t.kind != TARGET_FILE)
+		ret = err_report(VBLK_USAGE, name, "a backup by a bitmap is a file");
+	if (!ret)
+		ret = level_prepare(a, args->bitmap, &level);
+	if (!ret)
+		ret = freeze(a, args, &level, &c, &view);
 	if (ret) {
 		target_abandon(&t);
 		return ret;
 	}
 	c.view = view.name;
-	ret = copy_frozen(&c, &t, args->verifies);
+	ret = args->bitmap ? level_check_view(a, args->bitmap, view.name) : VBLK_OK;
+	/* Who had the image elsewhere meanwhile may have used the bitmap for another backup. */
+	if (!ret)
+		ret = copy_frozen(&c, &t, args->verifies || level.is_incremental);
+	if (ret == VBLK_DAMAGED && level.is_incremental)
+		ret = level_report_differs(a, args->bitmap);
+	if (!ret && args->bitmap)
+		ret = finish(a, args, &c, &t);
 	/* A target that never answers again is not waited for here. */
 	thaw_ret = thaw(a, &c);
 	if (ret)
 		target_abandon(&t);
-	else
+	else if (!args->bitmap)
 		ret = target_finish(&t);
 	if (!ret)
 		ret = print_result(&c, &t, args->as_json);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backup/history.h"
 #include "bitmap-change.h"
 #include "disk/qemu-img.h"
 #include "err.h"
@@ -115,6 +116,95 @@ static int work(struct change *c, void *arg)
 int bitmap_change(struct change *c, const struct bitmap_request *r)
 {
 	return change_apart(c, work, (void *)r, "its bitmaps were changed");
+}
+
+static int check_new(const struct change *c, const char *bitmap, bool is_there)
+{
+	struct bitmaps b = {};
+	int err, ret = VBLK_OK;
+
+	err = bitmaps_read_image(c->chain.list[0].fd, &b);
+	if (err)
+		ret = err_errno(-err, c->a.d.name, "cannot read its bitmaps");
+	else if (!bitmaps_have_room(&b, c->chain.sectors << 9, BITMAP_GRANULARITY))
+		ret = err_report(VBLK_UNSUPPORTED, c->a.d.name, "no more bitmaps can record");
+	else if (!is_there && bitmaps_find(&b, bitmap))
+		ret = err_report(VBLK_BUSY, c->a.d.name, "it has a bitmap '%s'", bitmap);
+	bitmaps_free(&b);
+	return ret;
+}
+
+static int make(struct change *c, const char *bitmap, bool must_remove)
+{
+	const struct bitmap_request remove = { .option = "--remove", .bitmap = bitmap };
+	const struct bitmap_request add = {
+		.option = "--add", .bitmap = bitmap, .granularity = BITMAP_GRANULARITY,
+	};
+	int err, ret;
+
+	ret = change_begin(c);
+	if (!ret)
+		ret = check_new(c, bitmap, must_remove);
+	if (ret)
+		return ret;
+	err = history_forget(c->a.d.name, bitmap);
+	if (err)
+		return err_errno(-err, HISTORY_DIR, "cannot write");
+	if (must_remove)
+		ret = bitmap_change(c, &remove);
+	return ret ? ret : bitmap_change(c, &add);
+}
+
+/**
+ * bitmap_make() - make a bitmap of a disk, with nothing in it
+ * @a: the disk, as it was found
+ * @must_remove: there is one of that name
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int bitmap_make(const struct attached *a, const char *bitmap, bool must_remove)
+{
+	struct change c = CHANGE_NONE;
+	int lock, ret;
+
+	ret = attached_lock(a->d.name, &c.a, &lock);
+	if (ret)
+		return ret;
+	state_share_lock(lock);
+	ret = make(&c, bitmap, must_remove);
+	change_end(&c);
+	state_unlock(c.a.d.uuid, lock);
+	return ret;
+}
+
+/* dm takes a word as it is behind backslashes. */
+static void use_message(char *message, const char *bitmap)
+{
+	message = stpcpy(message, "used ");
+	for (; *bitmap; bitmap++) {
+		*message++ = '\\';
+		*message++ = *bitmap;
+	}
+	*message = '\0';
+}
+
+/**
+ * bitmap_use() - what a bitmap said had changed when the disk was frozen does not count any more
+ * @a: the disk
+ * @view: name of the device that shows it
+ *
+ * If the instant has ended meanwhile it counts all the same. Return: an exit code; what is wrong has been reported.
+ */
+int bitmap_use(const struct attached *a, const char *bitmap, const char *view)
+{
+	char message[2 * BITMAP_NAME_SIZE + 8];
+	int err;
+
+	use_message(message, bitmap);
+	err = dmdev_message(view, message);
+	return err && err != -ENODATA ?
+	       err_errno(-err, a->d.name, "bitmap '%s' goes on saying what had changed before",
+			 bitmap) : VBLK_OK;
 }
 
 /** bitmap_resume() - go on with a disk that somebody who was killed left suspended; an exit code */

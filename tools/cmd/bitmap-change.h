@@ -24,6 +24,8 @@ struct bitmap_request {
 };
 
 int bitmap_change(struct change *c, const struct bitmap_request *r);
+int bitmap_make(const struct attached *a, const char *bitmap, bool must_remove);
+int bitmap_use(const struct attached *a, const char *bitmap, const char *view);
 int bitmap_resume(struct change *c);
 int bitmap_take_over(struct change *c);
 int bitmap_carry(struct change *c, const struct bitmap *bitmap);

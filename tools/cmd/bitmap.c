@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backup/history.h"
 #include "bitmap-change.h"
 #include "cmd.h"
 #include "disk/bitmaps.h"
@@ -63,20 +64,22 @@ struct args {
  * @nr_args: behind it
  * @option: of qemu-img bitmap
  * @is_taken_in_use: it does something to a bitmap that says nothing any more
+ * @keeps: the bitmap says what has changed since the last backup by it as before
  */
 static const struct bitmap_verb {
 	const char *name;
 	int nr_args;
 	const char *option;
 	bool is_taken_in_use;
+	bool keeps;
 } verbs[] = {
-	{ "add", 2, "--add", false },
-	{ "remove", 2, "--remove", true },
-	{ "enable", 2, "--enable", false },
-	{ "disable", 2, "--disable", false },
-	{ "clear", 2, "--clear", false },
-	{ "merge", 3, "--merge", false },
-	{ "list", 1, NULL, false },
+	{ "add", 2, "--add", false, false },
+	{ "remove", 2, "--remove", true, false },
+	{ "enable", 2, "--enable", false, false },
+	{ "disable", 2, "--disable", false, false },
+	{ "clear", 2, "--clear", false, false },
+	{ "merge", 3, "--merge", false, true },
+	{ "list", 1, NULL, false, true },
 	{}
 };
 
@@ -313,6 +316,14 @@ static int check(const struct change *c, const struct args *args)
 	return ret;
 }
 
+/* Before the bitmap is another one: whoever is killed in between has a full backup next. */
+static int forget_backup(const struct change *c, const char *bitmap)
+{
+	int err = history_forget(c->a.d.name, bitmap);
+
+	return err ? err_errno(-err, HISTORY_DIR, "cannot write") : VBLK_OK;
+}
+
 static int change(const struct args *args)
 {
 	struct change c = CHANGE_NONE;
@@ -328,6 +339,8 @@ static int change(const struct args *args)
 		ret = bitmap_resume(&c);
 	if (!ret)
 		ret = check(&c, args);
+	if (!ret && !args->verb->keeps)
+		ret = forget_backup(&c, args->request.bitmap);
 	if (!ret)
 		ret = bitmap_change(&c, &args->request);
 	change_end(&c);

@@ -12,13 +12,13 @@
 #include "err.h"
 #include "snapshot.h"
 
-static void block_signals(void)
+static void block_signals(sigset_t *old)
 {
 	sigset_t set;
 
 	sigfillset(&set);
 	sigdelset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	sigprocmask(SIG_BLOCK, &set, old);
 	signal(SIGPIPE, SIG_IGN);
 }
 
@@ -34,10 +34,11 @@ static void block_signals(void)
 int change_apart(struct change *c, int (*work)(struct change *c, void *arg), void *arg,
 		 const char *what)
 {
-	int status;
+	int ret, status;
+	sigset_t old;
 	pid_t pid;
 
-	block_signals();
+	block_signals(&old);
 	/* dm's descriptors are one's own. */
 	dmdev_release();
 	/* A qemu-img that it leaves becomes ours. */
@@ -48,10 +49,15 @@ int change_apart(struct change *c, int (*work)(struct change *c, void *arg), voi
 		_exit(work(c, arg));
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return err_errno(errno, c->a.d.name, "cannot start a process");
-	while (wait(NULL) > 0)
+		ret = err_errno(errno, c->a.d.name, "cannot start a process");
+	else if (WIFEXITED(status))
+		ret = WEXITSTATUS(status);
+	else
+		ret = err_report(VBLK_FAILED, c->a.d.name, "%s by a process that died", what);
+	/* Of its session; others of ours go on. */
+	while (pid > 0 && waitpid(-pid, NULL, 0) > 0)
 		;
-	if (WIFEXITED(status))
-		return WEXITSTATUS(status);
-	return err_report(VBLK_FAILED, c->a.d.name, "%s by a process that died", what);
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return ret;
 }

@@ -4,6 +4,7 @@
 #include <json-c/json.h>
 #include <stdio.h>
 
+#include "bitmap-change.h"
 #include "cmd.h"
 #include "err.h"
 #include "out.h"
@@ -11,12 +12,13 @@
 #include "view-use.h"
 
 static const char freeze_help[] =
-"Usage: vblk-freeze [--memory SIZE] [--json] DISK\n"
+"Usage: vblk-freeze [--memory SIZE] [--bitmap-new BITMAP] [--json] DISK\n"
 "\n"
 "Make a read-only device NAME-frozen that shows the disk as it is now, while it\n"
 "is in use and goes on. vblk-thaw ends it.\n"
 "\n"
 "      --memory SIZE      of the kernel's, that it may take; default 256M\n"
+"      --bitmap-new BITMAP  record what changes from that instant on\n"
 "      --json             print JSON\n"
 "  -h, --help             print this\n";
 
@@ -29,6 +31,7 @@ static const char thaw_help[] =
 
 static const struct option freeze_options[] = {
 	{ "memory", required_argument, NULL, 'm' },
+	{ "bitmap-new", required_argument, NULL, 'b' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "help", no_argument, NULL, 'h' },
 	{}
@@ -56,25 +59,41 @@ static int print_view(const struct attached *a, const struct dmdev *view, bool a
 	return out_flush();
 }
 
-static int freeze_locked(struct attached *a, uint64_t memory, bool as_json)
+static int freeze_locked(struct attached *a, uint64_t memory, const char *bitmap, bool as_json)
 {
 	struct dmdev view;
 	int ret;
 
 	cmd_block_signals();
 	ret = view_freeze(a, memory, &view);
+	/* What has changed between the bitmap and the instant. */
+	if (!ret && bitmap)
+		ret = bitmap_use(a, bitmap, view.name);
 	return ret ? ret : print_view(a, &view, as_json);
 }
 
-static int freeze(const char *disk, uint64_t memory, bool as_json)
+static int make_bitmap(const char *disk, const char *bitmap)
+{
+	struct attached a;
+	int ret;
+
+	ret = attached_find(disk, &a);
+	if (!ret)
+		ret = view_check_disk(&a);
+	return ret ? ret : bitmap_make(&a, bitmap, false);
+}
+
+static int freeze(const char *disk, uint64_t memory, const char *bitmap, bool as_json)
 {
 	struct attached a;
 	int lock, ret;
 
-	ret = attached_lock(disk, &a, &lock);
+	ret = bitmap ? make_bitmap(disk, bitmap) : VBLK_OK;
+	if (!ret)
+		ret = attached_lock(disk, &a, &lock);
 	if (ret)
 		return ret;
-	ret = freeze_locked(&a, memory, as_json);
+	ret = freeze_locked(&a, memory, bitmap, as_json);
 	state_unlock(a.d.uuid, lock);
 	return ret;
 }
@@ -83,6 +102,7 @@ static int freeze(const char *disk, uint64_t memory, bool as_json)
 int cmd_freeze(int argc, char **argv)
 {
 	uint64_t memory = VIEW_DEFAULT_MEMORY;
+	const char *bitmap = NULL;
 	bool as_json = false;
 	int opt, ret;
 
@@ -91,6 +111,9 @@ int cmd_freeze(int argc, char **argv)
 		case 'm':
 			if (view_parse_memory(optarg, &memory))
 				return cmd_usage_error("freeze");
+			break;
+		case 'b':
+			bitmap = optarg;
 			break;
 		case 'j':
 			as_json = true;
@@ -107,7 +130,7 @@ int cmd_freeze(int argc, char **argv)
 		return cmd_usage_error("freeze");
 	}
 	ret = dmdev_init();
-	return ret ? ret : freeze(argv[optind], memory, as_json);
+	return ret ? ret : freeze(argv[optind], memory, bitmap, as_json);
 }
 
 /** cmd_thaw() - the verb */
