@@ -551,16 +551,6 @@ static int leave_alone(struct qcow2_request *rq, u64 bytes)
 	return QCOW2_COW_READY;
 }
 
-/* Before anything changes. Return: as the steps. */
-static int mark(struct qcow2_image *img, u64 guest_off, u32 bytes)
-{
-	int result = qcow2_bitmaps_mark(img, guest_off, bytes);
-
-	if (result == QCOW2_BITMAPS_NO_CLUSTER)
-		return QCOW2_COW_NO_CLUSTER;
-	return result ?: QCOW2_COW_AGAIN;
-}
-
 static int do_next(struct qcow2_request *rq)
 {
 	struct qcow2_image *img = rq->run.dev->img;
@@ -571,7 +561,7 @@ static int do_next(struct qcow2_request *rq)
 	if (qcow2_failed(img))
 		return -EIO;
 	if (!qcow2_bitmaps_are_marked(img, guest_off, rq->iter.bi_size))
-		return mark(img, guest_off, rq->iter.bi_size);
+		return qcow2_request_mark(img, guest_off, rq->iter.bi_size);
 	/* It may change without an entry. */
 	if (img->geo.has_raw_data)
 		qcow2_bitmaps_record_marked(img, guest_off, rq->iter.bi_size);

@@ -283,14 +283,13 @@ static int do_fill(struct qcow2_request *rq, struct qcow2_mpage *p, struct qcow2
 	return result;
 }
 
-/* Before anything changes. */
-static int mark(struct qcow2_image *img, u64 guest_off, u32 bytes)
+int qcow2_request_mark(struct qcow2_image *img, u64 guest_off, u32 bytes)
 {
 	int result = qcow2_bitmaps_mark(img, guest_off, bytes);
 
 	if (result == QCOW2_BITMAPS_NO_CLUSTER)
-		return QCOW2_MAP_NO_CLUSTER;
-	return result ?: QCOW2_MAP_AGAIN;
+		return QCOW2_COW_NO_CLUSTER;
+	return result ?: QCOW2_COW_AGAIN;
 }
 
 /* What needs no host cluster, and no read section. */
@@ -310,7 +309,7 @@ static int prepare(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_of
 	case QCOW2_MAP_LOAD:
 		return qcow2_below_load(img->base, guest_off) ?: QCOW2_MAP_AGAIN;
 	case QCOW2_MAP_UNMARKED:
-		return mark(img, guest_off, rq->iter.bi_size);
+		return map_result(qcow2_request_mark(img, guest_off, rq->iter.bi_size));
 	default:
 		return result;
 	}

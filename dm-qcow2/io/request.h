@@ -17,6 +17,7 @@
 
 struct qcow2_dev;
 struct qcow2_fill;
+struct qcow2_image;
 
 /**
  * enum qcow2_entered - where a write is known to be under way; bits
@@ -156,6 +157,16 @@ void qcow2_request_put(struct qcow2_request *rq, blk_status_t status);
 
 /* How a request ends for an error that is not one of its data. */
 blk_status_t qcow2_request_error(int err);
+
+/**
+ * qcow2_request_mark - have bitmaps say on disk that a range may change, before it does
+ * @img: the image
+ * @guest_off: start of the range
+ * @bytes: its length, at least 1
+ *
+ * Sleeps. Return: QCOW2_COW_AGAIN when it may; QCOW2_COW_NO_CLUSTER; or a negative errno.
+ */
+int qcow2_request_mark(struct qcow2_image *img, u64 guest_off, u32 bytes);
 
 /**
  * qcow2_request_refusal - how a request ends that is not to wait for space

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "disk/bitmaps.h"
 #include "disk/dm.h"
@@ -13,17 +12,6 @@
 static uint64_t known_end(const struct extents *e)
 {
 	return e->known.offset + e->known.bytes;
-}
-
-/* dm takes a word as it is behind backslashes. */
-static void add_word(char *message, const char *word)
-{
-	*message++ = ' ';
-	for (; *word; word++) {
-		*message++ = '\\';
-		*message++ = *word;
-	}
-	*message = '\0';
 }
 
 static int ask(struct extents *e)
@@ -35,7 +23,7 @@ static int ask(struct extents *e)
 	e->answer = NULL;
 	snprintf(message, sizeof(message), "map %" PRIu64, known_end(e));
 	if (e->bitmap)
-		add_word(message + strlen(message), e->bitmap);
+		dmdev_add_word(message, e->bitmap);
 	err = dmdev_ask(e->view, message, &e->answer);
 	e->left = e->answer;
 	return err;

@@ -177,17 +177,6 @@ int bitmap_make(const struct attached *a, const char *bitmap, bool must_remove)
 	return ret;
 }
 
-/* dm takes a word as it is behind backslashes. */
-static void use_message(char *message, const char *bitmap)
-{
-	message = stpcpy(message, "used ");
-	for (; *bitmap; bitmap++) {
-		*message++ = '\\';
-		*message++ = *bitmap;
-	}
-	*message = '\0';
-}
-
 /**
  * bitmap_use() - what a bitmap said had changed when the disk was frozen does not count any more
  * @a: the disk
@@ -197,10 +186,10 @@ static void use_message(char *message, const char *bitmap)
  */
 int bitmap_use(const struct attached *a, const char *bitmap, const char *view)
 {
-	char message[2 * BITMAP_NAME_SIZE + 8];
+	char message[2 * BITMAP_NAME_SIZE + 8] = "used";
 	int err;
 
-	use_message(message, bitmap);
+	dmdev_add_word(message, bitmap);
 	err = dmdev_message(view, message);
 	return err && err != -ENODATA ?
 	       err_errno(-err, a->d.name, "bitmap '%s' goes on saying what had changed before",

@@ -477,6 +477,23 @@ int dmdev_message(const char *name, const char *text)
 }
 
 /**
+ * dmdev_add_word() - end a message with a word of somebody's choice
+ * @message: with room for twice the word and a blank
+ *
+ * A character behind a backslash is as it is to dm.
+ */
+void dmdev_add_word(char *message, const char *word)
+{
+	message += strlen(message);
+	*message++ = ' ';
+	for (; *word; word++) {
+		*message++ = '\\';
+		*message++ = *word;
+	}
+	*message = '\0';
+}
+
+/**
  * dmdev_ask() - send the device's target a message that has an answer
  * @answer: set to a string that the caller frees
  *

@@ -51,6 +51,7 @@ int dmdev_switch(const char *name, bool is_guests);
 int dmdev_suspend(const char *name, bool is_guests);
 int dmdev_clear(const char *name);
 int dmdev_remove(const char *name);
+void dmdev_add_word(char *message, const char *word);
 int dmdev_message(const char *name, const char *text);
 int dmdev_ask(const char *name, const char *text, char **answer);
 
