@@ -4,7 +4,8 @@
  * acknowledgment marked in a dm-log-writes log. Of discards there are whole units of --unmap-bytes: they read as zero.
  *
  * Two writes that overlap are never in flight together (the result would be anybody's), but neighbours inside one cluster or
- * one L2 table are, and half of the writes stay near the one before to make that likely.
+ * one L2 table are, and half of the writes stay near the one before to make that likely. SIGTERM ends it as the last of
+ * --ops does: what is in flight completes, and the journal is written.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -15,6 +16,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +81,7 @@ static pthread_mutex_t mark_lock = PTHREAD_MUTEX_INITIALIZER; /* libdevmapper */
 static bool *busy; /* by sector: a write is in flight */
 static uint64_t events;
 static uint64_t ops_left;
+static volatile sig_atomic_t told_to_end;
 static uint64_t near; /* where the latest write began */
 static uint64_t random_state;
 
@@ -270,7 +273,7 @@ static enum op next_op(void)
 	unsigned int dice;
 
 	pthread_mutex_lock(&lock);
-	if (ops_left) {
+	if (ops_left && !told_to_end) {
 		ops_left--;
 		dice = random_below(&random_state, 100);
 		op = OP_WRITE;
@@ -347,10 +350,18 @@ static void parse(int argc, char **argv)
 	opt.journal = argv[i + 1];
 }
 
+static void tell_to_end(int sig)
+{
+	told_to_end = sig;
+}
+
 int main(int argc, char **argv)
 {
+	struct sigaction on_term = { .sa_handler = tell_to_end, .sa_flags = SA_RESTART };
+
 	parse(argc, argv);
 	open_device();
+	sigaction(SIGTERM, &on_term, NULL);
 	random_seed(&random_state, opt.seed);
 	ops_left = opt.ops;
 	done.nr_writes = 1;
