@@ -386,9 +386,10 @@ bool qcow2_fills_change(struct qcow2_image *img, struct qcow2_mpage *p,
 	spin_lock_irq(&fs->lock);
 	may_change = !has_fill(fs, c->cluster, c->count);
 	if (may_change) {
-		for (u32 i = 0; i < c->count; i++)
-			qcow2_mpage_set_l2_entry(&img->geo, p, slot + i,
-						 c->new[c->is_alike ? 0 : i]);
+		if (c->is_alike)
+			qcow2_mpage_set_alike(&img->geo, p, slot, c->count, c->new[0]);
+		for (u32 i = 0; !c->is_alike && i < c->count; i++)
+			qcow2_mpage_set_l2_entry(&img->geo, p, slot + i, c->new[i]);
 		if (c->gives_back && fs->trims)
 			qcow2_trims_add(fs->trims, c->cluster, c->count);
 		if (c->keeps_clusters) {

@@ -38,6 +38,7 @@ struct run {
  * struct chunk - entries that are changed at once
  * @change: what they become
  * @old: what they are; if they are alike, the first one
+ * @step: if they are alike: how much larger the word of each next one is
  * @run: those of the latest entries
  * @dropped: struct qcow2_dropped that they let go of
  * @subclusters: of a single entry, those that change
@@ -48,6 +49,7 @@ struct run {
 struct chunk {
 	struct qcow2_change change;
 	struct qcow2_l2_entry old[QCOW2_MAX_CHANGE];
+	u64 step;
 	struct run run;
 	struct list_head dropped;
 	u32 subclusters;
@@ -242,23 +244,47 @@ static int plan_entry(struct qcow2_image *img, const struct qcow2_mpage *p, stru
 }
 
 /*
- * How many entries are as @first, if that has no host cluster: of holes and zeroes there may be
- * thousands. With fills, each would have to be looked for.
+ * Whether what is said of an entry is true of others like it, of which there may be thousands: holes and zeroes that are
+ * the same, and data that is in one piece on the host and let go of. With fills, each would have to be
+ * looked for; of what is frozen, each has a page of its own to be compared with.
  */
-static u32 count_alike(struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot, u32 count,
-		       struct qcow2_l2_entry first)
+static bool may_be_many(const struct qcow2_image *img, struct qcow2_l2_entry e,
+			const struct qcow2_unmap *how)
 {
-	struct qcow2_l2_entry e;
-	u32 n;
+	if (READ_ONCE(img->commit->nr_fills) || e.word & QCOW2_OFLAG_COMPRESSED)
+		return false;
+	if (!qcow2_entry_offset(e.word))
+		return true;
+	return how->drops && !qcow2_has_subclusters(&img->geo) && !img->geo.has_data_file &&
+	       !rcu_access_pointer(img->instant) &&
+	       qcow2_entry_type(&img->geo, e.word) == QCOW2_ENTRY_DATA;
+}
 
-	if (READ_ONCE(img->commit->nr_fills) || first.word & QCOW2_OFLAG_COMPRESSED ||
-	    qcow2_entry_offset(first.word))
+/* How many entries are like the first one. */
+static u32 count_alike(struct qcow2_image *img, const struct qcow2_mpage *p, u32 slot, u32 count,
+		       const struct qcow2_unmap *how, struct chunk *c)
+{
+	struct qcow2_l2_entry e = c->old[0];
+
+	c->step = qcow2_entry_offset(e.word) ? qcow2_cluster_bytes(&img->geo) : 0;
+	if (!may_be_many(img, e, how))
 		return 1;
-	for (n = 1; n < count; n++)
-		if (!qcow2_mpage_l2_entry(&img->geo, p, slot + n, &e) ||
-		    !qcow2_l2_is_equal(e, first))
-			break;
-	return n;
+	return qcow2_mpage_count_alike(&img->geo, p, slot, count, e, c->step);
+}
+
+static void init_chunk(const struct qcow2_image *img, struct chunk *c, u64 guest_off,
+		       const struct qcow2_unmap *how)
+{
+	c->change.cluster = guest_off >> img->geo.cluster_bits;
+	c->change.count = 0;
+	c->change.keeps_clusters = false;
+	c->change.gives_back = false;
+	c->subclusters = how->subclusters;
+	c->run = (struct run) {};
+	c->held = 0;
+	c->changes = false;
+	c->may_fill = false;
+	INIT_LIST_HEAD(&c->dropped);
 }
 
 static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_off, u32 clusters,
@@ -269,25 +295,17 @@ static int plan(struct qcow2_image *img, const struct qcow2_mpage *p, u64 guest_
 	struct qcow2_l2_entry e;
 	int result;
 
-	c->change.cluster = guest_off >> img->geo.cluster_bits;
-	c->change.count = 0;
-	c->change.keeps_clusters = false;
-	c->subclusters = how->subclusters;
-	c->change.gives_back = false;
-	c->run = (struct run) {};
-	c->held = 0;
-	c->changes = false;
-	c->may_fill = false;
-	INIT_LIST_HEAD(&c->dropped);
-	if (!qcow2_mpage_l2_entry(&img->geo, p, slot, &e))
+	init_chunk(img, c, guest_off, how);
+	if (!qcow2_mpage_l2_entry(&img->geo, p, slot, &c->old[0]))
 		return QCOW2_COW_AGAIN;
-	/* What is said of this one, as it was read here, is true of all that are as it is. */
-	alike = count_alike(img, p, slot, clusters, e);
+	/* What is said of this one, as it was read here, is true of all that are like it. */
+	alike = count_alike(img, p, slot, clusters, how, c);
 	c->change.is_alike = alike > QCOW2_MAX_CHANGE;
-	result = plan_entry(img, p, c, e, how);
+	result = plan_entry(img, p, c, c->old[0], how);
 	if (c->change.is_alike) {
 		c->change.count = alike;
-		return result;
+		c->run.count *= alike;
+		count = 1;
 	}
 	for (u32 i = 1; i < count && !result; i++)
 		result = qcow2_mpage_l2_entry(&img->geo, p, slot + i, &e) ?
@@ -300,9 +318,11 @@ static bool are_old(const struct qcow2_geometry *g, const struct qcow2_mpage *p,
 {
 	struct qcow2_l2_entry e;
 
+	if (c->change.is_alike)
+		return qcow2_mpage_count_alike(g, p, slot, c->change.count, c->old[0], c->step) ==
+		       c->change.count;
 	for (u32 i = 0; i < c->change.count; i++)
-		if (!qcow2_mpage_l2_entry(g, p, slot + i, &e) ||
-		    !qcow2_l2_is_equal(e, c->old[c->change.is_alike ? 0 : i]))
+		if (!qcow2_mpage_l2_entry(g, p, slot + i, &e) || !qcow2_l2_is_equal(e, c->old[i]))
 			return false;
 	return true;
 }
@@ -316,7 +336,9 @@ static bool is_held_as_planned(struct qcow2_image *img, const struct qcow2_mpage
 	lockdep_assert_held(&p->lock);
 	if (likely(!c->held && !rcu_access_pointer(img->instant)))
 		return true;
-	for (u32 i = 0; !c->change.is_alike && i < c->change.count; i++) {
+	if (c->change.is_alike)
+		return !c->step;
+	for (u32 i = 0; i < c->change.count; i++) {
 		old = c->old[i].word;
 		if (qcow2_entry_offset(c->change.new[i].word) ||
 		    !qcow2_entry_clusters(img, old, &first))

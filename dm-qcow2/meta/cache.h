@@ -391,4 +391,31 @@ static inline void qcow2_mpage_set_l2_entry(const struct qcow2_geometry *g, stru
 	raw_write_seqcount_end(&p->seq);
 }
 
+/**
+ * qcow2_mpage_count_alike - how many L2 entries are alike
+ * @g: the geometry
+ * @p: the page
+ * @slot: number of the first entry in the page
+ * @count: how many to look at, all of the page
+ * @e: what the first one is compared with
+ * @step: how much larger the word of each next one is to be
+ *
+ * As qcow2_mpage_extended(): a pair that is not known is another one.
+ *
+ * Return: how many from @slot on are so.
+ */
+u32 qcow2_mpage_count_alike(const struct qcow2_geometry *g, const struct qcow2_mpage *p, u32 slot,
+			    u32 count, struct qcow2_l2_entry e, u64 step);
+
+/**
+ * qcow2_mpage_set_alike - change L2 entries in a row to the same
+ * @g: the geometry
+ * @p: the page; as for qcow2_mpage_set_l2_entry()
+ * @slot: number of the first entry in the page
+ * @count: how many
+ * @e: what they become
+ */
+void qcow2_mpage_set_alike(const struct qcow2_geometry *g, struct qcow2_mpage *p, u32 slot,
+			   u32 count, struct qcow2_l2_entry e);
+
 #endif /* DM_QCOW2_CACHE_H */
