@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 #include "attach.h"
+#include "config.h"
 #include "err.h"
 
 #define MAX_BYTES	65536
 #define BLANKS		" \t\r"
-#define SUFFIX		".conf"
 
 static int read_bytes(const char *path, int fd, char *text, size_t *size)
 {
@@ -47,8 +47,13 @@ static int open_regular(const char *path, int *fd)
 	return err_report(VBLK_USAGE, path, "not a regular file");
 }
 
-/* *text is kept, as the options point into it. */
-static int read_file(const char *path, char **text)
+/**
+ * config_read() - read a configuration
+ * @text: set to all of it, which the caller frees, or keeps for as long as options point into it
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int config_read(const char *path, char **text)
 {
 	size_t size = 0;
 	int fd, ret;
@@ -67,7 +72,8 @@ static int read_file(const char *path, char **text)
 	return ret;
 }
 
-static char *trim(char *word)
+/** config_trim() - what a key or a value is without the blanks around it; changes @word */
+char *config_trim(char *word)
 {
 	char *end;
 
@@ -82,14 +88,14 @@ static int take_line(struct attach *a, char *line)
 {
 	char *value, *key;
 
-	key = trim(line);
+	key = config_trim(line);
 	if (!*key || *key == '#')
 		return VBLK_OK;
 	value = strchr(key, '=');
 	if (value) {
 		*value = '\0';
-		value = trim(value + 1);
-		key = trim(key);
+		value = config_trim(value + 1);
+		key = config_trim(key);
 	}
 	return attach_set(a, key, value);
 }
@@ -118,10 +124,11 @@ static int name_by_file(struct attach *a)
 
 	base = base ? base + 1 : a->config;
 	length = strlen(base);
-	if (length < sizeof(SUFFIX) || strcmp(base + length - strlen(SUFFIX), SUFFIX))
+	if (length < sizeof(CONFIG_SUFFIX) ||
+	    strcmp(base + length - strlen(CONFIG_SUFFIX), CONFIG_SUFFIX))
 		return err_report(VBLK_USAGE, a->config,
-				  "has no name=, nor a name that ends in " SUFFIX);
-	name = strndup(base, length - strlen(SUFFIX));
+				  "has no name=, nor a name that ends in " CONFIG_SUFFIX);
+	name = strndup(base, length - strlen(CONFIG_SUFFIX));
 	a->name_arg = name;
 	return name ? VBLK_OK : err_report(VBLK_FAILED, a->config, "out of memory");
 }
@@ -132,7 +139,7 @@ int attach_read_config(struct attach *a)
 	char *text;
 	int ret;
 
-	ret = read_file(a->config, &text);
+	ret = config_read(a->config, &text);
 	if (!ret)
 		ret = take_lines(a, text);
 	if (!ret && !a->image_arg)

@@ -6,8 +6,23 @@
 
 #include "attach.h"
 #include "disk/dm.h"
+#include "disk/overlay-note.h"
 #include "err.h"
 #include "out-chain.h"
+
+/* A top has no overlay: what its guest writes would be missing from that, and change what that lies on. */
+static int check_overlay(const struct attach *a)
+{
+	char overlay[PATH_MAX];
+	int ret;
+
+	if (a->read_only || !overlay_note_find(&a->img, overlay))
+		return VBLK_OK;
+	ret = err_report(VBLK_DENIED, a->img.arg,
+			 "%s lies on it, since a snapshot, and writes to it would ruin that", overlay);
+	err_hint_command("vblk-attach", overlay, a->name, NULL);
+	return ret;
+}
 
 /** attach_open_images() - the image and all below it; attach_close_images() is due; an exit code */
 int attach_open_images(struct attach *a)
@@ -18,6 +33,8 @@ int attach_open_images(struct attach *a)
 		ret = backing_allow(&a->policy, a->backing[i]);
 	if (!ret)
 		ret = image_open(&a->img, a->read_only);
+	if (!ret)
+		ret = check_overlay(a);
 	if (!ret)
 		ret = chain_open(&a->chain, &a->img, &a->policy);
 	return ret;

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "bitmap-change.h"
+#include "config.h"
+#include "disk/overlay-note.h"
 #include "err.h"
 #include "server/state.h"
 #include "snapshot.h"
@@ -137,8 +139,22 @@ int change_name_overlay(struct change *c, size_t below, const char *suffix, cons
 	return file ? name_as_told(c, file) : name_beside(c, img, suffix);
 }
 
+/* What lay on the image before. */
+static void undo_note(const struct change *c)
+{
+	const struct live_image *img = c->chain.list;
+
+	while (img->path != c->overlay.backing)
+		img++;
+	if (img == c->chain.list)
+		overlay_note_forget(img->path);
+	else
+		overlay_note(img->path, img[-1].path);
+}
+
 static void undo(struct change *c)
 {
+	undo_note(c);
 	overlay_remove(&c->overlay);
 	if (c->has_noted_top)
 		state_forget_top(c->top.uuid);
@@ -163,6 +179,18 @@ static int open_overlay(struct change *c)
 	return ret;
 }
 
+/* From before its first write on: /run/vblk is gone with the next boot. */
+static int note_overlay(struct change *c)
+{
+	int err = state_set_top(c->top.uuid, c->a.d.uuid);
+
+	c->has_noted_top = !err;
+	if (err)
+		return err_errno(-err, STATE_DIR, "cannot write");
+	err = overlay_note(c->overlay.backing, c->overlay.path);
+	return err ? err_errno(-err, OVERLAY_NOTE_DIR, "cannot write") : VBLK_OK;
+}
+
 /**
  * change_make_overlay() - make the overlay, and note whose top it is going to be
  * @below: the image that it lies on, counted from the top
@@ -174,7 +202,7 @@ int change_make_overlay(struct change *c, size_t below)
 	const struct live_image *img = &c->chain.list[below];
 	struct overlay *o = &c->overlay;
 	bool is_file = S_ISREG(img->st.st_mode);
-	int err, ret;
+	int ret;
 
 	if (c->chain.n - below >= MAX_CHAIN)
 		return err_report(VBLK_UNSUPPORTED, c->a.d.name,
@@ -189,11 +217,8 @@ int change_make_overlay(struct change *c, size_t below)
 	if (ret)
 		return ret;
 	ret = open_overlay(c);
-	if (!ret) {
-		err = state_set_top(c->top.uuid, c->a.d.uuid);
-		c->has_noted_top = !err;
-		ret = err ? err_errno(-err, STATE_DIR, "cannot write") : VBLK_OK;
-	}
+	if (!ret)
+		ret = note_overlay(c);
 	if (ret)
 		undo(c);
 	return ret;
@@ -322,6 +347,20 @@ void change_forget_top(const struct change *c)
 }
 
 /**
+ * change_tell_top() - the disk has another top: whoever is to attach it, or to find it, is told
+ * @old: path of the one that it had
+ * @new: path of the one that it has
+ */
+void change_tell_top(const struct change *c, const char *old, const char *new)
+{
+	int err = c->a.is_served ? state_set_image(c->a.serving.name, new) : 0;
+
+	if (err)
+		err_errno(-err, STATE_DIR, "cannot write");
+	config_follow(old, new);
+}
+
+/**
  * change_switch() - have the disk go on with the overlay as its top
  * @below: the image that it lies on, counted from the top; those above are left out
  *
@@ -349,10 +388,6 @@ int change_switch(struct change *c, size_t below)
 	if (err && !is_in_place(c))
 		return recover(c, err);
 	change_forget_top(c);
-	if (!c->a.is_served)
-		return VBLK_OK;
-	err = state_set_image(c->a.serving.name, c->top.path);
-	if (err)
-		err_errno(-err, STATE_DIR, "cannot write");
+	change_tell_top(c, c->chain.list[0].path, c->top.path);
 	return VBLK_OK;
 }

@@ -19,6 +19,7 @@
 #include "disk/backing-name.h"
 #include "disk/grow.h"
 #include "disk/lockers.h"
+#include "disk/overlay-note.h"
 #include "disk/qemu-img.h"
 #include "bitmap-change.h"
 #include "err.h"
@@ -189,8 +190,8 @@ static void note_top(const struct change *c)
 	change_forget_top(c);
 	if (live_top_uuid(c->a.d.name, uuid, sizeof(uuid)) == 0 && strcmp(uuid, c->a.d.uuid) != 0)
 		state_set_top(uuid, c->a.d.uuid);
-	if (c->a.is_served)
-		state_set_image(c->a.serving.name, c->chain.list[1].path);
+	overlay_note_forget(c->chain.list[1].path);
+	change_tell_top(c, c->chain.list[0].path, c->chain.list[1].path);
 }
 
 static int take_bitmaps(struct change *c)
@@ -248,6 +249,9 @@ static int delete(struct change *c, size_t overlay)
 		note_top(c);
 		return VBLK_OK;
 	}
+	err = overlay_note(c->chain.list[overlay + 1].path, c->chain.list[overlay - 1].path);
+	if (err)
+		err_errno(-err, OVERLAY_NOTE_DIR, "cannot write");
 	err = snapshot_remove_image(&c->chain.list[overlay], NULL);
 	if (err)
 		snapshot_say_left(&c->chain.list[overlay], err);

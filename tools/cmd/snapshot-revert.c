@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "disk/lock.h"
+#include "disk/overlay-note.h"
 #include "err.h"
 #include "server/state.h"
 #include "snapshot.h"
@@ -90,14 +91,17 @@ static void remove_images(struct change *c, size_t overlay)
 {
 	bool is_gone = true;
 	size_t i;
+	int err;
 
 	for (i = 0; i < overlay && is_gone; i++)
 		is_gone = remove_unused(&c->chain.list[i], NULL);
 	if (!is_gone || !remove_unused(&c->chain.list[i], c->overlay.name))
 		return;
+	change_tell_top(c, c->top.path, c->chain.list[i].path);
 	strcpy(c->top.path, c->chain.list[i].path);
-	if (c->a.is_served)
-		state_set_image(c->a.serving.name, c->top.path);
+	err = overlay_note(c->overlay.backing, c->top.path);
+	if (err)
+		err_errno(-err, OVERLAY_NOTE_DIR, "cannot write");
 }
 
 static int name_overlay(struct change *c, size_t overlay, const char *file)

@@ -51,6 +51,7 @@ int change_make_overlay(struct change *c, size_t below);
 bool change_has_bitmaps(const struct change *c);
 int change_read_bitmaps(struct change *c);
 void change_forget_top(const struct change *c);
+void change_tell_top(const struct change *c, const char *old, const char *new);
 int change_switch(struct change *c, size_t below);
 
 /**

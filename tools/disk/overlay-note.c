@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Which overlay was put on an image that was a disk's top.
+ *
+ * The image does not say so itself: whoever attaches it by its old name, a configuration behind the next boot, say,
+ * gives the guest an old state to go on with, and ruins the overlay, which has all since then. So a symbolic link, named for
+ * the image's path, points at the overlay, from before that takes its first write. It is a reason to look, no more: what
+ * counts is whether there is such an overlay, and whether it lies on the image.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backing-header.h"
+#include "backing-name.h"
+#include "live.h"
+#include "overlay-note.h"
+
+/* FNV-1a: two paths of one value have one link, and the later overlay is found. */
+static void name_note(char note[PATH_MAX], const char *image, const char *suffix)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (; *image; image++)
+		hash = (hash ^ (unsigned char)*image) * 0x100000001b3;
+	snprintf(note, PATH_MAX, OVERLAY_NOTE_DIR "/%016" PRIx64 "%s", hash, suffix);
+}
+
+static int make_directories(void)
+{
+	char parent[] = OVERLAY_NOTE_DIR;
+
+	*strrchr(parent, '/') = '\0';
+	if ((mkdir(parent, 0700) < 0 && errno != EEXIST) ||
+	    (mkdir(OVERLAY_NOTE_DIR, 0700) < 0 && errno != EEXIST))
+		return -errno;
+	return 0;
+}
+
+static int sync_directory(void)
+{
+	int fd = open(OVERLAY_NOTE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = fsync(fd) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+/**
+ * overlay_note() - an overlay is about to be put on an image; durable
+ * @image: its path, absolute, links resolved
+ * @overlay: the path of the overlay, likewise
+ *
+ * Return: 0 or -errno.
+ */
+int overlay_note(const char *image, const char *overlay)
+{
+	char note[PATH_MAX], new[PATH_MAX];
+	int err = make_directories();
+
+	if (err)
+		return err;
+	name_note(note, image, "");
+	name_note(new, image, ".new");
+	if ((unlink(new) < 0 && errno != ENOENT) || symlink(overlay, new) < 0 || rename(new, note) < 0)
+		return -errno;
+	return sync_directory();
+}
+
+/** overlay_note_forget() - there is none on the image any more */
+void overlay_note_forget(const char *image)
+{
+	char note[PATH_MAX];
+
+	name_note(note, image, "");
+	unlink(note);
+}
+
+/* By its header, whatever the overlay has become meanwhile. */
+static bool lies_on(struct image *overlay, const struct qcow2_header *h, const struct stat *st)
+{
+	struct backing_name name;
+	char why[BACKING_WHY_BYTES];
+	struct stat below;
+	bool is_so;
+
+	is_so = h->backing_offset && !backing_header_read(overlay, h) &&
+		!backing_name_parse(overlay->backing, overlay->path, &name, why) &&
+		stat(name.path, &below) == 0 && image_is_same(&below, st);
+	free(overlay->backing);
+	free(overlay->data_name);
+	return is_so;
+}
+
+/**
+ * overlay_note_find() - look for an overlay that hides what would be written to an image
+ * @img: the image, as a top
+ * @overlay: set to its path
+ *
+ * Return: whether there is one.
+ */
+bool overlay_note_find(const struct image *img, char overlay[PATH_MAX])
+{
+	struct image above = { .arg = overlay };
+	struct qcow2_header h;
+	char note[PATH_MAX];
+	struct stat st;
+	ssize_t n;
+	bool is_there;
+
+	name_note(note, img->path, "");
+	n = readlink(note, overlay, PATH_MAX);
+	if (n < 0 || n == PATH_MAX)
+		return false;
+	overlay[n] = '\0';
+	strcpy(above.path, overlay);
+	above.fd = open(overlay, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (above.fd < 0)
+		return false;
+	is_there = fstat(above.fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
+		   live_read_header(above.fd, &h) == 0 && lies_on(&above, &h, &img->st);
+	close(above.fd);
+	return is_there;
+}

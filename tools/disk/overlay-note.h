@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef VBLK_OVERLAY_NOTE_H
+#define VBLK_OVERLAY_NOTE_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+#include "image.h"
+
+#define OVERLAY_NOTE_DIR	"/var/lib/vblk/overlays"
+
+int overlay_note(const char *image, const char *overlay);
+void overlay_note_forget(const char *image);
+bool overlay_note_find(const struct image *img, char overlay[PATH_MAX]);
+
+#endif
