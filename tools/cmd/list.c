@@ -11,7 +11,8 @@
 #include "out.h"
 
 static const char help[] =
-"Usage: vblk-list [--json] [-o COLUMN[,COLUMN]... | --chain DISK]\n"
+"Usage: vblk-list [--json] [-o COLUMN[,COLUMN]...]\n"
+"       vblk-list [--json] --chain DISK | --qemu DISK\n"
 "\n"
 "List the disks that vblk-attach attached.\n"
 "\n"
@@ -20,17 +21,26 @@ static const char help[] =
 "                         SERVER, STATE, PROBLEM, DEPTH, BASE, LEFT, LOW, SERIAL,\n"
 "                         GUEST, LOW_SPACE\n"
 "      --chain DISK       the images of a disk, the top first\n"
+"      --qemu DISK        what vblk-attach printed: the arguments for QEMU\n"
 "  -h, --help             print this\n";
 
 static const struct option options[] = {
 	{ "json", no_argument, NULL, 'j' },
 	{ "chain", required_argument, NULL, 'c' },
+	{ "qemu", required_argument, NULL, 'q' },
 	{ "output", required_argument, NULL, 'o' },
 	{ "help", no_argument, NULL, 'h' },
 	{}
 };
 
-static int list_chain(const char *arg, bool as_json)
+/* As vblk-attach prints it, which nobody has seen where a service manager runs that. */
+static int print_attached(const struct attached *a, const struct layers *layers, bool as_json)
+{
+	out_attached(a, layers, as_json ? OUT_JSON : OUT_TEXT, QEMU_RECONNECT_UNKNOWN);
+	return out_flush();
+}
+
+static int list_one(const char *arg, int what, bool as_json)
 {
 	struct attached a = {};
 	struct layers layers;
@@ -44,6 +54,8 @@ static int list_chain(const char *arg, bool as_json)
 	err = layers_of_device(a.d.name, &a.bytes, &layers);
 	if (err)
 		ret = err_errno(-err, a.d.name, "cannot tell its images");
+	else if (what == 'q')
+		ret = print_attached(&a, &layers, as_json);
 	else
 		ret = out_chain(&a, &layers, as_json);
 	layers_free(&layers);
@@ -82,9 +94,9 @@ static int list_disks(const char *columns, bool as_json)
 /** cmd_list() - the verb */
 int cmd_list(int argc, char **argv)
 {
-	const char *columns = NULL, *chain_of = NULL;
+	const char *columns = NULL, *disk = NULL;
 	bool as_json = false;
-	int opt;
+	int opt, what = 0;
 
 	while ((opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
 		switch (opt) {
@@ -92,7 +104,13 @@ int cmd_list(int argc, char **argv)
 			as_json = true;
 			break;
 		case 'c':
-			chain_of = optarg;
+		case 'q':
+			if (disk) {
+				err_report(VBLK_USAGE, NULL, "one of --chain and --qemu");
+				return cmd_usage_error("list");
+			}
+			disk = optarg;
+			what = opt;
 			break;
 		case 'o':
 			columns = optarg;
@@ -108,9 +126,9 @@ int cmd_list(int argc, char **argv)
 		err_report(VBLK_USAGE, argv[optind], "unexpected argument");
 		return cmd_usage_error("list");
 	}
-	if (chain_of && columns) {
-		err_report(VBLK_USAGE, "--chain", "does not go with -o");
+	if (disk && columns) {
+		err_report(VBLK_USAGE, "-o", "does not go with --chain or --qemu");
 		return cmd_usage_error("list");
 	}
-	return chain_of ? list_chain(chain_of, as_json) : list_disks(columns, as_json);
+	return disk ? list_one(disk, what, as_json) : list_disks(columns, as_json);
 }
