@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A program that is run, in a session of its own: ^C is for us, and we say when it ends. It has none of our
- * descriptors: they are disks, and locks.
+ * A program that is run, in a session of its own: ^C is for us, and we say when it ends; with us, if we are killed. It
+ * has none of our descriptors: they are disks, and locks.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,10 +46,12 @@ static void pass_socket(int fd)
 }
 
 /* Standard output is for our own result. */
-static void become(const char *const argv[], int socket)
+static void become(const char *const argv[], int socket, pid_t parent)
 {
 	int null = open("/dev/null", O_RDONLY);
 
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		_exit(VBLK_FAILED);
 	setsid();
 	cancel_undo();
 	if (null >= 0)
@@ -69,11 +72,12 @@ static void become(const char *const argv[], int socket)
  */
 int child_start(struct child *c, const char *const argv[], int socket)
 {
+	pid_t parent = getpid();
 	int err;
 
 	c->pid = fork();
 	if (c->pid == 0)
-		become(argv, socket);
+		become(argv, socket, parent);
 	if (c->pid < 0) {
 		c->pid = 0;
 		return -errno;
@@ -172,21 +176,34 @@ int child_report(const char *program, int status)
 }
 
 /**
- * child_run() - run a program to its end
+ * child_run_status() - run a program to its end
+ * @status: set to how that was, as waitpid() says it
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int child_run_status(const char *const argv[], int *status)
+{
+	struct child c;
+	int err;
+
+	err = child_start(&c, argv, -1);
+	if (!err)
+		err = child_wait(&c, -1, true, status);
+	if (err == -EINTR) {
+		child_kill(&c, SIGKILL);
+		return err_report(VBLK_FAILED, argv[0], "it was cancelled");
+	}
+	return err ? err_errno(-err, argv[0], "cannot run it") : VBLK_OK;
+}
+
+/**
+ * child_run() - run a program, which is to succeed
  *
  * Return: an exit code; what is wrong has been reported.
  */
 int child_run(const char *const argv[])
 {
-	struct child c;
-	int status, err;
+	int status, ret = child_run_status(argv, &status);
 
-	err = child_start(&c, argv, -1);
-	if (!err)
-		err = child_wait(&c, -1, true, &status);
-	if (err == -EINTR) {
-		child_kill(&c, SIGKILL);
-		return err_report(VBLK_FAILED, argv[0], "it was cancelled");
-	}
-	return err ? err_errno(-err, argv[0], "cannot run it") : child_report(argv[0], status);
+	return ret ? ret : child_report(argv[0], status);
 }

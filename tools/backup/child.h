@@ -20,6 +20,7 @@ int child_start(struct child *c, const char *const argv[], int socket);
 int child_wait(struct child *c, int timeout_ms, bool may_cancel, int *status);
 void child_signal(const struct child *c, int sig);
 bool child_kill(struct child *c, int sig);
+int child_run_status(const char *const argv[], int *status);
 int child_run(const char *const argv[]);
 int child_report(const char *program, int status);
 

@@ -355,5 +355,5 @@ static bool wipe_ends(const struct target *t)
 void target_device_wipe(const struct target *t, bool is_ours)
 {
 	if (!is_ours || !wipe_ends(t))
-		err_warn(t->name, "half a backup is left on it");
+		err_warn(t->name, "half a copy is left on it");
 }

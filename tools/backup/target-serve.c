@@ -18,15 +18,13 @@
 #include "server/state.h"
 #include "target.h"
 
-#define PATH_BYTES	48
-
 /* So that a piece of the disk is sent in one go. */
 #define SOCKET_BYTES	(2 << 20)
 
-/* Of our descriptor, for another process. */
-static void fd_path(const struct target *t, char path[PATH_BYTES])
+/** target_fd_path() - a path of the file or device for a program that we run */
+void target_fd_path(const struct target *t, char path[TARGET_PATH_BYTES])
 {
-	snprintf(path, PATH_BYTES, "/proc/%d/fd/%d", getpid(), t->fd);
+	snprintf(path, TARGET_PATH_BYTES, "/proc/%d/fd/%d", getpid(), t->fd);
 }
 
 /* Whole clusters: compressed ones are written only so, and direct I/O on a host may need 4 KiB. */
@@ -42,7 +40,7 @@ static bool is_raw(const struct target *t)
 
 static int create(struct target *t)
 {
-	char path[PATH_BYTES], size[24];
+	char path[TARGET_PATH_BYTES], size[24];
 	const char *const alone[] = {
 		"qemu-img", "create", "-q", "-f", "qcow2", path, size, NULL
 	};
@@ -57,7 +55,7 @@ static int create(struct target *t)
 	if (is_raw(t))
 		return ftruncate(t->fd, image_bytes(t)) < 0 ?
 			err_errno(errno, t->name, "cannot make it as large as the disk") : VBLK_OK;
-	fd_path(t, path);
+	target_fd_path(t, path);
 	snprintf(size, sizeof(size), "%ju", (uintmax_t)image_bytes(t));
 	ret = child_run(t->below ? over : alone);
 	/* What has failed, or was cancelled, may have written. */
@@ -72,7 +70,7 @@ static int create(struct target *t)
  */
 int target_cut(struct target *t)
 {
-	char path[PATH_BYTES], size[24];
+	char path[TARGET_PATH_BYTES], size[24];
 	const char *const argv[] = {
 		"qemu-img", "resize", "-q", "-f", "qcow2", "--shrink", path, size, NULL
 	};
@@ -82,13 +80,13 @@ int target_cut(struct target *t)
 	if (is_raw(t))
 		return ftruncate(t->fd, t->bytes) < 0 ?
 			err_errno(errno, t->name, "cannot make it as small as the disk") : VBLK_OK;
-	fd_path(t, path);
+	target_fd_path(t, path);
 	snprintf(size, sizeof(size), "%ju", (uintmax_t)t->bytes);
 	return child_run(argv);
 }
 
-/* Some file systems have no direct I/O. */
-static bool has_direct_io(const struct target *t)
+/** target_has_direct_io() - some file systems have none */
+bool target_has_direct_io(const struct target *t)
 {
 	char self[32];
 	int fd;
@@ -129,15 +127,15 @@ static int make_sockets(int *listening, int *connected)
 
 static int start(struct target *t, int *connected)
 {
-	char path[PATH_BYTES], options[256];
+	char path[TARGET_PATH_BYTES], options[256];
 	const char *const argv[] = {
-		"qemu-nbd", "--image-opts", has_direct_io(t) ? "--cache=none" : "--cache=writeback",
+		"qemu-nbd", "--image-opts", target_has_direct_io(t) ? "--cache=none" : "--cache=writeback",
 		"--discard=unmap", "--detect-zeroes=unmap", options, NULL
 	};
 	const char *deeper = t->is_compressed ? "file." : "";
 	int listening, err;
 
-	fd_path(t, path);
+	target_fd_path(t, path);
 	snprintf(options, sizeof(options), "driver=%s%s,%sfile.driver=%s,%sfile.filename=%s",
 		 t->is_compressed ? "compress,file.driver=" : "", t->format, deeper,
 		 t->kind == TARGET_FILE ? "file" : "host_device", deeper, path);

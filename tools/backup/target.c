@@ -117,7 +117,7 @@ static int open_path(struct target *t)
 		ret = err_errno(errno, t->name, "cannot look at it");
 	if (path >= 0)
 		close(path);
-	return ret ? ret : target_serve(t);
+	return ret;
 }
 
 /* What the server takes in one go, and where that may begin. */
@@ -162,6 +162,32 @@ static int check_server(struct target *t)
 }
 
 /**
+ * target_claim() - make the file, or claim the device, for whoever writes to its descriptor
+ * @t: as for target_open()
+ *
+ * Return: an exit code; what is wrong has been reported, and nothing is left.
+ */
+int target_claim(struct target *t)
+{
+	int ret;
+
+	t->fd = -1;
+	t->dir = -1;
+	t->old_fd = -1;
+	ret = is_uri(t->name) ? err_report(VBLK_UNSUPPORTED, t->name, "it is no path") : open_path(t);
+	if (ret)
+		target_abandon(t);
+	return ret;
+}
+
+static int open_served(struct target *t)
+{
+	int ret = open_path(t);
+
+	return ret ? ret : target_serve(t);
+}
+
+/**
  * target_open() - get ready to write
  * @t: @name, @disk, @bytes, @format, @is_compressed and @force are set, the rest is 0
  *
@@ -177,7 +203,7 @@ int target_open(struct target *t)
 	t->nbd = nbd_create();
 	if (!t->nbd)
 		return err_report(VBLK_FAILED, t->name, "%s", nbd_get_error());
-	ret = is_uri(t->name) ? connect_uri(t) : open_path(t);
+	ret = is_uri(t->name) ? connect_uri(t) : open_served(t);
 	if (!ret)
 		ret = check_server(t);
 	if (ret)
@@ -245,6 +271,25 @@ static int disconnect(struct target *t)
 }
 
 /**
+ * target_place() - the file or device is whole, and nobody writes to it: make it durable, and give it its name
+ *
+ * Return: an exit code; what is wrong has been reported, and nothing is left.
+ */
+int target_place(struct target *t)
+{
+	int ret = VBLK_OK;
+
+	if (t->kind == TARGET_DEVICE && fsync(t->fd) < 0)
+		ret = err_errno(errno, t->name, "cannot make it durable");
+	if (!ret && t->kind == TARGET_FILE)
+		ret = target_file_name(t);
+	if (!ret)
+		t->is_touched = false;
+	target_abandon(t);
+	return ret;
+}
+
+/**
  * target_finish() - all is written: make it durable, and give it its name
  *
  * Return: an exit code; what is wrong has been reported, and nothing is left.
@@ -258,12 +303,8 @@ int target_finish(struct target *t)
 		ret = disconnect(t);
 	if (!ret && t->kind != TARGET_SERVER)
 		ret = target_cut(t);
-	if (!ret && t->kind == TARGET_DEVICE && fsync(t->fd) < 0)
-		ret = err_errno(errno, t->name, "cannot make it durable");
-	if (!ret && t->kind == TARGET_FILE)
-		ret = target_file_name(t);
 	if (!ret)
-		t->is_touched = false;
+		return target_place(t);
 	target_abandon(t);
 	return ret;
 }

@@ -11,6 +11,9 @@
 
 #include "child.h"
 
+/* Of the name that a file has for its server, before it has any other. */
+#define TARGET_PATH_BYTES	48
+
 /* Of a qcow2 image that we make. */
 #define TARGET_CLUSTER_BYTES	65536
 
@@ -71,9 +74,11 @@ struct target {
 	struct nbd_handle *nbd;
 };
 
+int target_claim(struct target *t);
 int target_open(struct target *t);
 int target_turn(struct target *t, int timeout_ms);
 int target_report(const struct target *t, const char *what);
+int target_place(struct target *t);
 int target_finish(struct target *t);
 void target_disconnect(struct target *t);
 void target_abandon(struct target *t);
@@ -89,6 +94,8 @@ int target_device_open(struct target *t, int path);
 void target_device_wipe(const struct target *t, bool is_ours);
 
 /* target-serve.c */
+void target_fd_path(const struct target *t, char path[TARGET_PATH_BYTES]);
+bool target_has_direct_io(const struct target *t);
 int target_serve(struct target *t);
 int target_cut(struct target *t);
 

@@ -11,6 +11,7 @@ int cmd_export(int argc, char **argv);
 int cmd_freeze(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
+int cmd_restore(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
 int cmd_thaw(int argc, char **argv);
 void cmd_block_signals(void);

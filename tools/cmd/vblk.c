@@ -21,6 +21,7 @@ static const struct verb {
 	{ "freeze", cmd_freeze, "show a disk as it is now while it goes on" },
 	{ "list", cmd_list, "list attached disks" },
 	{ "resize", cmd_resize, "make a disk larger while it is in use" },
+	{ "restore", cmd_restore, "put a backup back, as an image or on a device" },
 	{ "snapshot", cmd_snapshot, "leave a disk's image as it is, and write to an overlay" },
 	{ "thaw", cmd_thaw, "end what vblk-freeze has begun" },
 };

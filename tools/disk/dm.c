@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "cmd/err.h"
 #include "dm.h"
@@ -222,6 +223,12 @@ static int collect_names(struct dm_names *names, bool ours_only,
 	}
 }
 
+/* Without one there are no devices; it is found in sysfs as long as it is in the kernel. */
+static bool has_device_mapper(void)
+{
+	return access("/sys/class/misc/device-mapper", F_OK) == 0 || errno != ENOENT;
+}
+
 /**
  * dmdev_list() - the device-mapper devices
  * @ours_only: those that vblk-attach created
@@ -230,12 +237,15 @@ static int collect_names(struct dm_names *names, bool ours_only,
  */
 int dmdev_list(bool ours_only, struct dmdev **list, size_t *n)
 {
-	struct dm_task *dmt = new_task(DM_DEVICE_LIST, NULL);
 	struct dm_names *names;
+	struct dm_task *dmt;
 	int err;
 
 	*list = NULL;
 	*n = 0;
+	if (!has_device_mapper())
+		return 0;
+	dmt = new_task(DM_DEVICE_LIST, NULL);
 	if (!dmt)
 		return -ENOMEM;
 	err = run_task(dmt);

@@ -254,9 +254,17 @@ static int check_direct_io(struct image *img)
 	return VBLK_OK;
 }
 
+static int look_inside(struct image *img, bool read_only)
+{
+	int ret = img->format == IMAGE_QCOW2 ? read_header(img, read_only) :
+					       get_file_bytes(img, &img->virtual_bytes);
+
+	return ret ? ret : check_direct_io(img);
+}
+
 /**
  * image_open() - open, lock and check an image that was identified
- * @img: from image_identify()
+ * @img: from image_identify(), as a qcow2 image; @format may say that it is a raw one
  * @read_only: open and lock it for reading only
  *
  * Return: an exit code; what is wrong has been reported. image_close() is due
@@ -270,11 +278,7 @@ int image_open(struct image *img, bool read_only)
 	ret = open_direct(img, read_only);
 	if (!ret)
 		ret = take_lock(img, read_only);
-	if (!ret)
-		ret = read_header(img, read_only);
-	if (!ret)
-		ret = check_direct_io(img);
-	return ret;
+	return ret ? ret : look_inside(img, read_only);
 }
 
 static void read_path(struct image *img)
@@ -315,11 +319,7 @@ int image_adopt(struct image *img, int fd, const char *arg, enum image_format fo
 	if (fstat(fd, &img->st) < 0)
 		return err_errno(errno, arg, "cannot look at it");
 	ret = take_lock(img, read_only);
-	if (!ret && format == IMAGE_QCOW2)
-		ret = read_header(img, read_only);
-	else if (!ret)
-		ret = get_file_bytes(img, &img->virtual_bytes);
-	return ret ? ret : check_direct_io(img);
+	return ret ? ret : look_inside(img, read_only);
 }
 
 /** image_is_same() - one file, or one device, whatever its nodes are called */

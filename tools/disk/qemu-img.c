@@ -19,12 +19,13 @@
 
 #define NOT_FOUND	127
 
-static json_object *describe_file(int fd, bool is_device)
+/* @process: the one that has it open: a number, or "self" for the one that reads this */
+static json_object *describe_file(const char *process, int fd, bool is_device)
 {
 	json_object *o = json_object_new_object();
-	char path[32];
+	char path[48];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	snprintf(path, sizeof(path), "/proc/%s/fd/%d", process, fd);
 	json_object_object_add(o, "driver",
 			       json_object_new_string(is_device ? "host_device" : "file"));
 	json_object_object_add(o, "filename", json_object_new_string(path));
@@ -32,16 +33,17 @@ static json_object *describe_file(int fd, bool is_device)
 	return o;
 }
 
-static json_object *describe(const struct live_chain *c, size_t i, bool with_backing)
+static json_object *describe(const char *process, const struct live_chain *c, size_t i,
+			     bool with_backing)
 {
 	const struct live_image *img = &c->list[i];
 	json_object *o = json_object_new_object(), *below = NULL;
 
 	json_object_object_add(o, "driver",
 			       json_object_new_string(image_format_name(img->format)));
-	json_object_object_add(o, "file", describe_file(img->fd, S_ISBLK(img->st.st_mode)));
+	json_object_object_add(o, "file", describe_file(process, img->fd, S_ISBLK(img->st.st_mode)));
 	if (with_backing && i + 1 < c->n)
-		below = describe(c, i + 1, true);
+		below = describe(process, c, i + 1, true);
 	if (img->format == IMAGE_QCOW2)
 		json_object_object_add(o, "backing", below);
 	return o;
@@ -68,7 +70,7 @@ char *qemu_describe_fd(int fd)
 	json_object *o = json_object_new_object();
 
 	json_object_object_add(o, "driver", json_object_new_string("qcow2"));
-	json_object_object_add(o, "file", describe_file(fd, false));
+	json_object_object_add(o, "file", describe_file("self", fd, false));
 	json_object_object_add(o, "backing", NULL);
 	return to_text(o);
 }
@@ -82,7 +84,20 @@ char *qemu_describe_fd(int fd)
  */
 char *qemu_describe(const struct live_chain *c, size_t first, bool with_backing)
 {
-	return to_text(describe(c, first, with_backing));
+	return to_text(describe("self", c, first, with_backing));
+}
+
+/**
+ * qemu_describe_ours() - an image with all below it, for a program that has none of our descriptors
+ *
+ * Return: a string that the caller frees, or NULL.
+ */
+char *qemu_describe_ours(const struct live_chain *c)
+{
+	char process[16];
+
+	snprintf(process, sizeof(process), "%d", getpid());
+	return to_text(describe(process, c, 0, true));
 }
 
 /* In the child. QEMU opens them anew, by the names of the descriptors. */
