@@ -40,6 +40,7 @@ static const char help[] =
 "\n"
 "      --from FORMAT      of BACKUP: qcow2, the default, or raw\n"
 "      --format FORMAT    of TARGET: qcow2, the default, or raw\n"
+"      --backing PATH     a file that an image of the chain may lie on\n"
 "      --bandwidth SIZE   bytes a second at most\n"
 "      --verify           read what was written, and compare it\n"
 "      --force            over a file that is there, or what is on a device\n"
@@ -49,6 +50,7 @@ static const char help[] =
 enum option_id {
 	OPT_FROM = 0x100,
 	OPT_FORMAT,
+	OPT_BACKING,
 	OPT_BANDWIDTH,
 	OPT_VERIFY,
 	OPT_FORCE,
@@ -58,6 +60,7 @@ enum option_id {
 static const struct option options[] = {
 	{ "from", required_argument, NULL, OPT_FROM },
 	{ "format", required_argument, NULL, OPT_FORMAT },
+	{ "backing", required_argument, NULL, OPT_BACKING },
 	{ "bandwidth", required_argument, NULL, OPT_BANDWIDTH },
 	{ "verify", no_argument, NULL, OPT_VERIFY },
 	{ "force", no_argument, NULL, OPT_FORCE },
@@ -70,6 +73,7 @@ static const struct option options[] = {
  * struct args - the command line
  * @from: format of the backup
  * @format: of the target
+ * @policy: what its chain may have in it
  * @bandwidth: bytes a second, or 0
  * @verifies: compare what was written
  * @force: over what is there
@@ -79,6 +83,7 @@ static const struct option options[] = {
 struct args {
 	enum image_format from;
 	const char *format;
+	struct backing_policy policy;
 	uint64_t bandwidth;
 	bool verifies;
 	bool force;
@@ -114,6 +119,10 @@ static int parse_option(struct args *args, int opt)
 		args->format = optarg;
 		return image_format_find(optarg) ? VBLK_OK :
 		       err_report(VBLK_USAGE, "--format", "qcow2 or raw");
+	case OPT_BACKING:
+		if (args->policy.nr_allowed == MAX_CHAIN)
+			return err_report(VBLK_USAGE, "--backing", "given too often");
+		return backing_allow(&args->policy, optarg);
 	case OPT_BANDWIDTH:
 		if (size_parse("--bandwidth", optarg, &args->bandwidth))
 			return VBLK_USAGE;
@@ -138,11 +147,13 @@ static int parse_option(struct args *args, int opt)
 
 static int parse(struct args *args, int argc, char **argv)
 {
-	int opt;
+	int opt, ret;
 
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1)
-		if (parse_option(args, opt))
-			return VBLK_USAGE;
+	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		ret = parse_option(args, opt);
+		if (ret)
+			return ret;
+	}
 	if (!args->help && optind + 2 != argc)
 		return err_report(VBLK_USAGE, NULL, "needs a BACKUP and a TARGET");
 	return VBLK_OK;
@@ -198,15 +209,15 @@ static int describe(struct restore *r)
 
 static int open_backup(struct restore *r, const char *path)
 {
-	const struct backing_policy policy = {};
 	int ret;
 
 	ret = image_identify(&r->img, path);
 	r->img.format = r->args->from;
+	r->img.name = r->t.name;
 	if (!ret)
 		ret = image_open(&r->img, true);
 	if (!ret)
-		ret = chain_open(&r->chain, &r->img, &policy);
+		ret = chain_open(&r->chain, &r->img, &r->args->policy);
 	return ret ? ret : describe(r);
 }
 
@@ -386,12 +397,14 @@ static int restore(const struct args *args, const char *backup, const char *targ
 /** cmd_restore() - the verb */
 int cmd_restore(int argc, char **argv)
 {
-	struct args args = { .from = IMAGE_QCOW2, .format = "qcow2" };
+	struct args args = {
+		.from = IMAGE_QCOW2, .format = "qcow2", .policy.program = "vblk-restore",
+	};
 	int ret;
 
 	ret = parse(&args, argc, argv);
 	if (ret)
-		return cmd_usage_error("restore");
+		return ret == VBLK_USAGE ? cmd_usage_error("restore") : ret;
 	if (args.help) {
 		fputs(help, stdout);
 		return out_flush();

@@ -36,7 +36,7 @@ static const char *option(const struct backing_request *r)
 
 static void hint_allow(const struct backing_request *r, const struct verdict *v)
 {
-	err_hint_command("vblk-attach", option(r), *v->real ? v->real : r->name->path,
+	err_hint_command(r->policy->program ?: "vblk-attach", option(r), *v->real ? v->real : r->name->path,
 			 r->top->arg, r->top->name, NULL);
 }
 

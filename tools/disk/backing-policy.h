@@ -34,6 +34,7 @@
 
 /**
  * struct backing_policy - what the command line says of backing files
+ * @program: whose command line that is, for hints; NULL: vblk-attach
  * @is_none: open none, nor a data file that a header names
  * @format: of those whose format no header says
  * @allowed: those that it names
@@ -41,6 +42,7 @@
  * @data_file: the data file of the top, or NULL
  */
 struct backing_policy {
+	const char *program;
 	bool is_none;
 	enum image_format format;
 	struct stat allowed[MAX_CHAIN];
