@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Which backup a bitmap says the changes since.
- *
- * Written when that backup is durable, and before the kernel is told that it is: whoever is killed in between
- * has a bitmap that says more than has changed since. Taken away before a bitmap is cleared or made anew.
+ * Where the backup of a token is, on this host: Documentation/backup.rst. Written when that backup is durable.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
@@ -15,36 +13,13 @@
 
 #include "history.h"
 
-#define VERSION		1
-#define NAME_SIZE	(6 * NAME_MAX)
+#define VERSION		2
+#define SUFFIX		".json"
 
-/* Of what a name may be, but nothing that means something in a path. */
-static void encode(char *to, const char *name)
+static int make_path(char path[PATH_MAX], const char *token, const char *suffix)
 {
-	for (; *name; name++) {
-		unsigned char c = *name;
-
-		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		    c == '-' || c == '_')
-			*to++ = c;
-		else
-			to += sprintf(to, "%%%02x", c);
-	}
-	*to = '\0';
-}
-
-static int make_path(char *path, const char *disk, const char *bitmap, const char *suffix)
-{
-	char a[NAME_SIZE], b[NAME_SIZE];
-
-	if (strlen(disk) >= NAME_MAX || strlen(bitmap) >= NAME_MAX)
-		return -ENAMETOOLONG;
-	encode(a, disk);
-	encode(b, bitmap);
-	if (strlen(a) + strlen(b) + strlen(suffix) + 1 > NAME_MAX)
-		return -ENAMETOOLONG;
-	snprintf(path, PATH_MAX, HISTORY_DIR "/%s.%s%s", a, b, suffix);
-	return 0;
+	return snprintf(path, PATH_MAX, HISTORY_DIR "/%s%s", token, suffix) < PATH_MAX ?
+	       0 : -ENAMETOOLONG;
 }
 
 static bool get_string(json_object *o, const char *key, char *to, size_t size)
@@ -76,35 +51,37 @@ int history_check(void)
 	return access(HISTORY_DIR, W_OK) < 0 ? -errno : 0;
 }
 
-/**
- * history_read() - the last backup that was made by a bitmap
- * @disk: name of the disk
- * @h: filled in
- *
- * Return: 0, -ENOENT when there is none, another -errno.
- */
-int history_read(const char *disk, const char *bitmap, struct history *h)
+static int read_file(const char *path, struct history *h)
 {
-	char path[PATH_MAX];
 	uint64_t version;
 	json_object *o;
-	int err;
+	int err = 0;
 
-	err = make_path(path, disk, bitmap, ".json");
-	if (err)
-		return err;
 	errno = 0;
 	o = json_object_from_file(path);
 	if (!o)
 		return access(path, F_OK) < 0 ? -errno : -EUCLEAN;
 	if (!get_number(o, "version", &version) || version != VERSION ||
 	    !get_string(o, "target", h->target, sizeof(h->target)) ||
-	    !get_string(o, "image", h->image, sizeof(h->image)) ||
 	    !get_number(o, "inode", &h->inode) || !get_number(o, "bytes", &h->bytes) ||
 	    !get_number(o, "mtime_ns", &h->mtime_ns))
 		err = -EUCLEAN;
 	json_object_put(o);
 	return err;
+}
+
+/**
+ * history_read() - where the backup of a token is
+ * @h: filled in
+ *
+ * Return: 0, -ENOENT when that is not known, another -errno.
+ */
+int history_read(const char *token, struct history *h)
+{
+	char path[PATH_MAX];
+	int err = make_path(path, token, SUFFIX);
+
+	return err ? err : read_file(path, h);
 }
 
 static int sync_directory(void)
@@ -135,24 +112,20 @@ static int write_file(const char *path, const char *text)
 }
 
 /**
- * history_write() - note a backup, durably
- * @disk: name of the disk
- *
- * Return: 0 or -errno: what was noted before is.
+ * history_write() - note a backup, durably; 0 or -errno
  */
-int history_write(const char *disk, const char *bitmap, const struct history *h)
+int history_write(const char *token, const struct history *h)
 {
 	char path[PATH_MAX], new[PATH_MAX];
 	json_object *o;
 	int err;
 
-	err = make_path(path, disk, bitmap, ".json") ?: make_path(new, disk, bitmap, ".new");
+	err = make_path(path, token, SUFFIX) ?: make_path(new, token, ".new");
 	if (err)
 		return err;
 	o = json_object_new_object();
 	json_object_object_add(o, "version", json_object_new_int(VERSION));
 	json_object_object_add(o, "target", json_object_new_string(h->target));
-	json_object_object_add(o, "image", json_object_new_string(h->image));
 	json_object_object_add(o, "inode", json_object_new_uint64(h->inode));
 	json_object_object_add(o, "bytes", json_object_new_uint64(h->bytes));
 	json_object_object_add(o, "mtime_ns", json_object_new_uint64(h->mtime_ns));
@@ -164,20 +137,55 @@ int history_write(const char *disk, const char *bitmap, const struct history *h)
 }
 
 /**
- * history_forget() - a bitmap says nothing about a backup any more; durable
+ * history_forget() - nothing is put on that backup any more; durable
  *
  * Return: 0, also where nothing was noted, or -errno.
  */
-int history_forget(const char *disk, const char *bitmap)
+int history_forget(const char *token)
 {
 	char path[PATH_MAX];
+	int err = make_path(path, token, SUFFIX);
 
-	/* What has no place was never noted. */
-	if (make_path(path, disk, bitmap, ".json"))
-		return 0;
+	if (err)
+		return err;
 	if (unlink(path) < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 	return sync_directory();
+}
+
+static bool is_in(const char *path, const char *dir, size_t len)
+{
+	return !strncmp(path, dir, len) && !strchr(path + len, '/');
+}
+
+/* It is not there any more, where others are: not just not mounted. */
+static bool is_gone(const char *path, const char *dir, size_t len)
+{
+	struct history h;
+	struct stat st;
+
+	return read_file(path, &h) == 0 && is_in(h.target, dir, len) &&
+	       (stat(h.target, &st) < 0 ? errno == ENOENT : !history_is_file(&h, &st));
+}
+
+/**
+ * history_prune() - forget those of the directory of a backup that have been removed or written over
+ * @target: absolute path of the backup, which is there
+ */
+void history_prune(const char *target)
+{
+	size_t len = strrchr(target, '/') + 1 - target;
+	DIR *dir = opendir(HISTORY_DIR);
+	char path[PATH_MAX];
+	struct dirent *de;
+
+	while (dir && (de = readdir(dir))) {
+		snprintf(path, sizeof(path), HISTORY_DIR "/%s", de->d_name);
+		if (strstr(de->d_name, SUFFIX) && is_gone(path, target, len))
+			unlink(path);
+	}
+	if (dir)
+		closedir(dir);
 }
 
 static uint64_t mtime_ns(const struct stat *st)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Which backup a bitmap says the changes since: kept over reboots of the host. */
+/* Where backups are, by their tokens: kept over reboots of the host. */
 #ifndef VBLK_HISTORY_H
 #define VBLK_HISTORY_H
 
@@ -9,28 +9,26 @@
 #include <sys/stat.h>
 
 #define HISTORY_DIR	"/var/lib/vblk"
-#define HISTORY_IMAGE_SIZE	64
 
 /**
- * struct history - the last backup that was made by a bitmap
+ * struct history - a backup that was made by a bitmap
  * @target: absolute path of it
  * @inode: of that file
  * @bytes: its size
  * @mtime_ns: when it was written to last
- * @image: of the disk's top then, as the target's message "images" says it
  */
 struct history {
 	char target[PATH_MAX];
 	uint64_t inode;
 	uint64_t bytes;
 	uint64_t mtime_ns;
-	char image[HISTORY_IMAGE_SIZE];
 };
 
 int history_check(void);
-int history_read(const char *disk, const char *bitmap, struct history *h);
-int history_write(const char *disk, const char *bitmap, const struct history *h);
-int history_forget(const char *disk, const char *bitmap);
+int history_read(const char *token, struct history *h);
+int history_write(const char *token, const struct history *h);
+int history_forget(const char *token);
+void history_prune(const char *target);
 void history_take_file(struct history *h, const struct stat *st);
 bool history_is_file(const struct history *h, const struct stat *st);
 

@@ -289,6 +289,15 @@ int target_place(struct target *t)
 	return ret;
 }
 
+/* When nobody writes to it any more. */
+static int write_mark(const struct target *t)
+{
+	char path[TARGET_PATH_BYTES];
+
+	target_fd_path(t, path);
+	return mark_write(path, t->mark);
+}
+
 /**
  * target_finish() - all is written: make it durable, and give it its name
  *
@@ -303,6 +312,8 @@ int target_finish(struct target *t)
 		ret = disconnect(t);
 	if (!ret && t->kind != TARGET_SERVER)
 		ret = target_cut(t);
+	if (!ret && t->mark)
+		ret = write_mark(t);
 	if (!ret)
 		return target_place(t);
 	target_abandon(t);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "child.h"
+#include "mark.h"
 
 /* Of the name that a file has for its server, before it has any other. */
 #define TARGET_PATH_BYTES	48
@@ -35,6 +36,7 @@ enum target_kind {
  * @is_compressed: its clusters are compressed
  * @force: over what is there
  * @below: absolute path of a qcow2 image that it is to lie on, or NULL
+ * @mark: what a qcow2 file is to say of itself, or NULL
  * @kind: what it is
  * @fd: the file or device, which is claimed; -1 for a server
  * @dir: the directory of a file, or -1
@@ -58,6 +60,7 @@ struct target {
 	bool is_compressed;
 	bool force;
 	const char *below;
+	const struct mark *mark;
 	enum target_kind kind;
 	int fd;
 	int dir;

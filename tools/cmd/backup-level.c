@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How much of a disk a backup by a bitmap copies: what has changed since the last backup by it, if both are what
- * they were; else all of it.
+ * How much of a disk a backup by a bitmap copies: what has changed since the backup whose token the bitmap has, if that
+ * is there, and what it was; else all of it. Documentation/backup.rst.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backup-level.h"
 #include "backup/history.h"
@@ -29,67 +31,69 @@ int level_parse(const char *text, enum level *level)
 	return err_report(VBLK_USAGE, "--level", "auto, full or incremental");
 }
 
-/* The top is the last word. */
-static int read_images(const struct attached *a, char **words, const char **top)
+/* Return: why it is not the backup of that token, as it was made, or NULL. */
+static const char *judge_file(const char *token, int fd, const struct history *h)
 {
-	char *space;
-	int err;
-
-	err = dmdev_ask(a->d.name, "images", words);
-	if (err)
-		return err;
-	space = strrchr(*words, ' ');
-	*top = space ? space + 1 : *words;
-	return strlen(*top) < HISTORY_IMAGE_SIZE ? 0 : -EPROTO;
-}
-
-/* The top of then is one of the images still: what was written since is in the bitmap. */
-static bool has_image(const struct attached *a, const char *image)
-{
-	char *words, *save, *word;
-	const char *top;
-	bool found = false;
-
-	if (read_images(a, &words, &top))
-		return false;
-	for (word = strtok_r(words, " ", &save); word && !found; word = strtok_r(NULL, " ", &save))
-		found = !strcmp(word, image);
-	free(words);
-	return found;
-}
-
-/* Return: why the changes since the last backup are not known, or NULL. */
-static const char *judge_history(const struct attached *a, const char *bitmap,
-				 struct level_plan *plan)
-{
-	struct history h;
 	struct stat st;
-	int err;
+	struct mark m;
 
-	err = history_read(a->d.name, bitmap, &h);
-	if (err)
-		return err == -ENOENT ? "no backup was made by it" :
-					"what was noted of the last backup cannot be read";
-	if (stat(h.target, &st) < 0)
-		return "the backup before is not there any more";
-	if (!history_is_file(&h, &st))
+	if (fstat(fd, &st) < 0 || !history_is_file(h, &st) || mark_read(fd, &m) ||
+	    strcmp(m.token, token) != 0 || m.is_changed)
 		return "the backup before has changed";
-	if (!has_image(a, h.image))
-		return "the disk has other images than at the backup before";
-	strcpy(plan->base, h.target);
 	return NULL;
 }
 
-static const char *judge(const struct attached *a, const char *name, const struct bitmap *bitmap,
-			 struct level_plan *plan)
+static const char *judge_backup(const char *token, struct history *h)
 {
-	plan->must_add = !bitmap || bitmap->state == BITMAP_IN_USE;
-	plan->must_remove = bitmap && plan->must_add;
-	if (!bitmap)
-		return "the disk has no such bitmap";
-	if (bitmap->state == BITMAP_IN_USE)
+	const char *why;
+	int fd, err;
+
+	err = history_read(token, h);
+	if (err)
+		return err == -ENOENT ? "no backup was made by it on this host" :
+					"what was noted of the last backup cannot be read";
+	fd = open(h->target, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return "the backup before is not there any more";
+	why = judge_file(token, fd, h);
+	close(fd);
+	return why;
+}
+
+static const char *judge_bitmap(const struct bitmap *bitmap, const char *token, struct history *h)
+{
+	switch (bitmap->state) {
+	case BITMAP_IN_USE:
 		return "it was left in use, and says nothing any more";
-	return judge_history(a, name, plan);
+	case BITMAP_DISABLED:
+		return "it records nothing";
+	default:
+		return judge_backup(token, h);
+	}
+}
+
+/* Of several, which a backup that was cut short leaves, the newest. Return: why there is none, or NULL. */
+static const char *judge(const struct bitmaps *b, const char *name, struct level_plan *plan)
+{
+	const char *why = "the disk has no such bitmap", *one;
+	char token[TOKEN_SIZE];
+	struct history h;
+
+	for (size_t i = 0; i < b->n; i++) {
+		if (!token_is_of(b->list[i].name, name, token))
+			continue;
+		one = judge_bitmap(&b->list[i], token, &h);
+		if (one && !*plan->base)
+			why = one;
+		if (one || h.mtime_ns < plan->base_mtime_ns)
+			continue;
+		why = NULL;
+		plan->base_mtime_ns = h.mtime_ns;
+		strcpy(plan->base, h.target);
+		strcpy(plan->old, b->list[i].name);
+		strcpy(plan->mark.base, token);
+	}
+	return why;
 }
 
 static int read_bitmaps(const struct attached *a, struct bitmaps *b)
@@ -103,33 +107,46 @@ static int read_bitmaps(const struct attached *a, struct bitmaps *b)
 	return err ? err_errno(-err, a->d.name, "cannot read its bitmaps") : ret;
 }
 
-static int choose(const struct attached *a, const char *bitmap, enum level level,
+static int choose(const struct attached *a, const char *name, enum level level,
 		  const char *why, struct level_plan *plan)
 {
 	plan->is_incremental = !why && level != LEVEL_FULL;
+	if (!plan->is_incremental)
+		plan->mark.base[0] = '\0';
 	if (!why || level == LEVEL_FULL)
 		return VBLK_OK;
 	if (level == LEVEL_AUTO) {
 		fprintf(stderr, "vblk-backup: %s: all of it is copied: bitmap '%s': %s\n", a->d.name,
-			bitmap, why);
+			name, why);
 		return VBLK_OK;
 	}
-	return err_report(VBLK_NOT_FOUND, a->d.name, "bitmap '%s': %s", bitmap, why);
+	return err_report(VBLK_NOT_FOUND, a->d.name, "bitmap '%s': %s", name, why);
+}
+
+static int name_new(const char *name, struct level_plan *plan)
+{
+	int err = token_make(plan->mark.token);
+
+	if (err)
+		return err_errno(-err, name, "no random number");
+	strcpy(plan->mark.name, name);
+	if (token_name_bitmap(name, plan->mark.token, plan->new))
+		return err_report(VBLK_USAGE, "--bitmap", "the name is too long");
+	return VBLK_OK;
 }
 
 /**
  * level_plan() - choose
  * @a: the disk
- * @bitmap: name of the bitmap
+ * @name: what the bitmaps of these backups are called by
  * @level: what is wanted
  * @plan: filled in
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int level_plan(const struct attached *a, const char *bitmap, enum level level,
+int level_plan(const struct attached *a, const char *name, enum level level,
 	       struct level_plan *plan)
 {
-	const struct bitmap *found;
 	struct bitmaps b = {};
 	int err, ret;
 
@@ -137,103 +154,84 @@ int level_plan(const struct attached *a, const char *bitmap, enum level level,
 	err = history_check();
 	if (err)
 		return err_errno(-err, HISTORY_DIR, "cannot write");
-	ret = read_bitmaps(a, &b);
-	found = ret ? NULL : bitmaps_find(&b, bitmap);
-	if (found && found->state == BITMAP_DISABLED) {
-		ret = err_report(VBLK_UNSUPPORTED, a->d.name, "bitmap '%s' records nothing", bitmap);
-		err_hint_command("vblk-bitmap", "enable", a->d.name, bitmap, NULL);
-	} else if (!ret) {
-		ret = choose(a, bitmap, level, judge(a, bitmap, found, plan), plan);
-	}
+	ret = name_new(name, plan);
+	if (!ret)
+		ret = read_bitmaps(a, &b);
+	if (!ret)
+		ret = choose(a, name, level, judge(&b, name, plan), plan);
 	bitmaps_free(&b);
 	return ret;
 }
 
 /**
- * level_prepare() - make the bitmap, if there is none that is of use
+ * level_prepare() - make the bitmap that begins with the backup
  * @a: the disk
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int level_prepare(const struct attached *a, const char *bitmap, const struct level_plan *plan)
+int level_prepare(const struct attached *a, const struct level_plan *plan)
 {
-	return plan->must_add ? bitmap_make(a, bitmap, plan->must_remove) : VBLK_OK;
+	return bitmap_make(a, plan->new);
 }
 
 /**
- * level_confirm() - whether the plan is right still
- * @a: the disk, locked
- *
- * Return: an exit code; what is wrong has been reported.
- */
-int level_confirm(const struct attached *a, const char *bitmap, const struct level_plan *plan)
-{
-	struct level_plan now = {};
-
-	if (!plan->is_incremental || (!judge_history(a, bitmap, &now) &&
-				      !strcmp(now.base, plan->base)))
-		return VBLK_OK;
-	return err_report(VBLK_BUSY, a->d.name, "bitmap '%s' was changed meanwhile", bitmap);
-}
-
-/**
- * level_check_view() - whether changes were recorded in the bitmap up to the instant
+ * level_begin() - at the instant: whether the bitmaps are those of the plan; the new one begins with it
  * @view: name of the device that shows the disk
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int level_check_view(const struct attached *a, const char *bitmap, const char *view)
+int level_begin(const struct attached *a, const struct level_plan *plan, const char *view)
 {
 	struct bitmaps b = {};
 	bool is_there;
 	int err;
 
 	err = bitmaps_ask(view, &b);
-	is_there = !err && bitmaps_find(&b, bitmap);
+	is_there = !err && bitmaps_find(&b, plan->new) &&
+		   (!plan->is_incremental || bitmaps_find(&b, plan->old));
 	bitmaps_free(&b);
 	if (err)
 		return err_errno(-err, a->d.name, "cannot read its bitmaps");
-	return is_there ? VBLK_OK : err_report(VBLK_BUSY, a->d.name,
-					       "bitmap '%s' was changed meanwhile", bitmap);
+	return is_there ? bitmap_use(a, plan->new, view) :
+			  err_report(VBLK_BUSY, a->d.name, "its bitmaps were changed meanwhile");
 }
 
 /** level_report_differs() - the copy, and what is below it, is not the disk; the exit code for it */
-int level_report_differs(const struct attached *a, const char *bitmap)
+int level_report_differs(const struct attached *a, const struct level_plan *plan)
 {
-	history_forget(a->d.name, bitmap);
+	history_forget(plan->mark.base);
 	return err_report(VBLK_DAMAGED, a->d.name,
 			  "bitmap '%s' does not go with the backup before, or that was changed: "
-			  "the next backup by it copies all", bitmap);
+			  "the next backup by it copies all", plan->old);
 }
 
 /**
- * level_note() - what the bitmap said had changed at the instant is in a backup that is durable
+ * level_note() - the backup is durable: the next one goes by its bitmap, and no other is needed
  * @target: path of the backup
- * @view: name of the device that shows the disk, which is frozen still
  *
  * Return: an exit code; what is wrong has been reported: the next backup copies more then.
  */
-int level_note(const struct attached *a, const char *bitmap, const char *target, const char *view)
+int level_note(const struct attached *a, const struct level_plan *plan, const char *target)
 {
 	struct history h = {};
-	const char *top;
-	char *words;
 	struct stat st;
 	int err;
 
-	err = read_images(a, &words, &top);
-	if (err)
-		return err_errno(-err, a->d.name, "cannot tell its images");
-	strcpy(h.image, top);
-	free(words);
 	if (!realpath(target, h.target) || stat(h.target, &st) < 0)
 		return err_errno(errno, target, "cannot look at it");
 	history_take_file(&h, &st);
-	err = history_write(a->d.name, bitmap, &h);
+	err = history_write(plan->mark.token, &h);
 	if (err)
 		return err_errno(-err, HISTORY_DIR, "cannot note the backup");
-	err = bitmap_use(a, bitmap, view);
-	if (err)
-		history_forget(a->d.name, bitmap);
-	return err;
+	history_prune(h.target);
+	if (bitmap_drop(a, plan->mark.name, plan->new))
+		err_warn(a->d.name, "the bitmap of the backup before goes on recording; "
+			 "the next backup removes it");
+	return VBLK_OK;
+}
+
+/** level_take_back() - there is no backup: its bitmap goes */
+void level_take_back(const struct attached *a, const struct level_plan *plan)
+{
+	bitmap_remove(a, plan->new);
 }

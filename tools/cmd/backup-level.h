@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* How much of a disk a backup by a bitmap copies. */
+/* How much of a disk a backup by a bitmap copies: Documentation/backup.rst. */
 #ifndef VBLK_LEVEL_H
 #define VBLK_LEVEL_H
 
@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "attached.h"
+#include "backup/mark.h"
 
 /**
  * enum level - all of the disk, what has changed, or that if it is known
@@ -19,25 +20,29 @@ enum level {
 
 /**
  * struct level_plan - what is to be done
+ * @mark: what the backup is to say of itself
+ * @new: the bitmap that begins with it
  * @is_incremental: only what has changed since @base is copied
+ * @old: the bitmap that says that
  * @base: absolute path of the backup before
- * @must_add: there is no bitmap, or none that is of use
- * @must_remove: there is one of that name
+ * @base_mtime_ns: when that was written to last
  */
 struct level_plan {
+	struct mark mark;
+	char new[BITMAP_NAME_SIZE];
 	bool is_incremental;
+	char old[BITMAP_NAME_SIZE];
 	char base[PATH_MAX];
-	bool must_add;
-	bool must_remove;
+	uint64_t base_mtime_ns;
 };
 
 int level_parse(const char *text, enum level *level);
-int level_plan(const struct attached *a, const char *bitmap, enum level level,
+int level_plan(const struct attached *a, const char *name, enum level level,
 	       struct level_plan *plan);
-int level_confirm(const struct attached *a, const char *bitmap, const struct level_plan *plan);
-int level_prepare(const struct attached *a, const char *bitmap, const struct level_plan *plan);
-int level_check_view(const struct attached *a, const char *bitmap, const char *view);
-int level_report_differs(const struct attached *a, const char *bitmap);
-int level_note(const struct attached *a, const char *bitmap, const char *target, const char *view);
+int level_prepare(const struct attached *a, const struct level_plan *plan);
+int level_begin(const struct attached *a, const struct level_plan *plan, const char *view);
+int level_report_differs(const struct attached *a, const struct level_plan *plan);
+int level_note(const struct attached *a, const struct level_plan *plan, const char *target);
+void level_take_back(const struct attached *a, const struct level_plan *plan);
 
 #endif

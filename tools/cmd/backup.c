@@ -232,8 +232,7 @@ static int freeze_locked(struct attached *a, const struct args *args, struct cop
 	return ret ? ret : thaw_ret;
 }
 
-static int freeze(struct attached *a, const struct args *args, const struct level_plan *level,
-		  struct copy *c, struct dmdev *view)
+static int freeze(struct attached *a, const struct args *args, struct copy *c, struct dmdev *view)
 {
 	struct attached now;
 	int lock, ret;
@@ -247,8 +246,6 @@ static int freeze(struct attached *a, const struct args *args, const struct leve
 	if (strcmp(now.d.uuid, a->d.uuid) != 0 || now.bytes != a->bytes)
 		ret = err_report(VBLK_BUSY, a->d.name, "it has become another disk meanwhile");
 	else
-		ret = level_confirm(&now, args->bitmap, level);
-	if (!ret)
 		ret = freeze_locked(&now, args, c, view);
 	state_unlock(now.d.uuid, lock);
 	return ret;
@@ -274,26 +271,61 @@ static int print_result(const struct copy *c, const struct target *t, bool as_js
 	return out_flush();
 }
 
-static int copy_frozen(struct copy *c, struct target *t, bool verifies)
-{
-	int ret = copy_run(c, t);
-
-	return !ret && verifies ? copy_verify(c, t) : ret;
-}
-
-/* Of a backup by a bitmap: it counts when it is durable, and as long as the disk is frozen. */
-static int finish(const struct attached *a, const struct args *args, const struct copy *c,
-		  struct target *t)
-{
-	int ret = target_finish(t);
-
-	return ret ? ret : level_note(a, args->bitmap, t->name, c->view);
-}
-
 static int plan(const struct attached *a, const struct args *args, struct level_plan *plan)
 {
 	*plan = (struct level_plan){};
 	return args->bitmap ? level_plan(a, args->bitmap, args->level, plan) : VBLK_OK;
+}
+
+/* @thaw_ret: how the thaw has ended; the copy is whole all the same */
+static int copy_frozen(struct attached *a, const struct args *args, const struct level_plan *level,
+		       struct copy *c, struct target *t, int *thaw_ret)
+{
+	struct dmdev view;
+	int ret;
+
+	ret = freeze(a, args, c, &view);
+	if (ret)
+		return ret;
+	c->view = view.name;
+	if (args->bitmap)
+		ret = level_begin(a, level, view.name);
+	if (!ret)
+		ret = copy_run(c, t);
+	if (!ret && args->verifies)
+		ret = copy_verify(c, t);
+	if (ret == VBLK_DAMAGED && level->is_incremental)
+		ret = level_report_differs(a, level);
+	/* A target that never answers again is not waited for here. */
+	*thaw_ret = thaw(a, c);
+	c->view = NULL;
+	return ret;
+}
+
+/* @t: open */
+static int run(struct attached *a, const struct args *args, const struct level_plan *level,
+	       struct copy *c, struct target *t)
+{
+	int ret = VBLK_OK, thaw_ret = VBLK_OK;
+	bool has_bitmap = false;
+
+	if (args->bitmap && t->kind != TARGET_FILE)
+		ret = err_report(VBLK_USAGE, t->name, "a backup by a bitmap is a file");
+	else if (args->bitmap)
+		ret = level_prepare(a, level);
+	if (!ret) {
+		has_bitmap = args->bitmap;
+		ret = copy_frozen(a, args, level, c, t, &thaw_ret);
+	}
+	if (ret)
+		target_abandon(t);
+	else
+		ret = target_finish(t);
+	if (ret && has_bitmap)
+		level_take_back(a, level);
+	else if (!ret && has_bitmap)
+		ret = level_note(a, level, t->name);
+	return ret ? ret : thaw_ret;
 }
 
 static int backup(struct attached *a, const char *name, const struct args *args)
@@ -306,48 +338,22 @@ static int backup(struct attached *a, const char *name, const struct args *args)
 		.disk = a->d.name, .fd = -1, .size = a->bytes, .bandwidth = args->bandwidth,
 		.shows_progress = isatty(STDERR_FILENO),
 	};
-	struct level_plan level = {};
-	struct dmdev view;
-	int ret, thaw_ret;
+	struct level_plan level;
+	int ret;
 
 	/* First what may be wrong with either: the instant costs the guest something. */
 	ret = view_check_disk(a);
 	if (!ret)
 		ret = plan(a, args, &level);
+	if (ret)
+		return ret;
 	t.below = level.is_incremental ? level.base : NULL;
-	c.bitmap = level.is_incremental ? args->bitmap : NULL;
+	t.mark = args->bitmap ? &level.mark : NULL;
+	c.bitmap = level.is_incremental ? level.old : NULL;
+	ret = target_open(&t);
 	if (!ret)
-		ret = target_open(&t);
-	if (ret)
-		return ret;
-	if (args->bitmap && t.kind != TARGET_FILE)
-		ret = err_report(VBLK_USAGE, name, "a backup by a bitmap is a file");
-	if (!ret)
-		ret = level_prepare(a, args->bitmap, &level);
-	if (!ret)
-		ret = freeze(a, args, &level, &c, &view);
-	if (ret) {
-		target_abandon(&t);
-		return ret;
-	}
-	c.view = view.name;
-	ret = args->bitmap ? level_check_view(a, args->bitmap, view.name) : VBLK_OK;
-	/* Who had the image elsewhere meanwhile may have used the bitmap for another backup. */
-	if (!ret)
-		ret = copy_frozen(&c, &t, args->verifies || level.is_incremental);
-	if (ret == VBLK_DAMAGED && level.is_incremental)
-		ret = level_report_differs(a, args->bitmap);
-	if (!ret && args->bitmap)
-		ret = finish(a, args, &c, &t);
-	/* A target that never answers again is not waited for here. */
-	thaw_ret = thaw(a, &c);
-	if (ret)
-		target_abandon(&t);
-	else if (!args->bitmap)
-		ret = target_finish(&t);
-	if (!ret)
-		ret = print_result(&c, &t, args->as_json);
-	return ret ? ret : thaw_ret;
+		ret = run(a, args, &level, &c, &t);
+	return ret ? ret : print_result(&c, &t, args->as_json);
 }
 
 /** cmd_backup() - the verb */

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backup/history.h"
+#include "backup/mark.h"
 #include "bitmap-change.h"
 #include "disk/qemu-img.h"
 #include "err.h"
@@ -118,7 +118,7 @@ int bitmap_change(struct change *c, const struct bitmap_request *r)
 	return change_apart(c, work, (void *)r, "its bitmaps were changed");
 }
 
-static int check_new(const struct change *c, const char *bitmap, bool is_there)
+static int check_new(const struct change *c, const char *bitmap)
 {
 	struct bitmaps b = {};
 	int err, ret = VBLK_OK;
@@ -128,41 +128,60 @@ static int check_new(const struct change *c, const char *bitmap, bool is_there)
 		ret = err_errno(-err, c->a.d.name, "cannot read its bitmaps");
 	else if (!bitmaps_have_room(&b, c->chain.sectors << 9, BITMAP_GRANULARITY))
 		ret = err_report(VBLK_UNSUPPORTED, c->a.d.name, "no more bitmaps can record");
-	else if (!is_there && bitmaps_find(&b, bitmap))
+	else if (bitmaps_find(&b, bitmap))
 		ret = err_report(VBLK_BUSY, c->a.d.name, "it has a bitmap '%s'", bitmap);
 	bitmaps_free(&b);
 	return ret;
 }
 
-static int make(struct change *c, const char *bitmap, bool must_remove)
+static int make(struct change *c, const void *arg)
 {
-	const struct bitmap_request remove = { .option = "--remove", .bitmap = bitmap };
 	const struct bitmap_request add = {
-		.option = "--add", .bitmap = bitmap, .granularity = BITMAP_GRANULARITY,
+		.option = "--add", .bitmap = arg, .granularity = BITMAP_GRANULARITY,
 	};
-	int err, ret;
+	int ret = check_new(c, arg);
 
-	ret = change_begin(c);
-	if (!ret)
-		ret = check_new(c, bitmap, must_remove);
-	if (ret)
-		return ret;
-	err = history_forget(c->a.d.name, bitmap);
-	if (err)
-		return err_errno(-err, HISTORY_DIR, "cannot write");
-	if (must_remove)
-		ret = bitmap_change(c, &remove);
 	return ret ? ret : bitmap_change(c, &add);
 }
 
+static int remove_one(struct change *c, const void *arg)
+{
+	const struct bitmap_request remove = { .option = "--remove", .bitmap = arg };
+
+	return bitmap_change(c, &remove);
+}
+
 /**
- * bitmap_make() - make a bitmap of a disk, with nothing in it
- * @a: the disk, as it was found
- * @must_remove: there is one of that name
- *
- * Return: an exit code; what is wrong has been reported.
+ * struct old - bitmaps of backups that are not needed any more
+ * @name: that they are called by
+ * @but: the one that is
  */
-int bitmap_make(const struct attached *a, const char *bitmap, bool must_remove)
+struct old {
+	const char *name;
+	const char *but;
+};
+
+static int drop(struct change *c, const void *arg)
+{
+	const struct old *old = arg;
+	char token[TOKEN_SIZE];
+	struct bitmaps b = {};
+	int err, ret = VBLK_OK;
+
+	err = bitmaps_read_image(c->chain.list[0].fd, &b);
+	if (err)
+		ret = err_errno(-err, c->a.d.name, "cannot read its bitmaps");
+	for (size_t i = 0; i < b.n && !ret; i++)
+		if (token_is_of(b.list[i].name, old->name, token) &&
+		    strcmp(b.list[i].name, old->but) != 0)
+			ret = remove_one(c, b.list[i].name);
+	bitmaps_free(&b);
+	return ret;
+}
+
+/* A disk as it was found, which others may have meanwhile. */
+static int with_lock(const struct attached *a, int (*call)(struct change *c, const void *arg),
+		     const void *arg)
 {
 	struct change c = CHANGE_NONE;
 	int lock, ret;
@@ -171,10 +190,41 @@ int bitmap_make(const struct attached *a, const char *bitmap, bool must_remove)
 	if (ret)
 		return ret;
 	state_share_lock(lock);
-	ret = make(&c, bitmap, must_remove);
+	ret = change_begin(&c);
+	if (!ret)
+		ret = call(&c, arg);
 	change_end(&c);
 	state_unlock(c.a.d.uuid, lock);
 	return ret;
+}
+
+/**
+ * bitmap_make() - make a bitmap of a disk, with nothing in it
+ * @a: the disk, as it was found
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int bitmap_make(const struct attached *a, const char *bitmap)
+{
+	return with_lock(a, make, bitmap);
+}
+
+/** bitmap_remove() - remove one; an exit code, reported */
+int bitmap_remove(const struct attached *a, const char *bitmap)
+{
+	return with_lock(a, remove_one, bitmap);
+}
+
+/**
+ * bitmap_drop() - remove the bitmaps of the backups by a name
+ * @a: the disk, as it was found
+ * @but: all but this one
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int bitmap_drop(const struct attached *a, const char *name, const char *but)
+{
+	return with_lock(a, drop, &(struct old){ .name = name, .but = but });
 }
 
 /**

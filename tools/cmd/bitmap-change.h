@@ -24,7 +24,9 @@ struct bitmap_request {
 };
 
 int bitmap_change(struct change *c, const struct bitmap_request *r);
-int bitmap_make(const struct attached *a, const char *bitmap, bool must_remove);
+int bitmap_make(const struct attached *a, const char *bitmap);
+int bitmap_remove(const struct attached *a, const char *bitmap);
+int bitmap_drop(const struct attached *a, const char *name, const char *but);
 int bitmap_use(const struct attached *a, const char *bitmap, const char *view);
 int bitmap_resume(struct change *c);
 int bitmap_take_over(struct change *c);

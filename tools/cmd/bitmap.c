@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backup/history.h"
+#include "backup/mark.h"
 #include "bitmap-change.h"
 #include "cmd.h"
 #include "disk/bitmaps.h"
@@ -64,7 +64,7 @@ struct args {
  * @nr_args: behind it
  * @option: of qemu-img bitmap
  * @is_taken_in_use: it does something to a bitmap that says nothing any more
- * @keeps: the bitmap says what has changed since the last backup by it as before
+ * @keeps: a bitmap that says what has changed since a backup says that as before
  */
 static const struct bitmap_verb {
 	const char *name;
@@ -74,7 +74,7 @@ static const struct bitmap_verb {
 	bool keeps;
 } verbs[] = {
 	{ "add", 2, "--add", false, false },
-	{ "remove", 2, "--remove", true, false },
+	{ "remove", 2, "--remove", true, true },
 	{ "enable", 2, "--enable", false, false },
 	{ "disable", 2, "--disable", false, false },
 	{ "clear", 2, "--clear", false, false },
@@ -316,12 +316,18 @@ static int check(const struct change *c, const struct args *args)
 	return ret;
 }
 
-/* Before the bitmap is another one: whoever is killed in between has a full backup next. */
-static int forget_backup(const struct change *c, const char *bitmap)
+/* One that said less than has changed since its backup would be believed. */
+static int check_kept(const struct args *args)
 {
-	int err = history_forget(c->a.d.name, bitmap);
+	char token[TOKEN_SIZE];
 
-	return err ? err_errno(-err, HISTORY_DIR, "cannot write") : VBLK_OK;
+	if (args->verb->keeps || !token_of_bitmap(args->request.bitmap, token))
+		return VBLK_OK;
+	err_report(VBLK_UNSUPPORTED, args->disk,
+		   "bitmap '%s' says what has changed since a backup, and is vblk-backup's",
+		   args->request.bitmap);
+	err_hint_command("vblk-bitmap", "remove", args->disk, args->request.bitmap, NULL);
+	return VBLK_UNSUPPORTED;
 }
 
 static int change(const struct args *args)
@@ -329,7 +335,9 @@ static int change(const struct args *args)
 	struct change c = CHANGE_NONE;
 	int lock, ret;
 
-	ret = attached_lock(args->disk, &c.a, &lock);
+	ret = check_kept(args);
+	if (!ret)
+		ret = attached_lock(args->disk, &c.a, &lock);
 	if (ret)
 		return ret;
 	state_share_lock(lock);
@@ -339,8 +347,6 @@ static int change(const struct args *args)
 		ret = bitmap_resume(&c);
 	if (!ret)
 		ret = check(&c, args);
-	if (!ret && !args->verb->keeps)
-		ret = forget_backup(&c, args->request.bitmap);
 	if (!ret)
 		ret = bitmap_change(&c, &args->request);
 	change_end(&c);

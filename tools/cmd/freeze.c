@@ -4,6 +4,7 @@
 #include <json-c/json.h>
 #include <stdio.h>
 
+#include "backup/mark.h"
 #include "bitmap-change.h"
 #include "cmd.h"
 #include "err.h"
@@ -74,13 +75,16 @@ static int freeze_locked(struct attached *a, uint64_t memory, const char *bitmap
 
 static int make_bitmap(const char *disk, const char *bitmap)
 {
+	char token[TOKEN_SIZE];
 	struct attached a;
 	int ret;
 
+	if (token_of_bitmap(bitmap, token))
+		return err_report(VBLK_USAGE, bitmap, "such names are for vblk-backup's bitmaps");
 	ret = attached_find(disk, &a);
 	if (!ret)
 		ret = view_check_disk(&a);
-	return ret ? ret : bitmap_make(&a, bitmap, false);
+	return ret ? ret : bitmap_make(&a, bitmap);
 }
 
 static int freeze(const char *disk, uint64_t memory, const char *bitmap, bool as_json)

@@ -96,6 +96,7 @@ struct args {
  * @args: the command line
  * @img: the backup
  * @chain: it, and what is below it
+ * @mark: which backup it is; of one that does not say, all is 0
  * @source: all of them, for qemu-img
  * @t: the target
  * @shows_progress: somebody looks
@@ -104,6 +105,7 @@ struct restore {
 	const struct args *args;
 	struct image img;
 	struct chain chain;
+	struct mark mark;
 	char *source;
 	struct target t;
 	bool shows_progress;
@@ -207,6 +209,40 @@ static int describe(struct restore *r)
 	return r->source ? VBLK_OK : err_errno(ENOMEM, r->img.arg, "cannot read it");
 }
 
+static int read_mark(const struct image *img, struct mark *m)
+{
+	int err = img->format == IMAGE_QCOW2 ? mark_read(img->fd, m) : -ENOENT;
+
+	if (err == -ENOENT)
+		*m = (struct mark){};
+	return err && err != -ENOENT ? err_errno(-err, img->arg, "cannot read its bitmaps") : VBLK_OK;
+}
+
+/* Each against what it says of itself, and against what the one above says of it. */
+static int check_marks(struct restore *r)
+{
+	struct mark above = {}, m;
+	const struct image *img;
+	int ret;
+
+	for (size_t i = 0; i < r->chain.n; i++, above = m) {
+		img = r->chain.images[i];
+		ret = read_mark(img, &m);
+		if (ret)
+			return ret;
+		if (*above.base && strcmp(above.base, m.token) != 0)
+			return err_report(VBLK_DAMAGED, img->arg,
+					  "it is not the backup that %s was made on",
+					  r->chain.images[i - 1]->arg);
+		if (*m.token && m.is_changed)
+			return err_report(VBLK_DAMAGED, img->arg,
+					  "it was written to since it was made as a backup");
+		if (!i)
+			r->mark = m;
+	}
+	return VBLK_OK;
+}
+
 static int open_backup(struct restore *r, const char *path)
 {
 	int ret;
@@ -218,6 +254,8 @@ static int open_backup(struct restore *r, const char *path)
 		ret = image_open(&r->img, true);
 	if (!ret)
 		ret = chain_open(&r->chain, &r->img, &r->args->policy);
+	if (!ret)
+		ret = check_marks(r);
 	return ret ? ret : describe(r);
 }
 
@@ -320,6 +358,17 @@ static int verify(struct restore *r)
 	return child_report(argv[0], status);
 }
 
+/* What changes from here on, the next backup need copy alone. */
+static int begin_bitmap(const struct restore *r)
+{
+	char path[TARGET_PATH_BYTES];
+
+	if (!*r->mark.token || strcmp(r->t.format, "qcow2") != 0)
+		return VBLK_OK;
+	target_fd_path(&r->t, path);
+	return mark_begin_bitmap(path, &r->mark);
+}
+
 /* Who may use the image that was there may use this one. */
 static int take_owner(const struct target *t)
 {
@@ -345,6 +394,8 @@ static int copy(struct restore *r)
 	ret = convert(r);
 	if (!ret && r->args->verifies)
 		ret = verify(r);
+	if (!ret)
+		ret = begin_bitmap(r);
 	if (!ret)
 		ret = take_owner(&r->t);
 	if (!ret)

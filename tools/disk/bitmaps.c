@@ -80,6 +80,8 @@ static int add_entry(struct bitmaps *b, const struct qcow2_bitmap_entry *e)
 	bitmap->granularity = e->granularity_bits < 64 ? BIT_ULL(e->granularity_bits) : 0;
 	bitmap->state = e->flags & QCOW2_BITMAP_IN_USE ? BITMAP_IN_USE :
 			qcow2_bitmap_records(e) ? BITMAP_RECORDS : BITMAP_DISABLED;
+	bitmap->table_offset = e->table_offset;
+	bitmap->table_entries = e->table_entries;
 	return 0;
 }
 
@@ -148,6 +150,29 @@ int bitmaps_read_image(int fd, struct bitmaps *b)
 	*b = (struct bitmaps){};
 	err = read_header(fd, &h);
 	return err ? err : read_directory(fd, &h, b, &why);
+}
+
+/**
+ * bitmap_is_clear() - whether no bit is set in a bitmap of an image that nobody writes to
+ * @fd: of the image
+ * @bitmap: from bitmaps_read_image(); not in use
+ *
+ * A table entry that is not 0 counts as set bits, as QEMU stores none that has none. Return: 1, 0, -errno.
+ */
+int bitmap_is_clear(int fd, const struct bitmap *bitmap)
+{
+	uint64_t *table;
+	void *buf;
+	int err, is_clear = 1;
+
+	err = read_at(fd, bitmap->table_offset, bitmap->table_entries * sizeof(*table), &buf);
+	if (err)
+		return err;
+	table = buf;
+	for (uint32_t i = 0; i < bitmap->table_entries && is_clear; i++)
+		is_clear = !table[i];
+	free(buf);
+	return is_clear;
 }
 
 /* The kernel gives in octal what would end a word. */

@@ -33,6 +33,8 @@ enum bitmap_state {
  * @granularity: bytes of the disk that a bit stands for
  * @dirty_bytes: what it says has changed, with @is_counted
  * @is_counted: the kernel records in it, and has said so
+ * @table_offset: where its table is, in the image; 0: the kernel has said it
+ * @table_entries: of that
  */
 struct bitmap {
 	char name[BITMAP_NAME_SIZE];
@@ -40,6 +42,8 @@ struct bitmap {
 	uint64_t granularity;
 	uint64_t dirty_bytes;
 	bool is_counted;
+	uint64_t table_offset;
+	uint32_t table_entries;
 };
 
 struct bitmaps {
@@ -51,6 +55,7 @@ int bitmaps_check(int fd, const struct qcow2_header *h, const char **why);
 int bitmaps_read_image(int fd, struct bitmaps *b);
 int bitmaps_ask(const char *device, struct bitmaps *b);
 int bitmaps_of_disk(const char *device, int fd, struct bitmaps *b);
+int bitmap_is_clear(int fd, const struct bitmap *bitmap);
 bool bitmaps_have_room(const struct bitmaps *b, uint64_t bytes, uint64_t granularity);
 const struct bitmap *bitmaps_find(const struct bitmaps *b, const char *name);
 void bitmaps_free(struct bitmaps *b);
