@@ -46,17 +46,18 @@ static void pass_socket(int fd)
 }
 
 /* Standard output is for our own result. */
-static void become(const char *const argv[], int socket, pid_t parent)
+static void become(const char *const argv[], int socket, int input, pid_t parent)
 {
-	int null = open("/dev/null", O_RDONLY);
+	int null = open("/dev/null", O_RDWR);
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 		_exit(VBLK_FAILED);
 	setsid();
 	cancel_undo();
 	if (null >= 0)
-		dup2(null, STDIN_FILENO);
-	dup2(STDERR_FILENO, STDOUT_FILENO);
+		dup2(input < 0 ? null : input, STDIN_FILENO);
+	/* Who reads commands answers with prompts. */
+	dup2(input < 0 || null < 0 ? STDERR_FILENO : null, STDOUT_FILENO);
 	if (socket >= 0)
 		pass_socket(socket);
 	close_range(FIRST_FD + (socket >= 0), ~0U, CLOSE_RANGE_CLOEXEC);
@@ -64,20 +65,14 @@ static void become(const char *const argv[], int socket, pid_t parent)
 	_exit(NOT_FOUND);
 }
 
-/**
- * child_start() - run a program
- * @socket: one that it is to listen on, or -1
- *
- * Return: 0 or -errno.
- */
-int child_start(struct child *c, const char *const argv[], int socket)
+static int start(struct child *c, const char *const argv[], int socket, int input)
 {
 	pid_t parent = getpid();
 	int err;
 
 	c->pid = fork();
 	if (c->pid == 0)
-		become(argv, socket, parent);
+		become(argv, socket, input, parent);
 	if (c->pid < 0) {
 		c->pid = 0;
 		return -errno;
@@ -90,6 +85,23 @@ int child_start(struct child *c, const char *const argv[], int socket)
 	waitpid(c->pid, NULL, 0);
 	c->pid = 0;
 	return err;
+}
+
+/**
+ * child_start() - run a program
+ * @socket: one that it is to listen on, or -1
+ *
+ * Return: 0 or -errno.
+ */
+int child_start(struct child *c, const char *const argv[], int socket)
+{
+	return start(c, argv, socket, -1);
+}
+
+/** child_start_fed() - run a program that reads commands from a file; 0 or -errno */
+int child_start_fed(struct child *c, const char *const argv[], int input)
+{
+	return start(c, argv, -1, input);
 }
 
 static int wait_for_end(const struct child *c, int timeout_ms, bool may_cancel)

@@ -17,6 +17,7 @@ struct child {
 };
 
 int child_start(struct child *c, const char *const argv[], int socket);
+int child_start_fed(struct child *c, const char *const argv[], int input);
 int child_wait(struct child *c, int timeout_ms, bool may_cancel, int *status);
 void child_signal(const struct child *c, int sig);
 bool child_kill(struct child *c, int sig);

@@ -2,7 +2,7 @@
 /*
  * vblk-export: a disk as it is at one instant, for NBD clients on a UNIX socket.
  *
- *	lock - socket - freeze - nbdkit - unlock - [clients] - lock - no socket - thaw - unlock
+ *	lock - socket - freeze - nbdkit - [qemu-nbd] - unlock - [clients] - lock - no socket - thaw - unlock
  *
  * The lock of the disk is not held while clients are served: nothing ends the instant meanwhile,
  * as we have the view open. Killed anywhere it leaves a frozen disk, which vblk-thaw thaws, and a
@@ -22,8 +22,10 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "disk/bitmaps.h"
 #include "disk/view.h"
 #include "err.h"
+#include "export/bits.h"
 #include "export/nbdkit.h"
 #include "out.h"
 #include "server/server.h"
@@ -31,6 +33,9 @@
 #include "view-use.h"
 
 #define EXPORT_MODE	0600
+
+/* More than anybody has. */
+#define MAX_BITMAPS	16
 
 static const char help[] =
 "Usage: vblk-export [OPTION...] DISK|NAME-frozen\n"
@@ -43,6 +48,8 @@ static const char help[] =
 "      --socket-owner USER\n"
 "      --socket-group GROUP\n"
 "      --socket-mode MODE whose socket it is (root, kvm, 0600)\n"
+"      --bitmap BITMAP    tell what has changed by it (qemu:dirty-bitmap:BITMAP);\n"
+"                         may be given several times\n"
 "  -t, --persistent       end at a signal only\n"
 "      --fork             return when clients can connect, and go on behind\n"
 "      --memory SIZE      of the kernel's, that it may take; default 256M\n"
@@ -54,6 +61,7 @@ enum option_id {
 	OPT_SOCKET_OWNER,
 	OPT_SOCKET_GROUP,
 	OPT_SOCKET_MODE,
+	OPT_BITMAP,
 	OPT_FORK,
 	OPT_MEMORY,
 	OPT_JSON,
@@ -64,6 +72,7 @@ static const struct option options[] = {
 	{ "socket-owner", required_argument, NULL, OPT_SOCKET_OWNER },
 	{ "socket-group", required_argument, NULL, OPT_SOCKET_GROUP },
 	{ "socket-mode", required_argument, NULL, OPT_SOCKET_MODE },
+	{ "bitmap", required_argument, NULL, OPT_BITMAP },
 	{ "persistent", no_argument, NULL, 't' },
 	{ "fork", no_argument, NULL, OPT_FORK },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
@@ -77,6 +86,8 @@ static const struct option options[] = {
  * @disk: what is exported
  * @socket: the user's path, or NULL
  * @access: whose the socket is to be, the rest is 0
+ * @bitmaps: those that clients are told of
+ * @nr_bitmaps: how many
  * @is_persistent: end at a signal only
  * @forks: go on in a process of its own
  * @memory: for the instant, 0 unless it was given
@@ -87,6 +98,8 @@ struct args {
 	const char *disk;
 	const char *socket;
 	struct serving access;
+	const char *bitmaps[MAX_BITMAPS];
+	size_t nr_bitmaps;
 	bool is_persistent;
 	bool forks;
 	uint64_t memory;
@@ -101,7 +114,9 @@ struct args {
  * @serving: the socket; the rest is 0
  * @is_frozen: by us
  * @view: the device that shows the disk
+ * @listener: the clients' socket, or -1
  * @nbdkit: the server: its descriptors are -1 as long as they are not open
+ * @front: what is between that and clients that want bitmaps, likewise
  */
 struct export {
 	struct attached a;
@@ -109,8 +124,23 @@ struct export {
 	struct serving serving;
 	bool is_frozen;
 	struct dmdev view;
+	int listener;
 	struct nbdkit nbdkit;
+	struct front front;
 };
+
+static int add_bitmap(struct args *args, const char *name)
+{
+	if (!*name || strlen(name) >= BITMAP_NAME_SIZE)
+		return err_report(VBLK_USAGE, "--bitmap", "not a name for a bitmap");
+	if (args->nr_bitmaps == MAX_BITMAPS)
+		return err_report(VBLK_USAGE, "--bitmap", "no more than %d", MAX_BITMAPS);
+	for (size_t i = 0; i < args->nr_bitmaps; i++)
+		if (!strcmp(args->bitmaps[i], name))
+			return err_report(VBLK_USAGE, "--bitmap", "'%s' given twice", name);
+	args->bitmaps[args->nr_bitmaps++] = name;
+	return VBLK_OK;
+}
 
 static int parse_option(struct args *args, int opt)
 {
@@ -124,6 +154,8 @@ static int parse_option(struct args *args, int opt)
 		return socket_parse_group(optarg, &args->access.socket_gid);
 	case OPT_SOCKET_MODE:
 		return socket_parse_mode(optarg, &args->access.socket_mode);
+	case OPT_BITMAP:
+		return add_bitmap(args, optarg);
 	case 't':
 		args->is_persistent = true;
 		return VBLK_OK;
@@ -197,7 +229,6 @@ static int choose_socket(struct export *e, const char *arg)
 
 static int open_socket(struct export *e, const struct args *args)
 {
-	struct nbdkit *n = &e->nbdkit;
 	int err, ret;
 
 	e->serving = args->access;
@@ -206,19 +237,19 @@ static int open_socket(struct export *e, const struct args *args)
 		ret = server_unlink_socket(e->a.d.name, e->serving.socket, 0, -1);
 	if (ret)
 		return ret;
-	n->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (n->listener < 0)
+	e->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (e->listener < 0)
 		return err_errno(errno, e->serving.socket, "cannot create the socket");
-	err = server_listen(n->listener, &e->serving);
+	err = server_listen(e->listener, &e->serving);
 	/* Clients connect several times at once. */
-	if (!err && listen(n->listener, SOMAXCONN) < 0) {
+	if (!err && listen(e->listener, SOMAXCONN) < 0) {
 		err = -errno;
 		unlink(e->serving.socket);
 	}
 	if (!err)
 		return VBLK_OK;
-	close(n->listener);
-	n->listener = -1;
+	close(e->listener);
+	e->listener = -1;
 	return err_errno(-err, e->serving.socket, "cannot create the socket");
 }
 
@@ -294,6 +325,32 @@ static int print_export(const struct export *e, bool as_json)
 	return out_flush();
 }
 
+/* nbdkit ends behind what is in front of it. */
+static int begin_front(struct export *e, const struct args *args)
+{
+	struct front *f = &e->front;
+	int err, ret;
+
+	ret = bits_make(e->a.d.name, e->view.name, e->a.bytes, args->bitmaps, args->nr_bitmaps,
+			&f->bits);
+	if (ret)
+		return ret;
+	err = front_connect(&e->nbdkit.listener, &f->below);
+	if (err)
+		return err_errno(-err, STATE_DIR, "cannot make a socket");
+	e->nbdkit.is_persistent = true;
+	ret = nbdkit_start(&e->nbdkit);
+	if (ret)
+		return ret;
+	f->name = e->a.d.name;
+	f->listener = e->listener;
+	f->bitmaps = args->bitmaps;
+	f->nr_bitmaps = args->nr_bitmaps;
+	f->is_persistent = args->is_persistent;
+	f->has_no_terminal = args->forks;
+	return front_start(f);
+}
+
 /* Under the lock. Signals are blocked. */
 static int begin(struct export *e, const struct args *args, bool is_view)
 {
@@ -316,6 +373,9 @@ static int begin(struct export *e, const struct args *args, bool is_view)
 	e->nbdkit.name = e->a.d.name;
 	e->nbdkit.is_persistent = args->is_persistent;
 	e->nbdkit.has_no_terminal = args->forks;
+	if (args->nr_bitmaps)
+		return begin_front(e, args);
+	e->nbdkit.listener = e->listener;
 	return nbdkit_start(&e->nbdkit);
 }
 
@@ -324,10 +384,11 @@ static int end(struct export *e)
 {
 	struct nbdkit *n = &e->nbdkit;
 
+	front_kill(&e->front);
 	nbdkit_kill(n);
-	if (n->listener >= 0) {
+	if (e->listener >= 0) {
 		unlink(e->serving.socket);
-		close(n->listener);
+		close(e->listener);
 	}
 	if (n->view >= 0)
 		close(n->view);
@@ -384,7 +445,7 @@ static int serve(struct export *e, const struct args *args, int ready)
 	if (!ret && ready >= 0)
 		ret = leave_terminal(ready);
 	if (!ret)
-		ret = nbdkit_wait(&e->nbdkit);
+		ret = nbdkit_wait(&e->nbdkit, &e->front);
 	lasted = check_instant(e);
 	return ret ? ret : lasted;
 }
@@ -392,7 +453,12 @@ static int serve(struct export *e, const struct args *args, int ready)
 /* @ready: where to say that clients can connect, or -1 */
 static int export(const struct args *args, int ready)
 {
-	struct export e = { .lock = -1, .nbdkit = { .listener = -1, .view = -1 } };
+	struct export e = {
+		.lock = -1,
+		.listener = -1,
+		.nbdkit = { .listener = -1, .view = -1 },
+		.front = { .listener = -1, .below = -1, .bits = -1 },
+	};
 	struct dmdev origin;
 	bool is_view;
 	int ret, end_ret;

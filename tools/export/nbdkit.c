@@ -2,9 +2,6 @@
 /*
  * nbdkit as the server of a frozen disk: it speaks NBD, and our plugin (nbdkit/plugin.c) tells it
  * what is there.
- *
- * It gets the socket as from systemd: descriptor 3, LISTEN_FDS and LISTEN_PID. It ends with us,
- * however we end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,19 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd/err.h"
+#include "hand-over.h"
 #include "nbdkit.h"
 
 #define PLUGIN		"nbdkit-vblk-plugin.so"
-#define NOT_FOUND	127
-
-/* In the child */
-enum { LISTENER = 3, VIEW, READY, FIRST_OTHER };
 
 static sigset_t waited_for(void)
 {
@@ -68,82 +60,28 @@ static int find_plugin(char *path, size_t size)
 	return -ENOENT;
 }
 
-/* Whoever reads what we print is not to wait for its end. */
-static bool leave_streams(void)
+static pid_t run(const struct nbdkit *n, const char *plugin, int ready)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	return null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0 &&
-	       dup2(null, STDERR_FILENO) >= 0;
-}
-
-/* To the numbers where it looks for them, and nothing else. */
-static bool hand_over(const struct nbdkit *n, int ready)
-{
-	const int from[] = { n->listener, n->view, ready };
-	int high[3];
-
-	for (int i = 0; i < 3; i++) {
-		high[i] = fcntl(from[i], F_DUPFD, FIRST_OTHER);
-		if (high[i] < 0)
-			return false;
-	}
-	for (int i = 0; i < 3; i++)
-		if (dup2(high[i], LISTENER + i) < 0)
-			return false;
-	return syscall(SYS_close_range, FIRST_OTHER, ~0U, 0) == 0;
-}
-
-static bool set_environment(void)
-{
-	char pid[16];
-
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	return !setenv("LISTEN_FDS", "1", 1) && !setenv("LISTEN_PID", pid, 1) &&
-	       !unsetenv("LISTEN_FDNAMES");
-}
-
-static void run(const struct nbdkit *n, const char *plugin, int ready, pid_t parent)
-{
-	sigset_t none;
+	const int fds[] = { n->listener, n->view, ready };
 	char device[32], ready_fd[32];
 	const char *argv[] = {
 		"nbdkit", "--readonly", n->has_no_terminal ? "--log=syslog" : "--log=stderr",
 		plugin, device, ready_fd, n->is_persistent ? NULL : "--filter=exitlast", NULL
 	};
 
-	snprintf(device, sizeof(device), "device=/proc/self/fd/%d", VIEW);
-	snprintf(ready_fd, sizeof(ready_fd), "ready-fd=%d", READY);
-	sigemptyset(&none);
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent ||
-	    (n->has_no_terminal && !leave_streams()) || !hand_over(n, ready) ||
-	    !set_environment())
-		_exit(VBLK_FAILED);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	execvp(argv[0], (char *const *)argv);
-	_exit(NOT_FOUND);
+	snprintf(device, sizeof(device), "device=/proc/self/fd/%d", HAND_OVER_FIRST + 1);
+	snprintf(ready_fd, sizeof(ready_fd), "ready-fd=%d", HAND_OVER_FIRST + 2);
+	return hand_over_start(argv, fds, 3, n->has_no_terminal);
 }
 
-static int report_end(const struct nbdkit *n, int status)
-{
-	if (WIFEXITED(status) && !WEXITSTATUS(status))
-		return VBLK_OK;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_FOUND)
-		return err_report(VBLK_NOT_FOUND, "nbdkit", "not found, and needed here");
-	if (WIFEXITED(status))
-		return err_report(VBLK_FAILED, n->name, "nbdkit has failed");
-	return err_report(VBLK_FAILED, n->name, "nbdkit was killed by signal %d",
-			  WTERMSIG(status));
-}
-
-static int reap(struct nbdkit *n)
+static int reap(pid_t *pid, const char *program, const char *name)
 {
 	int status;
 
-	if (waitpid(n->pid, &status, 0) != n->pid)
+	if (waitpid(*pid, &status, 0) != *pid)
 		status = 0;
-	n->pid = 0;
-	return report_end(n, status);
+	*pid = 0;
+	return hand_over_report(program, name, status);
 }
 
 static int wait_ready(struct nbdkit *n, int ready)
@@ -157,7 +95,7 @@ static int wait_ready(struct nbdkit *n, int ready)
 	while (got < 0 && errno == EINTR);
 	if (got == 1)
 		return VBLK_OK;
-	ret = reap(n);
+	ret = reap(&n->pid, "nbdkit", n->name);
 	return ret ? ret : err_report(VBLK_FAILED, n->name, "nbdkit has ended at its start");
 }
 
@@ -169,7 +107,6 @@ static int wait_ready(struct nbdkit *n, int ready)
  */
 int nbdkit_start(struct nbdkit *n)
 {
-	pid_t parent = getpid();
 	char plugin[PATH_MAX];
 	int ready[2], ret;
 
@@ -177,9 +114,7 @@ int nbdkit_start(struct nbdkit *n)
 		return err_report(VBLK_NOT_FOUND, PLUGIN, "not found, and needed here");
 	if (pipe2(ready, O_CLOEXEC) < 0)
 		return err_errno(errno, n->name, "cannot start nbdkit");
-	n->pid = fork();
-	if (n->pid == 0)
-		run(n, plugin, ready[1], parent);
+	n->pid = run(n, plugin, ready[1]);
 	close(ready[1]);
 	if (n->pid < 0) {
 		n->pid = 0;
@@ -192,31 +127,35 @@ int nbdkit_start(struct nbdkit *n)
 }
 
 /* Return: whether it has ended. */
-static bool has_ended(const struct nbdkit *n)
+static bool has_ended(pid_t pid)
 {
 	siginfo_t info = {};
 
-	return waitid(P_PID, n->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid;
+	return pid && waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid;
 }
 
 /**
- * nbdkit_wait() - until it ends by itself, or by a signal to this process
+ * nbdkit_wait() - until it ends by itself, or what is in front of it, or by a signal to this process
+ * @front: that, or @pid of it is 0
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int nbdkit_wait(struct nbdkit *n)
+int nbdkit_wait(struct nbdkit *n, struct front *front)
 {
 	sigset_t set = waited_for();
 	int sig;
 
-	while (!has_ended(n)) {
+	while (!has_ended(n->pid) && !has_ended(front->pid)) {
 		sig = sigwaitinfo(&set, NULL);
-		if (sig < 0 || sig == SIGCHLD || has_ended(n))
+		if (sig < 0 || sig == SIGCHLD || has_ended(n->pid) || has_ended(front->pid))
 			continue;
+		front_kill(front);
 		nbdkit_kill(n);
 		return VBLK_OK;
 	}
-	return reap(n);
+	if (has_ended(n->pid))
+		return reap(&n->pid, "nbdkit", n->name);
+	return reap(&front->pid, "qemu-nbd", n->name);
 }
 
 /**

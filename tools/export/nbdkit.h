@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "front.h"
+
 /**
  * struct nbdkit - what it serves, and how
  * @name: of the disk, for messages
@@ -26,7 +28,7 @@ struct nbdkit {
 
 void nbdkit_block_signals(void);
 int nbdkit_start(struct nbdkit *n);
-int nbdkit_wait(struct nbdkit *n);
+int nbdkit_wait(struct nbdkit *n, struct front *front);
 void nbdkit_kill(struct nbdkit *n);
 
 #endif
