@@ -102,15 +102,16 @@ check-kernels: deps
 demo: deps
 	$(Q)demo/run
 
-# What an I/O costs, and how many there are in a second. Rows belong to one kind.
-KIND	?= cost $(if $(ROWS),,throughput)
+# What an I/O costs, how many there are in a second, and what many disks cost. Rows belong to one kind.
+KIND	?= $(if $(filter density,$(ROWS)),density,cost $(if $(ROWS),,throughput))
 
 bench: deps
 	$(Q)set -e; for kind in $(KIND); do \
 		case $$kind in \
 		cost) run=tests/bench/run ;; \
 		throughput) run=tests/bench/throughput/run ;; \
-		*) echo "make bench: KIND is cost or throughput" >&2; exit 2 ;; \
+		density) tests/bench/density $(BENCHFLAGS); continue ;; \
+		*) echo "make bench: KIND is cost, throughput or density" >&2; exit 2 ;; \
 		esac; \
 		$$run $(if $(ROWS),,--plot) $(BENCHFLAGS) $(ROWS); \
 	done
