@@ -2,6 +2,21 @@
 #ifndef VBLK_CMD_H
 #define VBLK_CMD_H
 
+/**
+ * struct verb - what a vblk program does
+ * @name: of the verb
+ * @run: does it, and returns an exit code; NULL: the program vblk-VERB beside this one does
+ * @summary: what it is for
+ */
+struct verb {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary;
+};
+
+/* Of this program, up to one without a name. */
+extern const struct verb program_verbs[];
+
 int cmd_attach(int argc, char **argv);
 int cmd_backup(int argc, char **argv);
 int cmd_bitmap(int argc, char **argv);

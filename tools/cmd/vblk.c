@@ -1,51 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The vblk program: `vblk VERB ...`, or `vblk-VERB ...` by the name it has. */
+/* The vblk programs: `vblk VERB ...`, or `vblk-VERB ...` by the name they have. */
+#include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd.h"
 #include "err.h"
 
-static const struct verb {
-	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *summary;
-} verbs[] = {
-	{ "attach", cmd_attach, "map a qcow2 image and serve it to a guest" },
-	{ "backup", cmd_backup, "copy a disk as it is now while it goes on" },
-	{ "bitmap", cmd_bitmap, "record what changes of a disk" },
-	{ "control", cmd_control, "ask a disk's server something" },
-	{ "detach", cmd_detach, "stop serving a disk and let its image go" },
-	{ "export", cmd_export, "serve a disk as it is now to NBD clients" },
-	{ "freeze", cmd_freeze, "show a disk as it is now while it goes on" },
-	{ "list", cmd_list, "list attached disks" },
-	{ "resize", cmd_resize, "make a disk larger while it is in use" },
-	{ "restore", cmd_restore, "put a backup back, as an image or on a device" },
-	{ "snapshot", cmd_snapshot, "leave a disk's image as it is, and write to an overlay" },
-	{ "thaw", cmd_thaw, "end what vblk-freeze has begun" },
-};
-
-#define NR_VERBS	(sizeof(verbs) / sizeof(verbs[0]))
-
 static const struct verb *find_verb(const char *name)
 {
-	size_t i;
+	const struct verb *verb;
 
-	for (i = 0; i < NR_VERBS; i++)
-		if (!strcmp(verbs[i].name, name))
-			return &verbs[i];
+	for (verb = program_verbs; verb->name; verb++)
+		if (!strcmp(verb->name, name))
+			return verb;
 	return NULL;
 }
 
 static void print_verbs(FILE *f)
 {
-	size_t i;
+	const struct verb *verb;
 
 	fputs("Usage: vblk VERB [OPTION...] [ARGUMENT...]\n\n", f);
-	for (i = 0; i < NR_VERBS; i++)
-		fprintf(f, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
+	for (verb = program_verbs; verb->name; verb++)
+		fprintf(f, "  %-8s %s\n", verb->name, verb->summary);
 	fputs("\n`vblk VERB --help` tells more; so does vblk-VERB(8).\n", f);
+}
+
+/* The program beside this one. */
+static int run_apart(char **argv)
+{
+	char path[PATH_MAX + 32];
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX);
+	char *slash;
+
+	path[n < 0 ? 0 : n] = '\0';
+	slash = strrchr(path, '/');
+	if (!slash)
+		return err_errno(n < 0 ? errno : ENOENT, argv[0], "cannot find it");
+	strcpy(slash + 1, argv[0]);
+	execv(path, argv);
+	return err_errno(errno, path, "cannot run it");
 }
 
 static int run_verb(const struct verb *verb, int argc, char **argv)
@@ -56,7 +54,7 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
 	snprintf(prog, sizeof(prog), "vblk-%s", verb->name);
 	argv[0] = prog;
 	err_init(verb->name);
-	return verb->run(argc, argv);
+	return verb->run ? verb->run(argc, argv) : run_apart(argv);
 }
 
 /** cmd_block_signals() - from here on ^C, or a closed pipe, would leave half of it */
@@ -91,7 +89,7 @@ int main(int argc, char **argv)
 	base = base ? base + 1 : argv[0];
 	if (!strncmp(base, "vblk-", 5)) {
 		verb = find_verb(base + 5);
-		if (verb)
+		if (verb && verb->run)
 			return run_verb(verb, argc, argv);
 	}
 	if (argc < 2) {
