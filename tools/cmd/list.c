@@ -11,7 +11,7 @@
 #include "out.h"
 
 static const char help[] =
-"Usage: vblk-list [--json] [-o COLUMN[,COLUMN]...]\n"
+"Usage: vblk-list [--json] [-n] [--bytes] [-o COLUMN[,COLUMN]...]\n"
 "       vblk-list [--json] --chain DISK | --qemu DISK\n"
 "\n"
 "List the disks that vblk-attach attached.\n"
@@ -20,12 +20,16 @@ static const char help[] =
 "  -o, --output COLUMNS   of NAME, DEVICE, IMAGE, SIZE, USED, RO, SOCKET,\n"
 "                         SERVER, STATE, PROBLEM, DEPTH, BASE, LEFT, LOW, SERIAL,\n"
 "                         GUEST, LOW_SPACE\n"
+"  -n, --noheadings       leave the first line of the table out\n"
+"      --bytes            sizes in bytes\n"
 "      --chain DISK       the images of a disk, the top first\n"
 "      --qemu DISK        what vblk-attach printed: the arguments for QEMU\n"
 "  -h, --help             print this\n";
 
 static const struct option options[] = {
 	{ "json", no_argument, NULL, 'j' },
+	{ "noheadings", no_argument, NULL, 'n' },
+	{ "bytes", no_argument, NULL, 'b' },
 	{ "chain", required_argument, NULL, 'c' },
 	{ "qemu", required_argument, NULL, 'q' },
 	{ "output", required_argument, NULL, 'o' },
@@ -62,7 +66,7 @@ static int list_one(const char *arg, int what, bool as_json)
 	return ret;
 }
 
-static int list_disks(const char *columns, bool as_json)
+static int list_disks(const struct out_table *how)
 {
 	struct attached *disks;
 	struct dmdev *devs;
@@ -85,7 +89,7 @@ static int list_disks(const char *columns, bool as_json)
 		disks[i].d = devs[i];
 		attached_fill(&disks[i]);
 	}
-	ret = out_list(disks, n, columns, as_json);
+	ret = out_list(disks, n, how);
 	free(disks);
 	free(devs);
 	return ret;
@@ -94,14 +98,20 @@ static int list_disks(const char *columns, bool as_json)
 /** cmd_list() - the verb */
 int cmd_list(int argc, char **argv)
 {
-	const char *columns = NULL, *disk = NULL;
-	bool as_json = false;
+	struct out_table how = {};
+	const char *disk = NULL;
 	int opt, what = 0;
 
-	while ((opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "no:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'j':
-			as_json = true;
+			how.as_json = true;
+			break;
+		case 'n':
+			how.no_headings = true;
+			break;
+		case 'b':
+			how.in_bytes = true;
 			break;
 		case 'c':
 		case 'q':
@@ -113,7 +123,7 @@ int cmd_list(int argc, char **argv)
 			what = opt;
 			break;
 		case 'o':
-			columns = optarg;
+			how.columns = optarg;
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -126,9 +136,9 @@ int cmd_list(int argc, char **argv)
 		err_report(VBLK_USAGE, argv[optind], "unexpected argument");
 		return cmd_usage_error("list");
 	}
-	if (disk && columns) {
+	if (disk && how.columns) {
 		err_report(VBLK_USAGE, "-o", "does not go with --chain or --qemu");
 		return cmd_usage_error("list");
 	}
-	return disk ? list_one(disk, what, as_json) : list_disks(columns, as_json);
+	return disk ? list_one(disk, what, how.as_json) : list_disks(&how);
 }

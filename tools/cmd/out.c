@@ -359,8 +359,22 @@ static int add_columns(struct libscols_table *tb, const enum column_id *ids,
 	return 0;
 }
 
+/* A size is what JSON has in bytes. */
+static void format_bytes_cell(const struct attached *a, enum column_id id, char *text, size_t size)
+{
+	json_object *o;
+
+	if (!strstr(columns[id].key, "_bytes")) {
+		format_cell(a, id, text, size);
+		return;
+	}
+	o = cell_to_json(a, id);
+	snprintf(text, size, "%s", o ? json_object_get_string(o) : "");
+	json_object_put(o);
+}
+
 static int add_disk(struct libscols_table *tb, const struct attached *a,
-		    const enum column_id *ids, size_t n)
+		    const enum column_id *ids, size_t n, bool in_bytes)
 {
 	struct libscols_line *ln = scols_table_new_line(tb, NULL);
 	char text[CELL_BYTES];
@@ -369,7 +383,7 @@ static int add_disk(struct libscols_table *tb, const struct attached *a,
 	if (!ln)
 		return -ENOMEM;
 	for (i = 0; i < n; i++) {
-		format_cell(a, ids[i], text, sizeof(text));
+		(in_bytes ? format_bytes_cell : format_cell)(a, ids[i], text, sizeof(text));
 		if (*text && scols_line_set_data(ln, i, text))
 			return -ENOMEM;
 	}
@@ -377,7 +391,7 @@ static int add_disk(struct libscols_table *tb, const struct attached *a,
 }
 
 static int print_table(const struct attached *disks, size_t nr_disks,
-		       const enum column_id *ids, size_t nr_ids)
+		       const enum column_id *ids, size_t nr_ids, const struct out_table *how)
 {
 	struct libscols_table *tb = scols_new_table();
 	size_t i;
@@ -385,9 +399,10 @@ static int print_table(const struct attached *disks, size_t nr_disks,
 
 	if (!tb)
 		return -ENOMEM;
+	scols_table_enable_noheadings(tb, how->no_headings);
 	err = add_columns(tb, ids, nr_ids);
 	for (i = 0; !err && i < nr_disks; i++)
-		err = add_disk(tb, &disks[i], ids, nr_ids);
+		err = add_disk(tb, &disks[i], ids, nr_ids, how->in_bytes);
 	if (!err)
 		err = scols_print_table(tb);
 	scols_unref_table(tb);
@@ -445,24 +460,22 @@ void out_attached(const struct attached *a, const struct layers *layers, enum ou
  * out_list() - print a table of disks
  * @disks: the disks
  * @n: how many
- * @column_list: names separated by commas, or NULL: all for JSON
- * @as_json: print JSON
+ * @how: in which way
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int out_list(const struct attached *disks, size_t n, const char *column_list,
-	     bool as_json)
+int out_list(const struct attached *disks, size_t n, const struct out_table *how)
 {
 	enum column_id ids[NR_COLUMNS];
 	size_t nr_ids;
 	int err = 0, ret;
 
-	ret = parse_columns(column_list, as_json, ids, &nr_ids);
+	ret = parse_columns(how->columns, how->as_json, ids, &nr_ids);
 	if (ret)
 		return ret;
-	if (as_json)
+	if (how->as_json)
 		print_list_json(disks, n, ids, nr_ids);
 	else
-		err = print_table(disks, n, ids, nr_ids);
+		err = print_table(disks, n, ids, nr_ids, how);
 	return err ? err_errno(-err, NULL, "cannot print the list") : out_flush();
 }

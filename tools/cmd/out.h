@@ -19,8 +19,21 @@ enum out_format {
 
 void out_attached(const struct attached *a, const struct layers *layers, enum out_format format,
 		  enum qemu_reconnect reconnect);
-int out_list(const struct attached *disks, size_t n, const char *column_list,
-	     bool as_json);
+/**
+ * struct out_table - how a list is printed
+ * @columns: names separated by commas, or NULL: those of a table, or all for JSON
+ * @as_json: as JSON
+ * @no_headings: a table without its first line
+ * @in_bytes: sizes in a table are numbers of bytes
+ */
+struct out_table {
+	const char *columns;
+	bool as_json;
+	bool no_headings;
+	bool in_bytes;
+};
+
+int out_list(const struct attached *disks, size_t n, const struct out_table *how);
 int out_flush(void);
 void out_json(json_object *o);
 json_object *out_bytes_json(uint64_t bytes);
