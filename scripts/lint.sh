@@ -17,7 +17,7 @@ shell_sources()
 {
 	{
 		grep -rlE '^#!/bin/(ba|busybox )?sh' --exclude-dir=build --exclude-dir=.git --exclude=.git .
-		sources '*.sh'
+		sources '*.sh' '*.bash'
 	} | sort -u
 }
 

@@ -26,7 +26,7 @@ static void print_verbs(FILE *f)
 
 	fputs("Usage: vblk VERB [OPTION...] [ARGUMENT...]\n\n", f);
 	for (verb = program_verbs; verb->name; verb++)
-		fprintf(f, "  %-8s %s\n", verb->name, verb->summary);
+		fprintf(f, "  %-8s  %s\n", verb->name, verb->summary);
 	fputs("\n`vblk VERB --help` tells more; so does vblk-VERB(8).\n", f);
 }
 
