@@ -74,6 +74,8 @@ static unsigned int info(struct qcow2_dev *dev, char *result, unsigned int maxle
 	else
 		DMEMIT(" %d", extents);
 	sz += emit_left(dev, result + sz, maxlen - sz);
+	DMEMIT(" %u/%llu", READ_ONCE(dev->commit.nr_fills),
+	       READ_ONCE(dev->space.nr_dropped) + READ_ONCE(dev->space.nr_leaving));
 	return sz;
 }
 

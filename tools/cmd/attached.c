@@ -36,7 +36,8 @@ static void read_status(struct attached *a)
 	if (sscanf(params, "%ju/%ju %*s %*s %*s %*s %7s %15s", &used, &clusters,
 		   mode, check) == 4) {
 		a->has_usage = true;
-		a->used_bytes = used * cluster_bytes(a->bytes, clusters);
+		a->cluster_bytes = cluster_bytes(a->bytes, clusters);
+		a->used_bytes = used * a->cluster_bytes;
 		a->has_failed = !strcmp(mode, "fail") ||
 				!strcmp(check, "needs_check");
 	}

@@ -18,6 +18,7 @@
  * @depth: how many images are below that one
  * @base: path of the lowest of them, "" without any
  * @used_bytes: guest data allocated in the image, with @has_usage
+ * @cluster_bytes: of the image's clusters, with @has_usage
  * @has_failed: the target stopped writing; the image needs a check
  * @low_space_bytes: how little space is little, 0: nobody has said
  * @left_bytes: what the host has left for the image, with @has_left
@@ -36,6 +37,7 @@ struct attached {
 	char base[PATH_MAX];
 	bool has_usage;
 	uint64_t used_bytes;
+	uint64_t cluster_bytes;
 	bool has_failed;
 	uint64_t low_space_bytes;
 	bool has_left;

@@ -28,7 +28,9 @@ int cmd_list(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
+int cmd_status(int argc, char **argv);
 int cmd_thaw(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 void cmd_block_signals(void);
 int cmd_usage_error(const char *verb);
 

@@ -19,6 +19,8 @@ const struct verb program_verbs[] = {
 	{ "resize", cmd_resize, "make a disk larger while it is in use" },
 	{ "restore", NULL, "put a backup back, as an image or on a device" },
 	{ "snapshot", cmd_snapshot, "leave a disk's image as it is, and write to an overlay" },
+	{ "status", cmd_status, "show what disks have done and are doing" },
 	{ "thaw", cmd_thaw, "end what vblk-freeze has begun" },
+	{ "top", cmd_top, "watch what disks do" },
 	{}
 };

@@ -25,8 +25,10 @@ json_object *control_request(const char *command)
 	return o;
 }
 
-static int connect_to(const char *name)
+/* Where a server has stood still for long, connect() waits, too: for room among those whom it has to hear. */
+static int connect_to(const char *name, int wait_ms)
 {
+	struct timeval wait = { .tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000 };
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	int fd, err;
 
@@ -36,9 +38,11 @@ static int connect_to(const char *name)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
+	if (wait_ms > 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
 		return fd;
-	err = -errno;
+	err = errno == EAGAIN ? -ETIMEDOUT : -errno;
 	close(fd);
 	return err;
 }
@@ -93,7 +97,7 @@ int control_hold(const char *name, json_object *request, int wait_ms, json_objec
 	char *text = calloc(1, REPLY_BYTES);
 	int err;
 
-	*fd = text ? connect_to(name) : -ENOMEM;
+	*fd = text ? connect_to(name, wait_ms) : -ENOMEM;
 	err = *fd < 0 ? *fd : send_request(*fd, request);
 	if (!err)
 		err = read_reply(*fd, text, REPLY_BYTES, wait_ms);

@@ -65,7 +65,27 @@ bool control_keep(struct control *c);
 json_object *control_ok(void);
 json_object *control_error(int code, const char *why);
 
+/* How many are asked at once. */
+#define CONTROL_ASK	256
+
+/**
+ * struct control_query - one of many servers that are asked the same
+ * @name: of its files in STATE_DIR
+ * @reply: its answer, an object, which the caller puts; or NULL
+ * @err: why there is none: -ETIMEDOUT, or another -errno
+ * @fd: of control_ask_all() alone, as the rest
+ */
+struct control_query {
+	const char *name;
+	json_object *reply;
+	int err;
+	int fd;
+	char *text;
+	size_t bytes;
+};
+
 /* For those who ask */
+void control_ask_all(struct control_query *q, size_t n, json_object *request, int wait_ms);
 json_object *control_request(const char *command);
 int control_call(const char *name, json_object *request, int wait_ms, json_object **reply);
 int control_hold(const char *name, json_object *request, int wait_ms, json_object **reply, int *fd);
