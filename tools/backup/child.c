@@ -19,6 +19,7 @@
 #include "cancel.h"
 #include "child.h"
 #include "cmd/err.h"
+#include "cmd/progress.h"
 
 #define NOT_FOUND	127
 
@@ -54,6 +55,7 @@ static void become(const char *const argv[], int socket, int input, pid_t parent
 		_exit(VBLK_FAILED);
 	setsid();
 	cancel_undo();
+	progress_undo();
 	if (null >= 0)
 		dup2(input < 0 ? null : input, STDIN_FILENO);
 	/* Who reads commands answers with prompts. */

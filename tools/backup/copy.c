@@ -7,6 +7,7 @@
 
 #include "cancel.h"
 #include "cmd/err.h"
+#include "cmd/progress.h"
 #include "pass.h"
 
 /* In one go, where the server makes zeroes by itself. */
@@ -81,7 +82,7 @@ static int zero_extent(struct pass *p, const struct extent *e)
 	int ret = VBLK_OK;
 
 	for (offset = e->offset; !ret && offset < end; offset += bytes) {
-		pass_show(p, offset);
+		progress_update(offset);
 		bytes = pass_piece_bytes(p, offset, end);
 		if (can_zero)
 			bytes = end - offset < MAX_ZERO ? end - offset : MAX_ZERO;
@@ -100,7 +101,7 @@ static int copy_extent(struct pass *p, const struct extent *e)
 	if (e->is_zero)
 		return p->t->reads_zero ? VBLK_OK : zero_extent(p, e);
 	for (offset = e->offset; !ret && offset < end; offset += bytes) {
-		pass_show(p, offset);
+		progress_update(offset);
 		bytes = pass_piece_bytes(p, offset, end);
 		ret = copy_piece(p, offset, bytes);
 		if (!ret)
@@ -145,7 +146,7 @@ static int copy_changed(struct pass *p)
 	while (!ret && (more = extents_next(&changed, &range)) > 0) {
 		if (!range.is_zero)
 			ret = copy_range(p, &extents, &range);
-		pass_show(p, range.offset + range.bytes);
+		progress_update(range.offset + range.bytes);
 	}
 	extents_end(&changed);
 	extents_end(&extents);
@@ -164,7 +165,7 @@ static int copy_extents(struct pass *p)
 
 	while (!ret && (more = extents_next(&extents, &e)) > 0) {
 		ret = copy_extent(p, &e);
-		pass_show(p, e.offset + e.bytes);
+		progress_update(e.offset + e.bytes);
 		if (!ret && cancel_asked())
 			ret = target_turn(p->t, 0);
 	}

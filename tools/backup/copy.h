@@ -14,7 +14,6 @@
  * @fd: that device, open for direct I/O
  * @size: of the disk, in bytes
  * @bandwidth: bytes a second at most; 0: as many as there are
- * @shows_progress: print how far it is on standard error
  * @data_bytes: set to how much was not known to be zero
  */
 struct copy {
@@ -24,7 +23,6 @@ struct copy {
 	int fd;
 	uint64_t size;
 	uint64_t bandwidth;
-	bool shows_progress;
 	uint64_t data_bytes;
 };
 

@@ -9,6 +9,7 @@
 
 #include "cancel.h"
 #include "cmd/err.h"
+#include "cmd/progress.h"
 #include "disk/dm.h"
 #include "pass.h"
 
@@ -47,7 +48,8 @@ static uint64_t choose_piece_bytes(const struct copy *c, const struct target *t)
  */
 int pass_begin(struct pass *p, struct copy *c, struct target *t, const char *verb)
 {
-	*p = (struct pass) { .c = c, .t = t, .verb = verb, .percent = -1 };
+	*p = (struct pass) { .c = c, .t = t };
+	progress_start(verb, c->size);
 	p->max_bytes = choose_piece_bytes(c, t);
 	for (int i = 0; i < PASS_PIECES; i++) {
 		p->pieces[i].data = aligned_alloc(ALIGNMENT, p->max_bytes < ALIGNMENT ?
@@ -61,19 +63,9 @@ int pass_begin(struct pass *p, struct copy *c, struct target *t, const char *ver
 /** pass_end() - when no command is in flight any more, or the connection is closed */
 void pass_end(struct pass *p)
 {
+	progress_end();
 	for (int i = 0; i < PASS_PIECES; i++)
 		free(p->pieces[i].data);
-}
-
-/** pass_show() - tell whoever sits at the terminal how far it is; an error is written over it */
-void pass_show(struct pass *p, uint64_t offset)
-{
-	int percent = p->c->size ? (double)offset / p->c->size * 100 : 100;
-
-	if (!p->c->shows_progress || percent == p->percent)
-		return;
-	p->percent = percent;
-	fprintf(stderr, "%3d %% %s%c", percent, p->verb, percent == 100 ? '\n' : '\r');
 }
 
 /**

@@ -23,27 +23,22 @@ struct piece {
  * struct pass - one walk
  * @c: the copy
  * @t: the target
- * @verb: what is shown to be done
  * @pieces: in turn
  * @max_bytes: of a piece
  * @next: which one is next
  * @due: when the next may be read, in nanoseconds
- * @percent: what was printed last
  */
 struct pass {
 	struct copy *c;
 	struct target *t;
-	const char *verb;
 	struct piece pieces[PASS_PIECES];
 	uint64_t max_bytes;
 	unsigned int next;
 	uint64_t due;
-	int percent;
 };
 
 int pass_begin(struct pass *p, struct copy *c, struct target *t, const char *verb);
 void pass_end(struct pass *p);
-void pass_show(struct pass *p, uint64_t offset);
 int pass_spend(struct pass *p, uint64_t bytes);
 int pass_read(struct pass *p, uint64_t offset, char *data, uint64_t bytes);
 int pass_report_lost(const struct copy *c, int error, const char *what);

@@ -13,6 +13,7 @@
 
 #include "cancel.h"
 #include "cmd/err.h"
+#include "cmd/progress.h"
 #include "target.h"
 
 #define MAX_PIECE	(32 << 20)
@@ -51,6 +52,7 @@ int target_turn(struct target *t, int timeout_ms)
 {
 	if (cancel_asked())
 		return err_report(VBLK_FAILED, t->disk, "the backup was cancelled");
+	progress_poll();
 	if (nbd_poll(t->nbd, timeout_ms < CANCEL_POLL_MS ? timeout_ms : CANCEL_POLL_MS) < 0)
 		return target_report(t, "lost");
 	return VBLK_OK;

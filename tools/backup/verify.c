@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cmd/err.h"
+#include "cmd/progress.h"
 #include "pass.h"
 
 #define ALIGNMENT	4096
@@ -55,7 +56,7 @@ static int compare_all(struct pass *p, char *data)
 	int ret = VBLK_OK;
 
 	for (offset = 0; !ret && offset < size; offset += p->max_bytes) {
-		pass_show(p, offset);
+		progress_update(offset);
 		for (; !ret && asked < size && asked - offset < PASS_PIECES * p->max_bytes;
 		     asked += p->max_bytes)
 			ret = ask(p, asked);
@@ -65,7 +66,7 @@ static int compare_all(struct pass *p, char *data)
 			ret = target_turn(p->t, 0);
 	}
 	if (!ret)
-		pass_show(p, size);
+		progress_update(size);
 	return ret;
 }
 

@@ -24,6 +24,7 @@
 #include "disk/bitmaps.h"
 #include "err.h"
 #include "out.h"
+#include "progress.h"
 #include "server/state.h"
 #include "size.h"
 #include "view-use.h"
@@ -44,6 +45,7 @@ static const char help[] =
 "      --verify           read the copy, and compare it\n"
 "      --force            over a file that is there, or what is on a device\n"
 "      --memory SIZE      of the kernel's, that it may take; default 256M\n"
+"      --progress MODE    auto (a bar on a terminal), none, plain or json\n"
 "      --json             print JSON\n"
 "  -h, --help             print this\n";
 
@@ -56,6 +58,7 @@ enum option_id {
 	OPT_MEMORY,
 	OPT_BITMAP,
 	OPT_LEVEL,
+	OPT_PROGRESS,
 	OPT_JSON,
 };
 
@@ -69,6 +72,7 @@ static const struct option options[] = {
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "bitmap", required_argument, NULL, OPT_BITMAP },
 	{ "level", required_argument, NULL, OPT_LEVEL },
+	{ "progress", required_argument, NULL, OPT_PROGRESS },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, 'h' },
 	{}
@@ -85,6 +89,7 @@ static const struct option options[] = {
  * @memory: for the instant
  * @bitmap: what has changed, or NULL
  * @level: how much is copied, by that
+ * @progress: how to show how far it is
  * @as_json: print JSON
  * @help: print the help
  */
@@ -98,6 +103,7 @@ struct args {
 	uint64_t memory;
 	const char *bitmap;
 	enum level level;
+	enum progress_mode progress;
 	bool as_json;
 	bool help;
 };
@@ -135,6 +141,8 @@ static int parse_option(struct args *args, int opt)
 		       err_report(VBLK_USAGE, "--bitmap", "not a name for a bitmap");
 	case OPT_LEVEL:
 		return level_parse(optarg, &args->level);
+	case OPT_PROGRESS:
+		return progress_parse(optarg, &args->progress);
 	case OPT_JSON:
 		args->as_json = true;
 		return VBLK_OK;
@@ -336,7 +344,6 @@ static int backup(struct attached *a, const char *name, const struct args *args)
 	};
 	struct copy c = {
 		.disk = a->d.name, .fd = -1, .size = a->bytes, .bandwidth = args->bandwidth,
-		.shows_progress = isatty(STDERR_FILENO),
 	};
 	struct level_plan level;
 	int ret;
@@ -376,5 +383,6 @@ int cmd_backup(int argc, char **argv)
 	if (ret)
 		return ret;
 	cancel_init();
+	progress_init(args.progress);
 	return backup(&a, argv[optind + 1], &args);
 }

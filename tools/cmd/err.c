@@ -17,6 +17,7 @@
 static char prog[32] = "vblk";
 static bool use_syslog;
 static const char *place;
+static bool has_to_wipe;
 
 /**
  * err_init() - name the program in every later line
@@ -45,6 +46,15 @@ void err_use_syslog(void)
 void err_where(const char *where)
 {
 	place = where;
+}
+
+/**
+ * err_wipe() - something is on the terminal's line that the next one is to be written over
+ * @has_bar: there is; or there is not any more
+ */
+void err_wipe(bool has_bar)
+{
+	has_to_wipe = has_bar;
 }
 
 /**
@@ -118,7 +128,8 @@ static void put_line(const char *object, const char *text, const char *why)
 		if (use_syslog)
 			syslog(LOG_ERR, "%s", line);
 		else
-			fprintf(stderr, "%s: %s\n", prog, line);
+			fprintf(stderr, "%s%s: %s\n", has_to_wipe ? "\r\033[K" : "", prog, line);
+		has_to_wipe = false;
 	}
 	free(line);
 }

@@ -6,6 +6,8 @@
 #ifndef VBLK_ERR_H
 #define VBLK_ERR_H
 
+#include <stdbool.h>
+
 enum vblk_exit {
 	VBLK_OK = 0,
 	VBLK_FAILED = 1,
@@ -20,6 +22,7 @@ enum vblk_exit {
 void err_init(const char *verb);
 void err_use_syslog(void);
 void err_where(const char *where);
+void err_wipe(bool has_bar);
 enum vblk_exit err_code(int error);
 
 __attribute__((format(printf, 3, 4)))

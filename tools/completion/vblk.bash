@@ -163,6 +163,7 @@ _vblk_value()
 	case "$1 $wanted" in
 	'--format '* | '--backing-format '*) printf '%s\n' raw qcow2 ;;
 	'--discard '*) printf '%s\n' unmap keep ignore ;;
+	'--progress '*) printf '%s\n' auto none plain json ;;
 	'--level '*) printf '%s\n' auto full incremental ;;
 	*' SNAPSHOT') _vblk_list snapshot --list ;;
 	*) _vblk_kind "$wanted" ;;
