@@ -6,6 +6,7 @@
 #include <linux/slab.h>
 
 #include "image/compressed.h"
+#include "meta/trace.h"
 
 #include "fill-internal.h"
 #include "instant.h"
@@ -320,6 +321,7 @@ static int publish_all(struct qcow2_fills *fs)
 			qcow2_fills_copy(fs, &fills);
 		list_for_each_entry_safe(f, next, &fills, node) {
 			list_del_init(&f->node);
+			trace_qcow2_fill(fs->img, f->cluster, f->host_off, f->err);
 			err = publish(fs, f);
 			if (!err)
 				continue;

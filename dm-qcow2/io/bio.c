@@ -88,7 +88,7 @@ int qcow2_bio_map_instant(struct qcow2_dev *dev, struct qcow2_instant *instant, 
 		return read_zeroes(bio, m.bytes);
 	}
 	/* Nobody waits for the bio but us: from one count to the other. */
-	qcow2_request_slow_instant(dev, bio, instant);
+	qcow2_request_slow_instant(dev, bio, instant, result);
 	qcow2_inflight_leave(img, srcu_idx);
 	return DM_MAPIO_SUBMITTED;
 }
@@ -121,7 +121,7 @@ static noinline int map_in_fill(struct qcow2_dev *dev, struct bio *bio, u64 gues
 	if (unlikely(bio->bi_opf & REQ_FUA || !qcow2_run_fits(m, bio, bio->bi_iter))) {
 		qcow2_fill_end(dev->img, m->fill, guest_off, m->bytes, false);
 		qcow2_inflight_leave(dev->img, srcu_idx);
-		qcow2_request_slow(dev, bio);
+		qcow2_request_slow(dev, bio, QCOW2_MAP_IN_FILL);
 		return DM_MAPIO_SUBMITTED;
 	}
 	rq->run.srcu_idx = srcu_idx;
@@ -163,7 +163,7 @@ static __always_inline int map_rw(struct qcow2_dev *dev, struct bio *bio, struct
 	qcow2_inflight_leave(dev->img, srcu_idx);
 	if (result == QCOW2_MAP_ZERO)
 		return read_zeroes(bio, m.bytes);
-	qcow2_request_slow(dev, bio);
+	qcow2_request_slow(dev, bio, result);
 	return DM_MAPIO_SUBMITTED;
 }
 
@@ -178,7 +178,7 @@ static noinline int map_blocks(struct qcow2_dev *dev, struct bio *bio, struct qc
 		return DM_MAPIO_SUBMITTED;
 	if (fits)
 		return map_rw(dev, bio, run, true);
-	qcow2_request_slow(dev, bio);
+	qcow2_request_slow(dev, bio, QCOW2_MAP_DATA);
 	return DM_MAPIO_SUBMITTED;
 }
 
@@ -230,7 +230,7 @@ int qcow2_bio_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 	}
 	if (unlikely(*error == BLK_STS_NOSPC) && qcow2_request_wants_space(dev, bio)) {
 		rq->run.srcu_idx = -1;
-		qcow2_request_slow(dev, bio);
+		qcow2_request_slow(dev, bio, -ENOSPC);
 		qcow2_inflight_leave(dev->img, srcu_idx);
 		return DM_ENDIO_INCOMPLETE;
 	}

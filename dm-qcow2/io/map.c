@@ -11,6 +11,25 @@
 #include "test-hold.h"
 #include "test-skip.h"
 
+const char *const qcow2_map_names[] = {
+	/* Not with this length or alignment, or it is to be durable at its end. */
+	[QCOW2_MAP_DATA] = "unfit",
+	[QCOW2_MAP_ZERO] = "zero",
+	[QCOW2_MAP_ALLOCATE] = "allocate",
+	[QCOW2_MAP_MISS] = "miss",
+	[QCOW2_MAP_AGAIN] = "again",
+	[QCOW2_MAP_NO_CLUSTER] = "no_cluster",
+	[QCOW2_MAP_BELOW] = "below",
+	[QCOW2_MAP_SHARED] = "shared",
+	[QCOW2_MAP_KEPT] = "kept",
+	[QCOW2_MAP_FILL] = "fill",
+	[QCOW2_MAP_IN_FILL] = "in_fill",
+	[QCOW2_MAP_LOAD] = "load",
+	[QCOW2_MAP_INFLATE] = "inflate",
+	[QCOW2_MAP_TAIL] = "tail",
+	[QCOW2_MAP_UNMARKED] = "unmarked",
+};
+
 /* What is not inside of the image: all data of one that has a data file. */
 static __always_inline int map_outside(struct qcow2_image *img, u64 guest_off,
 				       struct qcow2_mapping *m)

@@ -53,6 +53,9 @@ enum qcow2_map_result {
 	QCOW2_MAP_UNMARKED,
 };
 
+/* For a tracepoint, by enum qcow2_map_result: why a request could not be mapped at once. */
+extern const char *const qcow2_map_names[];
+
 /**
  * struct qcow2_mapping - where a run of guest bytes is
  * @img: for QCOW2_MAP_DATA, QCOW2_MAP_IN_FILL, QCOW2_MAP_TAIL and QCOW2_MAP_INFLATE: the image

@@ -7,6 +7,7 @@
  */
 #include "lease/freeze.h"
 #include "meta/full.h"
+#include "meta/trace.h"
 
 #include "dev.h"
 #include "park.h"
@@ -37,6 +38,7 @@ int qcow2_park_in_place(struct qcow2_dev *dev, struct qcow2_work *work)
 	} else {
 		list_add_tail(&work->node, &p->in_place);
 		WRITE_ONCE(p->nr_in_place, p->nr_in_place + 1);
+		trace_qcow2_no_space(dev->img, true);
 		queue_delayed_work(system_dfl_wq, &p->look_work, QCOW2_FULL_DELAY);
 	}
 	spin_unlock(&p->lock);

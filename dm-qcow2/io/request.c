@@ -20,6 +20,7 @@
 #include "compat.h"
 #include "image/bitmaps.h"
 #include "image/compressed.h"
+#include "meta/trace.h"
 
 #include "blocks.h"
 #include "dev.h"
@@ -463,19 +464,28 @@ void qcow2_request_prepare(struct qcow2_dev *dev, struct bio *bio)
 	qcow2_request_begin(dev, dm_per_bio_data(bio, sizeof(struct qcow2_request)), bio);
 }
 
-void qcow2_request_slow(struct qcow2_dev *dev, struct bio *bio)
+static void trace_why(const struct qcow2_dev *dev, const struct bio *bio, int why)
+{
+	if (trace_qcow2_slow_enabled())
+		trace_qcow2_slow(dev->img, bio, why == -ENOSPC ? "no_space" :
+				 why < 0 ? "error" : qcow2_map_names[why]);
+}
+
+void qcow2_request_slow(struct qcow2_dev *dev, struct bio *bio, int why)
 {
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 
+	trace_why(dev, bio, why);
 	qcow2_request_prepare(dev, bio);
 	qcow2_slow_queue(dev, &rq->work);
 }
 
 void qcow2_request_slow_instant(struct qcow2_dev *dev, struct bio *bio,
-				struct qcow2_instant *instant)
+				struct qcow2_instant *instant, int why)
 {
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 
+	trace_why(dev, bio, why);
 	qcow2_request_prepare(dev, bio);
 	rq->instant = instant;
 	qcow2_slow_queue(dev, &rq->work);

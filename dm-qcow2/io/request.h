@@ -179,17 +179,20 @@ blk_status_t qcow2_request_refusal(struct qcow2_dev *dev, int err);
  * qcow2_request_slow - let the slow pool serve a request
  * @dev: the image
  * @bio: a read or write of dm's; qcow2_request_prepare() is called for it
+ * @why: for the tracepoint: what kept it from being mapped, an enum qcow2_map_result or a negative
+ *	errno
  */
-void qcow2_request_slow(struct qcow2_dev *dev, struct bio *bio);
+void qcow2_request_slow(struct qcow2_dev *dev, struct bio *bio, int why);
 
 /**
  * qcow2_request_slow_instant - likewise, for a read of an instant
  * @dev: the image
  * @bio: the read, of a device that holds the instant
  * @instant: what it is to see
+ * @why: as for qcow2_request_slow()
  */
 void qcow2_request_slow_instant(struct qcow2_dev *dev, struct bio *bio,
-				struct qcow2_instant *instant);
+				struct qcow2_instant *instant, int why);
 
 int __must_check qcow2_request_init(struct qcow2_dev *dev);
 void qcow2_request_exit(struct qcow2_dev *dev);

@@ -23,6 +23,7 @@
 #include "barrier.h"
 #include "commit.h"
 #include "test-skip.h"
+#include "trace.h"
 
 /* How long a change may stay in memory when nobody flushes. */
 #define MAX_AGE	(5 * HZ)
@@ -62,12 +63,24 @@ static void complete_bios(struct bio_list *bios, int err)
 	}
 }
 
+static u64 time_if_traced(void)
+{
+	return trace_qcow2_commit_end_enabled() ? ktime_get_ns() : 0;
+}
+
+static void trace_end(const struct qcow2_commit *c, u64 begun, int err)
+{
+	if (begun)
+		trace_qcow2_commit_end(c->img, c->started, ktime_get_ns() - begun, err);
+}
+
 static void commit(struct kthread_work *work)
 {
 	struct qcow2_commit *c = container_of(work, struct qcow2_commit, work);
 	struct qcow2_image *img = c->img;
 	unsigned int noio = qcow2_worker_enter();
 	struct bio_list bios = BIO_EMPTY_LIST;
+	u64 begun = time_if_traced();
 	unsigned long flags;
 	int err;
 
@@ -75,6 +88,7 @@ static void commit(struct kthread_work *work)
 	WRITE_ONCE(c->started, c->started + 1);
 	bio_list_merge_init(&bios, &c->waiting);
 	spin_unlock_irqrestore(&c->lock, flags);
+	trace_qcow2_commit_begin(img, c->started, bio_list_size(&bios), READ_ONCE(c->nr_fills));
 
 	if (!qcow2_test_skips(QCOW2_STEP_PREPARE) && c->prepare(img)) {
 		c->owes_error = true;
@@ -85,6 +99,7 @@ static void commit(struct kthread_work *work)
 		WRITE_ONCE(c->durable, c->started);
 	WRITE_ONCE(c->done, c->started);
 	wake_up_all(&img->cache.wait);
+	trace_end(c, begun, err);
 	c->committed(img);
 	complete_bios(&bios, flush_error(c, !bio_list_empty(&bios), err));
 	memalloc_noio_restore(noio);

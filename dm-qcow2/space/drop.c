@@ -20,6 +20,8 @@
 #include <linux/list_sort.h>
 #include <linux/slab.h>
 
+#include "meta/trace.h"
+
 #include "refcount.h"
 #include "space.h"
 #include "test-skip.h"
@@ -79,6 +81,7 @@ void qcow2_drop_extents(struct qcow2_image *img, struct list_head *extents, u64 
 	list_for_each_entry_safe(d, next, extents, node) {
 		list_del(&d->node);
 		d->commit = commit;
+		trace_qcow2_drop(img, d->start, d->count, commit);
 		if (!append(s, d))
 			list_add(&d->node, &joined);
 	}

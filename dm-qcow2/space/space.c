@@ -5,6 +5,9 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
+#include "meta/trace.h"
+
+
 #include "refcount.h"
 #include "space.h"
 
@@ -92,6 +95,7 @@ int qcow2_space_wait(struct qcow2_image *img, struct qcow2_work *work)
 	} else {
 		list_add_tail(&work->node, &s->waiting);
 		s->nr_waiting++;
+		trace_qcow2_no_space(img, false);
 		s->is_wanted = true;
 		kick(img);
 	}
