@@ -47,7 +47,7 @@ int change_begin(struct change *c)
 	 * Left by somebody who was killed; it keeps an overlay locked that nobody uses. Not where
 	 * the present chain is not there any more: the table is what there is to go on with.
 	 */
-	if (!ret)
+	if (!ret && !c->is_dry)
 		dmdev_clear(c->a.d.name);
 	return ret;
 }
@@ -191,18 +191,12 @@ static int note_overlay(struct change *c)
 	return err ? err_errno(-err, OVERLAY_NOTE_DIR, "cannot write") : VBLK_OK;
 }
 
-/**
- * change_make_overlay() - make the overlay, and note whose top it is going to be
- * @below: the image that it lies on, counted from the top
- *
- * Return: an exit code; what is wrong has been reported, and nothing is left.
- */
-int change_make_overlay(struct change *c, size_t below)
+/* All that it is going to be but the file. */
+static int plan_overlay(struct change *c, size_t below)
 {
 	const struct live_image *img = &c->chain.list[below];
 	struct overlay *o = &c->overlay;
 	bool is_file = S_ISREG(img->st.st_mode);
-	int ret;
 
 	if (c->chain.n - below >= MAX_CHAIN)
 		return err_report(VBLK_UNSUPPORTED, c->a.d.name,
@@ -213,7 +207,22 @@ int change_make_overlay(struct change *c, size_t below)
 	o->gid = is_file ? img->st.st_gid : 0;
 	o->mode = is_file ? img->st.st_mode & 0666 : 0600;
 	o->is_raw_below = img->format == IMAGE_RAW;
-	ret = overlay_make(o);
+	return VBLK_OK;
+}
+
+/**
+ * change_make_overlay() - make the overlay, and note whose top it is going to be
+ * @below: the image that it lies on, counted from the top
+ *
+ * Return: an exit code; what is wrong has been reported, and nothing is left.
+ */
+int change_make_overlay(struct change *c, size_t below)
+{
+	int ret;
+
+	ret = plan_overlay(c, below);
+	if (!ret)
+		ret = overlay_make(&c->overlay);
 	if (ret)
 		return ret;
 	ret = open_overlay(c);
@@ -222,6 +231,19 @@ int change_make_overlay(struct change *c, size_t below)
 	if (ret)
 		undo(c);
 	return ret;
+}
+
+/**
+ * change_check_overlay() - whether change_make_overlay() has a reason to fail, as far as that can be told
+ * @below: the image that it would lie on, counted from the top
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int change_check_overlay(struct change *c, size_t below)
+{
+	int ret = plan_overlay(c, below);
+
+	return ret ? ret : overlay_check(&c->overlay);
 }
 
 static int load(struct change *c, size_t first, int top_fd)

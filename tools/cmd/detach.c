@@ -17,16 +17,18 @@
 #define SOCKET_WAIT_MS	2000
 
 static const char help[] =
-"Usage: vblk-detach [--force] NAME|DEVICE|IMAGE...\n"
+"Usage: vblk-detach [--force] [--dry-run] NAME|DEVICE|IMAGE...\n"
 "\n"
 "Stop serving the disk, remove /dev/mapper/NAME and let the image go. When it\n"
 "returns, the image is complete and unlocked.\n"
 "\n"
 "      --force            detach even though a guest is connected\n"
+"      --dry-run          check everything, print what would be done, do nothing\n"
 "  -h, --help             print this\n";
 
 static const struct option options[] = {
 	{ "force", no_argument, NULL, 'f' },
+	{ "dry-run", no_argument, NULL, 'd' },
 	{ "help", no_argument, NULL, 'h' },
 	{}
 };
@@ -80,21 +82,34 @@ static int remove_served(const struct attached *a)
 	return ret;
 }
 
-static int detach_locked(struct attached *a, bool force)
+static int say_plan(const struct attached *a)
+{
+	printf("%s: would be detached", a->d.name);
+	if (a->server)
+		printf(", and its server, process %d, stopped", a->server);
+	putchar('\n');
+	return out_flush();
+}
+
+static int detach_locked(struct attached *a, bool force, bool is_dry)
 {
 	int ret;
 
 	ret = attached_check_thawed(a);
 	if (!ret)
 		ret = attached_check_unused(a, false);
-	if (!ret && a->server)
+	if (!ret && is_dry)
+		ret = server_check_guest(a->d.name, a->guest, force) ?: say_plan(a);
+	if (ret || is_dry)
+		return ret;
+	if (a->server)
 		ret = server_stop(&a->serving, a->d.name, a->server, force);
 	if (ret)
 		return ret;
 	return *a->serving.socket ? remove_served(a) : remove_device(a);
 }
 
-static int detach(const char *arg, bool force)
+static int detach(const char *arg, bool force, bool is_dry)
 {
 	struct attached a;
 	int lock, ret;
@@ -102,7 +117,7 @@ static int detach(const char *arg, bool force)
 	ret = attached_lock(arg, &a, &lock);
 	if (ret)
 		return ret;
-	ret = detach_locked(&a, force);
+	ret = detach_locked(&a, force, is_dry);
 	state_unlock(a.d.uuid, lock);
 	return ret;
 }
@@ -111,12 +126,15 @@ static int detach(const char *arg, bool force)
 int cmd_detach(int argc, char **argv)
 {
 	int opt, ret, one;
-	bool force = false;
+	bool force = false, is_dry = false;
 
 	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'f':
 			force = true;
+			break;
+		case 'd':
+			is_dry = true;
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -133,7 +151,7 @@ int cmd_detach(int argc, char **argv)
 	if (ret)
 		return ret;
 	for (; optind < argc; optind++) {
-		one = detach(argv[optind], force);
+		one = detach(argv[optind], force, is_dry);
 		if (one)
 			ret = one;
 	}

@@ -26,15 +26,17 @@
 #define ANSWER_MS	10000
 
 static const char help[] =
-"Usage: vblk-resize [--json] DISK [+]SIZE\n"
+"Usage: vblk-resize [--dry-run] [--json] DISK [+]SIZE\n"
 "\n"
 "Make a disk larger while it is in use, and tell its guest. SIZE is in bytes, or\n"
 "in KiB, MiB... with K, M, G, T, P or E behind it; with + it is added.\n"
 "\n"
+"      --dry-run          check everything, print the result, change nothing\n"
 "      --json             print JSON\n"
 "  -h, --help             print this\n";
 
 static const struct option options[] = {
+	{ "dry-run", no_argument, NULL, 'd' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "help", no_argument, NULL, 'h' },
 	{}
@@ -152,37 +154,59 @@ static int print_result(const struct attached *a, uint64_t bytes, bool was_told,
 	return out_flush();
 }
 
-static int resize(struct change *c, uint64_t bytes, bool is_more, bool as_json)
+/**
+ * struct args - the command line
+ * @bytes: the size
+ * @is_more: it is added
+ * @is_dry: nothing is to be changed
+ * @as_json: print JSON
+ */
+struct args {
+	uint64_t bytes;
+	bool is_more;
+	bool is_dry;
+	bool as_json;
+};
+
+static int apply(struct change *c, struct growth *g)
 {
-	struct growth g = { .chain = &c->chain, .fd = -1 };
 	char self[32];
 	int ret;
 
+	if (g->new_bytes == g->old_bytes && !c->a.d.is_suspended)
+		return VBLK_OK;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", c->chain.list[0].fd);
+	g->fd = open(self, O_RDWR | O_CLOEXEC);
+	ret = g->fd < 0 ? err_errno(errno, c->a.d.name, "cannot open its image") :
+			  change_apart(c, grow, g, "its image was made larger");
+	if (g->fd >= 0)
+		close(g->fd);
+	return ret;
+}
+
+static int resize(struct change *c, const struct args *args)
+{
+	struct growth g = { .chain = &c->chain, .fd = -1 };
+	int ret;
+
 	c->may_be_suspended = true;
+	c->is_dry = args->is_dry;
 	ret = change_begin(c);
 	if (ret)
 		return ret;
 	g.old_bytes = c->chain.sectors << 9;
-	g.new_bytes = is_more ? g.old_bytes + bytes : bytes;
-	if (g.new_bytes < bytes)
+	g.new_bytes = args->is_more ? g.old_bytes + args->bytes : args->bytes;
+	if (g.new_bytes < args->bytes)
 		return err_report(VBLK_USAGE, c->a.d.name, "too large");
 	ret = grow_check(&g, c->a.d.name);
-	if (ret)
-		return ret;
-	if (g.new_bytes != g.old_bytes || c->a.d.is_suspended) {
-		snprintf(self, sizeof(self), "/proc/self/fd/%d", c->chain.list[0].fd);
-		g.fd = open(self, O_RDWR | O_CLOEXEC);
-		ret = g.fd < 0 ? err_errno(errno, c->a.d.name, "cannot open its image") :
-				 change_apart(c, grow, &g, "its image was made larger");
-		if (g.fd >= 0)
-			close(g.fd);
-	}
-	if (ret)
-		return ret;
-	return print_result(&c->a, g.new_bytes, tell_guest(&c->a), as_json);
+	if (!ret && args->is_dry)
+		return print_result(&c->a, g.new_bytes, false, args->as_json);
+	if (!ret)
+		ret = apply(c, &g);
+	return ret ? ret : print_result(&c->a, g.new_bytes, tell_guest(&c->a), args->as_json);
 }
 
-static int resize_locked(const char *disk, uint64_t bytes, bool is_more, bool as_json)
+static int resize_locked(const char *disk, const struct args *args)
 {
 	struct change c = CHANGE_NONE;
 	int lock, ret;
@@ -191,7 +215,7 @@ static int resize_locked(const char *disk, uint64_t bytes, bool is_more, bool as
 	if (ret)
 		return ret;
 	state_share_lock(lock);
-	ret = resize(&c, bytes, is_more, as_json);
+	ret = resize(&c, args);
 	change_end(&c);
 	state_unlock(c.a.d.uuid, lock);
 	return ret;
@@ -200,15 +224,17 @@ static int resize_locked(const char *disk, uint64_t bytes, bool is_more, bool as
 /** cmd_resize() - the verb */
 int cmd_resize(int argc, char **argv)
 {
-	bool as_json = false, is_more;
+	struct args args = {};
 	const char *size;
-	uint64_t bytes;
 	int opt, ret;
 
 	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (opt) {
+		case 'd':
+			args.is_dry = true;
+			break;
 		case 'j':
-			as_json = true;
+			args.as_json = true;
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -222,10 +248,10 @@ int cmd_resize(int argc, char **argv)
 		return cmd_usage_error("resize");
 	}
 	size = argv[optind + 1];
-	is_more = *size == '+';
-	ret = size_parse("SIZE", size + is_more, &bytes);
+	args.is_more = *size == '+';
+	ret = size_parse("SIZE", size + args.is_more, &args.bytes);
 	if (ret)
 		return cmd_usage_error("resize");
 	ret = dmdev_init();
-	return ret ? ret : resize_locked(argv[optind], bytes, is_more, as_json);
+	return ret ? ret : resize_locked(argv[optind], &args);
 }

@@ -13,7 +13,7 @@
 #include "snapshot.h"
 
 static const char help[] =
-"Usage: vblk-snapshot [--json] [--file PATH] DISK [SNAPSHOT]\n"
+"Usage: vblk-snapshot [--dry-run] [--json] [--file PATH] DISK [SNAPSHOT]\n"
 "       vblk-snapshot [--json] [--file PATH] --revert SNAPSHOT DISK\n"
 "       vblk-snapshot --delete SNAPSHOT DISK\n"
 "       vblk-snapshot [--json] --list DISK\n"
@@ -26,6 +26,7 @@ static const char help[] =
 "      --revert SNAPSHOT  give the disk, which nobody uses, that state again\n"
 "      --delete SNAPSHOT  forget it: the disk, which nobody uses, stays as it is\n"
 "      --list             the snapshots of the disk, the newest first\n"
+"      --dry-run          check everything, print the result, change nothing\n"
 "      --json             print JSON\n"
 "  -h, --help             print this\n";
 
@@ -34,6 +35,7 @@ enum option_id {
 	OPT_REVERT,
 	OPT_DELETE,
 	OPT_LIST,
+	OPT_DRY_RUN,
 	OPT_JSON,
 };
 
@@ -42,6 +44,7 @@ static const struct option options[] = {
 	{ "revert", required_argument, NULL, OPT_REVERT },
 	{ "delete", required_argument, NULL, OPT_DELETE },
 	{ "list", no_argument, NULL, OPT_LIST },
+	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, 'h' },
 	{}
@@ -54,6 +57,7 @@ static const struct option options[] = {
  * @delete: the snapshot to forget, or NULL
  * @snapshot: name of a new one
  * @is_list: print what there is
+ * @is_dry: nothing is to be changed
  * @as_json: as JSON
  * @help: print the help
  */
@@ -63,6 +67,7 @@ struct args {
 	const char *delete;
 	const char *snapshot;
 	bool is_list;
+	bool is_dry;
 	bool as_json;
 	bool help;
 };
@@ -80,6 +85,8 @@ static int check_args(struct args *args, int argc, char **argv)
 		return err_report(VBLK_USAGE, NULL, "one of --revert, --delete and --list");
 	if (args->file && (args->is_list || args->delete))
 		return err_report(VBLK_USAGE, "--file", "goes with a new overlay only");
+	if (args->is_dry && is_old)
+		return err_report(VBLK_USAGE, "--dry-run", "goes with a new snapshot only");
 	return VBLK_OK;
 }
 
@@ -100,6 +107,9 @@ static int parse(struct args *args, int argc, char **argv)
 			break;
 		case OPT_LIST:
 			args->is_list = true;
+			break;
+		case OPT_DRY_RUN:
+			args->is_dry = true;
 			break;
 		case OPT_JSON:
 			args->as_json = true;
@@ -141,29 +151,34 @@ static int switch_with_bitmaps(struct change *c)
 				       change_switch(c, 0);
 }
 
+static int print_made(const struct change *c, bool as_json)
+{
+	struct snapshot s = { .image = c->chain.list[0].path, .overlay = c->overlay.path };
+
+	s.name = snapshot_name(s.image, s.overlay);
+	return snapshot_print(&c->a, &s, as_json);
+}
+
 static int make(struct change *c, const struct args *args)
 {
 	const char *suffix = args->snapshot;
-	struct snapshot s;
 	char now[24];
 	int ret;
 
 	make_name(now, sizeof(now));
+	c->is_dry = args->is_dry;
 	ret = change_begin(c);
 	if (!ret)
 		ret = change_read_bitmaps(c);
 	if (!ret)
 		ret = change_name_overlay(c, 0, suffix ?: now, args->file);
-	if (!ret)
+	if (!ret && args->is_dry)
+		ret = change_check_overlay(c, 0);
+	else if (!ret)
 		ret = change_make_overlay(c, 0);
-	if (!ret)
+	if (!ret && !args->is_dry)
 		ret = switch_with_bitmaps(c);
-	if (ret)
-		return ret;
-	s.image = c->chain.list[0].path;
-	s.overlay = c->top.path;
-	s.name = snapshot_name(s.image, s.overlay);
-	return snapshot_print(&c->a, &s, args->as_json);
+	return ret ? ret : print_made(c, args->as_json);
 }
 
 static int change(const char *disk, const struct args *args)

@@ -19,6 +19,7 @@
  * @top: the same, open
  * @has_noted_top: /run/vblk says that the overlay is the disk's top
  * @may_be_suspended: the disk is taken as it is
+ * @is_dry: nothing is to be changed
  * @bitmaps: of its image; the overlay goes on with those that record
  * @pause: connection to the server that keeps its queues stopped, or -1
  * @node: the device, open for nobody else who wants it so, or -1
@@ -30,6 +31,7 @@ struct change {
 	struct image top;
 	bool has_noted_top;
 	bool may_be_suspended;
+	bool is_dry;
 	struct bitmaps bitmaps;
 	int pause;
 	int node;
@@ -48,6 +50,7 @@ int change_claim_disk(struct change *c);
 void change_drop_page_cache(const struct change *c);
 int change_name_overlay(struct change *c, size_t below, const char *suffix, const char *file);
 int change_make_overlay(struct change *c, size_t below);
+int change_check_overlay(struct change *c, size_t below);
 bool change_has_bitmaps(const struct change *c);
 int change_read_bitmaps(struct change *c);
 void change_forget_top(const struct change *c);

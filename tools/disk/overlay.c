@@ -142,6 +142,27 @@ static int check(const struct overlay *o)
 }
 
 /**
+ * overlay_check() - whether overlay_make() has a reason to fail, as far as that can be told
+ * @o: as for that
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int overlay_check(const struct overlay *o)
+{
+	struct stat st;
+	int ret = check(o);
+
+	if (ret)
+		return ret;
+	if (fstatat(o->dir, o->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return err_errno(EEXIST, o->path, "cannot make the overlay");
+	if (errno != ENOENT)
+		return err_errno(errno, o->path, "cannot make the overlay");
+	return faccessat(o->dir, ".", W_OK | X_OK, AT_EACCESS) < 0 ?
+	       err_errno(errno, o->path, "cannot make the overlay") : VBLK_OK;
+}
+
+/**
  * overlay_make() - make the file, durable
  * @o: all but @st and @fd is set
  *

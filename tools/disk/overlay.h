@@ -35,6 +35,7 @@ struct overlay {
 	int fd;
 };
 
+int overlay_check(const struct overlay *o);
 int overlay_make(struct overlay *o);
 void overlay_close(struct overlay *o);
 void overlay_remove(const struct overlay *o);

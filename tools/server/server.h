@@ -21,6 +21,7 @@ int server_open(const struct dmdev *d, const struct serving *serving,
 		bool takes_over, struct server **server);
 int server_run(struct server *server);
 void server_close(struct server *server);
+int server_check_guest(const char *device, pid_t guest, bool force);
 int server_stop(const struct serving *serving, const char *device, pid_t pid,
 		bool force);
 

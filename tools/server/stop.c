@@ -86,17 +86,30 @@ static int ask_to_stop(const struct serving *serving, int pidfd, bool force)
 	return syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0 ? -errno : 0;
 }
 
+/**
+ * server_check_guest() - whether server_stop() would refuse
+ * @device: name of its device
+ * @guest: from state_server()
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int server_check_guest(const char *device, pid_t guest, bool force)
+{
+	return guest && !force ? report_guest(device, guest) : VBLK_OK;
+}
+
 static int stop(const struct serving *serving, const char *device, pid_t pid, int pidfd,
 		bool force)
 {
 	pid_t guest;
-	int err;
+	int err, ret;
 
 	/* Still the same one, so that a reused pid is not signalled. */
 	if (state_server(serving->name, &guest) != pid)
 		return VBLK_OK;
-	if (guest && !force)
-		return report_guest(device, guest);
+	ret = server_check_guest(device, guest, force);
+	if (ret)
+		return ret;
 	err = ask_to_stop(serving, pidfd, force);
 	if (err == -EBUSY) {
 		state_server(serving->name, &guest);
