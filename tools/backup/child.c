@@ -21,13 +21,23 @@
 #include "cmd/err.h"
 #include "cmd/progress.h"
 
-#define NOT_FOUND	127
-
 /* As systemd hands a socket over: sd_listen_fds(3). */
 #define FIRST_FD	3
 
 /* How long a program that was killed may take to be gone. */
 #define KILL_MS		5000
+
+/**
+ * struct io - what a program gets
+ * @socket: one that it is to listen on, or -1
+ * @input: a file with commands, or -1
+ * @is_silent: what it says is not for the user
+ */
+struct io {
+	int socket;
+	int input;
+	bool is_silent;
+};
 
 static void pass_socket(int fd)
 {
@@ -47,7 +57,7 @@ static void pass_socket(int fd)
 }
 
 /* Standard output is for our own result. */
-static void become(const char *const argv[], int socket, int input, pid_t parent)
+static void become(const char *const argv[], const struct io *io, pid_t parent)
 {
 	int null = open("/dev/null", O_RDWR);
 
@@ -57,24 +67,26 @@ static void become(const char *const argv[], int socket, int input, pid_t parent
 	cancel_undo();
 	progress_undo();
 	if (null >= 0)
-		dup2(input < 0 ? null : input, STDIN_FILENO);
+		dup2(io->input < 0 ? null : io->input, STDIN_FILENO);
+	if (null >= 0 && io->is_silent)
+		dup2(null, STDERR_FILENO);
 	/* Who reads commands answers with prompts. */
-	dup2(input < 0 || null < 0 ? STDERR_FILENO : null, STDOUT_FILENO);
-	if (socket >= 0)
-		pass_socket(socket);
-	close_range(FIRST_FD + (socket >= 0), ~0U, CLOSE_RANGE_CLOEXEC);
+	dup2(io->input < 0 || null < 0 ? STDERR_FILENO : null, STDOUT_FILENO);
+	if (io->socket >= 0)
+		pass_socket(io->socket);
+	close_range(FIRST_FD + (io->socket >= 0), ~0U, CLOSE_RANGE_CLOEXEC);
 	execvp(argv[0], (char *const *)argv);
-	_exit(NOT_FOUND);
+	_exit(CHILD_NOT_FOUND);
 }
 
-static int start(struct child *c, const char *const argv[], int socket, int input)
+static int start(struct child *c, const char *const argv[], const struct io *io)
 {
 	pid_t parent = getpid();
 	int err;
 
 	c->pid = fork();
 	if (c->pid == 0)
-		become(argv, socket, input, parent);
+		become(argv, io, parent);
 	if (c->pid < 0) {
 		c->pid = 0;
 		return -errno;
@@ -97,13 +109,13 @@ static int start(struct child *c, const char *const argv[], int socket, int inpu
  */
 int child_start(struct child *c, const char *const argv[], int socket)
 {
-	return start(c, argv, socket, -1);
+	return start(c, argv, &(struct io){ .socket = socket, .input = -1 });
 }
 
 /** child_start_fed() - run a program that reads commands from a file; 0 or -errno */
 int child_start_fed(struct child *c, const char *const argv[], int input)
 {
-	return start(c, argv, -1, input);
+	return start(c, argv, &(struct io){ .socket = -1, .input = input });
 }
 
 static int wait_for_end(const struct child *c, int timeout_ms, bool may_cancel)
@@ -180,13 +192,28 @@ bool child_kill(struct child *c, int sig)
 /** child_report() - how a program has ended: an exit code, reported */
 int child_report(const char *program, int status)
 {
-	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_FOUND)
+	if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_NOT_FOUND)
 		return err_report(VBLK_NOT_FOUND, program, "not found, and needed here");
 	if (WIFSIGNALED(status))
 		return err_report(VBLK_FAILED, program, "has failed: %s", strsignal(WTERMSIG(status)));
 	if (WEXITSTATUS(status))
 		return err_report(VBLK_FAILED, program, "has failed");
 	return VBLK_OK;
+}
+
+static int run_status(const char *const argv[], bool is_silent, int *status)
+{
+	struct child c;
+	int err;
+
+	err = start(&c, argv, &(struct io){ .socket = -1, .input = -1, .is_silent = is_silent });
+	if (!err)
+		err = child_wait(&c, -1, true, status);
+	if (err == -EINTR) {
+		child_kill(&c, SIGKILL);
+		return err_report(VBLK_FAILED, argv[0], "it was cancelled");
+	}
+	return err ? err_errno(-err, argv[0], "cannot run it") : VBLK_OK;
 }
 
 /**
@@ -197,17 +224,13 @@ int child_report(const char *program, int status)
  */
 int child_run_status(const char *const argv[], int *status)
 {
-	struct child c;
-	int err;
+	return run_status(argv, false, status);
+}
 
-	err = child_start(&c, argv, -1);
-	if (!err)
-		err = child_wait(&c, -1, true, status);
-	if (err == -EINTR) {
-		child_kill(&c, SIGKILL);
-		return err_report(VBLK_FAILED, argv[0], "it was cancelled");
-	}
-	return err ? err_errno(-err, argv[0], "cannot run it") : VBLK_OK;
+/** child_run_silent() - the same, and what it says is not for the user */
+int child_run_silent(const char *const argv[], int *status)
+{
+	return run_status(argv, true, status);
 }
 
 /**

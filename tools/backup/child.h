@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* How a program ends that is not there */
+#define CHILD_NOT_FOUND	127
+
 /**
  * struct child - a process of ours
  * @pid: its number; 0: there is none
@@ -22,6 +25,7 @@ int child_wait(struct child *c, int timeout_ms, bool may_cancel, int *status);
 void child_signal(const struct child *c, int sig);
 bool child_kill(struct child *c, int sig);
 int child_run_status(const char *const argv[], int *status);
+int child_run_silent(const char *const argv[], int *status);
 int child_run(const char *const argv[]);
 int child_report(const char *program, int status);
 

@@ -2,9 +2,9 @@
 /*
  * vblk-restore: a backup put back, as an image that lies on no other.
  *
- *	chain - target - qemu-img convert - [qemu-img compare] - durable - name
+ *	chain - target - qemu-img convert - [qemu-img compare] - chain unchanged - durable - name
  *
- * All images of the backup are opened and locked before anything is made. The target is that of a backup: a file
+ * All images of the backup are opened, locked and judged before anything is made. The target is that of a backup: a file
  * without a name until it is whole, or a device that is claimed. qemu-img gets our descriptors, and no names.
  */
 #include <errno.h>
@@ -18,10 +18,10 @@
 
 #include "attach.h"
 #include "backup/cancel.h"
+#include "backup/source.h"
+#include "backup/writes.h"
 #include "backup/target.h"
 #include "cmd.h"
-#include "disk/chain.h"
-#include "disk/qemu-img.h"
 #include "err.h"
 #include "out.h"
 #include "size.h"
@@ -44,6 +44,7 @@ static const char help[] =
 "      --bandwidth SIZE   bytes a second at most\n"
 "      --verify           read what was written, and compare it\n"
 "      --force            over a file that is there, or what is on a device\n"
+"      --as-is            also of a backup that is damaged, or was changed\n"
 "      --json             print JSON\n"
 "  -h, --help             print this\n";
 
@@ -54,6 +55,7 @@ enum option_id {
 	OPT_BANDWIDTH,
 	OPT_VERIFY,
 	OPT_FORCE,
+	OPT_AS_IS,
 	OPT_JSON,
 };
 
@@ -64,6 +66,7 @@ static const struct option options[] = {
 	{ "bandwidth", required_argument, NULL, OPT_BANDWIDTH },
 	{ "verify", no_argument, NULL, OPT_VERIFY },
 	{ "force", no_argument, NULL, OPT_FORCE },
+	{ "as-is", no_argument, NULL, OPT_AS_IS },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, 'h' },
 	{}
@@ -77,6 +80,7 @@ static const struct option options[] = {
  * @bandwidth: bytes a second, or 0
  * @verifies: compare what was written
  * @force: over what is there
+ * @as_is: also of a backup that is damaged, or was changed
  * @as_json: print JSON
  * @help: print the help
  */
@@ -87,6 +91,7 @@ struct args {
 	uint64_t bandwidth;
 	bool verifies;
 	bool force;
+	bool as_is;
 	bool as_json;
 	bool help;
 };
@@ -94,22 +99,26 @@ struct args {
 /**
  * struct restore - one on its way
  * @args: the command line
- * @img: the backup
- * @chain: it, and what is below it
- * @mark: which backup it is; of one that does not say, all is 0
- * @source: all of them, for qemu-img
+ * @source: the backup
  * @t: the target
  * @shows_progress: somebody looks
  */
 struct restore {
 	const struct args *args;
-	struct image img;
-	struct chain chain;
-	struct mark mark;
-	char *source;
+	struct source source;
 	struct target t;
 	bool shows_progress;
 };
+
+static int parse_bandwidth(struct args *args)
+{
+	if (size_parse("--bandwidth", optarg, &args->bandwidth))
+		return VBLK_USAGE;
+	if (!args->bandwidth)
+		return err_report(VBLK_USAGE, "--bandwidth", "at least a byte a second");
+	return args->bandwidth <= INT64_MAX ? VBLK_OK :
+	       err_report(VBLK_USAGE, "--bandwidth", "too much");
+}
 
 static int parse_option(struct args *args, int opt)
 {
@@ -126,15 +135,15 @@ static int parse_option(struct args *args, int opt)
 			return err_report(VBLK_USAGE, "--backing", "given too often");
 		return backing_allow(&args->policy, optarg);
 	case OPT_BANDWIDTH:
-		if (size_parse("--bandwidth", optarg, &args->bandwidth))
-			return VBLK_USAGE;
-		return args->bandwidth ? VBLK_OK : err_report(VBLK_USAGE, "--bandwidth",
-							      "at least a byte a second");
+		return parse_bandwidth(args);
 	case OPT_VERIFY:
 		args->verifies = true;
 		return VBLK_OK;
 	case OPT_FORCE:
 		args->force = true;
+		return VBLK_OK;
+	case OPT_AS_IS:
+		args->as_is = true;
 		return VBLK_OK;
 	case OPT_JSON:
 		args->as_json = true;
@@ -189,83 +198,6 @@ static int find_target(const char *arg, const char **target)
 	return VBLK_OK;
 }
 
-/* The chain */
-
-static int describe(struct restore *r)
-{
-	const struct chain *c = &r->chain;
-	struct live_image list[MAX_CHAIN];
-	const struct live_chain live = { .list = list, .n = c->n };
-
-	for (size_t i = 0; i < c->n; i++) {
-		list[i].fd = c->images[i]->fd;
-		list[i].format = c->images[i]->format;
-		list[i].st = c->images[i]->st;
-		if (c->images[i]->data)
-			return err_report(VBLK_UNSUPPORTED, c->images[i]->arg,
-					  "it has an external data file");
-	}
-	r->source = qemu_describe_ours(&live);
-	return r->source ? VBLK_OK : err_errno(ENOMEM, r->img.arg, "cannot read it");
-}
-
-static int read_mark(const struct image *img, struct mark *m)
-{
-	int err = img->format == IMAGE_QCOW2 ? mark_read(img->fd, m) : -ENOENT;
-
-	if (err == -ENOENT)
-		*m = (struct mark){};
-	return err && err != -ENOENT ? err_errno(-err, img->arg, "cannot read its bitmaps") : VBLK_OK;
-}
-
-/* Each against what it says of itself, and against what the one above says of it. */
-static int check_marks(struct restore *r)
-{
-	struct mark above = {}, m;
-	const struct image *img;
-	int ret;
-
-	for (size_t i = 0; i < r->chain.n; i++, above = m) {
-		img = r->chain.images[i];
-		ret = read_mark(img, &m);
-		if (ret)
-			return ret;
-		if (*above.base && strcmp(above.base, m.token) != 0)
-			return err_report(VBLK_DAMAGED, img->arg,
-					  "it is not the backup that %s was made on",
-					  r->chain.images[i - 1]->arg);
-		if (*m.token && m.is_changed)
-			return err_report(VBLK_DAMAGED, img->arg,
-					  "it was written to since it was made as a backup");
-		if (!i)
-			r->mark = m;
-	}
-	return VBLK_OK;
-}
-
-static int open_backup(struct restore *r, const char *path)
-{
-	int ret;
-
-	ret = image_identify(&r->img, path);
-	r->img.format = r->args->from;
-	r->img.name = r->t.name;
-	if (!ret)
-		ret = image_open(&r->img, true);
-	if (!ret)
-		ret = chain_open(&r->chain, &r->img, &r->args->policy);
-	if (!ret)
-		ret = check_marks(r);
-	return ret ? ret : describe(r);
-}
-
-static void close_backup(struct restore *r)
-{
-	free(r->source);
-	chain_close(&r->chain);
-	image_close(&r->img);
-}
-
 /* The copy */
 
 static int check_apart(const struct restore *r)
@@ -274,8 +206,8 @@ static int check_apart(const struct restore *r)
 
 	if (stat(r->t.name, &st) < 0)
 		return VBLK_OK;
-	for (size_t i = 0; i < r->chain.n; i++)
-		if (image_is_same(&r->chain.images[i]->st, &st))
+	for (size_t i = 0; i < r->source.chain.n; i++)
+		if (image_is_same(&r->source.chain.images[i]->st, &st))
 			return err_report(VBLK_BUSY, r->t.name, "it is an image of the backup");
 	return VBLK_OK;
 }
@@ -297,6 +229,7 @@ static int convert(struct restore *r)
 	const char *argv[20] = {
 		"qemu-img", "convert", "-T", "none", "-t", cache_mode(&r->t), "-O", r->t.format,
 	};
+	uint64_t before;
 	size_t n = 8;
 	int ret;
 
@@ -311,10 +244,11 @@ static int convert(struct restore *r)
 		argv[n++] = rate;
 	}
 	target_fd_path(&r->t, path);
-	argv[n++] = r->source;
+	argv[n++] = r->source.text;
 	argv[n++] = path;
+	before = writes_count(r->t.fd);
 	ret = child_run(argv);
-	r->t.is_touched = ret != VBLK_NOT_FOUND;
+	r->t.is_touched = writes_were_made(r->t.fd, before);
 	return ret;
 }
 
@@ -343,7 +277,7 @@ static int verify(struct restore *r)
 	char *copy = describe_target(&r->t);
 	const char *argv[] = {
 		"qemu-img", "compare", r->shows_progress ? "-p" : "-q", "-T", cache_mode(&r->t),
-		r->source, copy, NULL
+		r->source.text, copy, NULL
 	};
 	int status, ret;
 
@@ -363,10 +297,10 @@ static int begin_bitmap(const struct restore *r)
 {
 	char path[TARGET_PATH_BYTES];
 
-	if (!*r->mark.token || strcmp(r->t.format, "qcow2") != 0)
+	if (!*r->source.mark.token || r->source.is_doubtful || strcmp(r->t.format, "qcow2") != 0)
 		return VBLK_OK;
 	target_fd_path(&r->t, path);
-	return mark_begin_bitmap(path, &r->mark);
+	return mark_begin_bitmap(path, &r->source.mark);
 }
 
 /* Who may use the image that was there may use this one. */
@@ -395,6 +329,8 @@ static int copy(struct restore *r)
 	if (!ret && r->args->verifies)
 		ret = verify(r);
 	if (!ret)
+		ret = source_check_still(&r->source);
+	if (!ret)
 		ret = begin_bitmap(r);
 	if (!ret)
 		ret = take_owner(&r->t);
@@ -411,7 +347,7 @@ static int print_result(const struct restore *r)
 
 	if (r->args->as_json) {
 		o = json_object_new_object();
-		json_object_object_add(o, "backup", json_object_new_string(r->img.arg));
+		json_object_object_add(o, "backup", json_object_new_string(r->source.img.arg));
 		json_object_object_add(o, "target", json_object_new_string(r->t.name));
 		json_object_object_add(o, "format", json_object_new_string(r->t.format));
 		json_object_object_add(o, "size_bytes", out_bytes_json(r->t.bytes));
@@ -427,6 +363,7 @@ static int restore(const struct args *args, const char *backup, const char *targ
 {
 	struct restore r = {
 		.args = args,
+		.source = { .policy = &args->policy, .as_is = args->as_is, .img.fd = -1 },
 		.t = { .format = args->format, .force = args->force },
 		.shows_progress = isatty(STDERR_FILENO),
 	};
@@ -435,13 +372,13 @@ static int restore(const struct args *args, const char *backup, const char *targ
 	ret = find_target(target, &r.t.name);
 	if (ret)
 		return ret;
-	ret = open_backup(&r, backup);
+	ret = source_open(&r.source, backup, args->from, r.t.name);
 	r.t.disk = backup;
 	/* QEMU's disks have whole sectors. */
-	r.t.bytes = (r.img.virtual_bytes + 511) & ~511ULL;
+	r.t.bytes = (r.source.img.virtual_bytes + 511) & ~511ULL;
 	if (!ret)
 		ret = copy(&r);
-	close_backup(&r);
+	source_close(&r.source);
 	return ret ? ret : print_result(&r);
 }
 
