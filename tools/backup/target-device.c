@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "cmd/err.h"
+#include "disk/below.h"
 #include "disk/dm.h"
 #include "disk/holder.h"
 #include "disk/live.h"
@@ -25,16 +26,11 @@
 #include "disk/open-file.h"
 #include "target.h"
 
-/* Devices on devices. */
-#define MAX_DEPTH	16
-
 /* Nothing is on a device whose first bytes are zero, if blkid knows of nothing either. */
 #define LOOKED_AT_BYTES	(1UL << 20)
 
 /* Without these it is no image, no file system, and has no partitions. At its end a copy of a partition table may be. */
 #define WIPED_BYTES	(1UL << 20)
-
-static int check_device(const struct target *t, dev_t dev, unsigned int depth);
 
 static int check_image(const struct target *t, const struct stat *st)
 {
@@ -46,120 +42,15 @@ static int check_image(const struct target *t, const struct stat *st)
 	return found ? err_errno(-found, t->name, "cannot tell whose image it is") : VBLK_OK;
 }
 
-static bool read_line(const char *path, char *line, size_t size)
+/* @is_below: not what was named itself */
+static int check_node(const struct target *t, const struct stat *st, bool is_below)
 {
-	FILE *f = fopen(path, "re");
-	bool ok = f && fgets(line, size, f);
-
-	if (f)
-		fclose(f);
-	if (ok)
-		line[strcspn(line, "\n")] = '\0';
-	return ok;
-}
-
-static bool read_number(const char *path, dev_t *dev)
-{
-	unsigned int major_no, minor_no;
-	char line[32];
-
-	if (!read_line(path, line, sizeof(line)) ||
-	    sscanf(line, "%u:%u", &major_no, &minor_no) != 2)
-		return false;
-	*dev = makedev(major_no, minor_no);
-	return true;
-}
-
-static int check_number(const struct target *t, const char *path, unsigned int depth)
-{
-	dev_t dev;
-
-	return read_number(path, &dev) ? check_device(t, dev, depth) : VBLK_OK;
-}
-
-/* The name that sysfs has for it. */
-static void read_kname(const char *sys, char kname[LOOP_NAME_SIZE])
-{
-	char target[PATH_MAX];
-	ssize_t len = readlink(sys, target, sizeof(target) - 1);
-	const char *base;
-
-	target[len > 0 ? len : 0] = '\0';
-	base = strrchr(target, '/');
-	snprintf(kname, LOOP_NAME_SIZE, "%.31s", base ? base + 1 : target);
-}
-
-static int check_loop(const struct target *t, const char *sys, unsigned int depth)
-{
-	char kname[LOOP_NAME_SIZE];
-	struct stat st;
-	int err;
-
-	read_kname(sys, kname);
-	err = loop_file(kname, &st);
-	if (err == -ENXIO)
-		return VBLK_OK;
-	if (err)
-		return err_errno(-err, t->name, "cannot tell what is below it");
-	return S_ISBLK(st.st_mode) ? check_device(t, st.st_rdev, depth) : check_image(t, &st);
-}
-
-static int check_slaves(const struct target *t, const char *sys, unsigned int depth)
-{
-	char path[PATH_MAX];
-	int ret = VBLK_OK;
-	struct dirent *de;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "%s/slaves", sys);
-	dir = opendir(path);
-	while (dir && !ret && (de = readdir(dir))) {
-		if (de->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "%s/slaves/%s/dev", sys, de->d_name);
-		ret = check_number(t, path, depth);
-	}
-	if (dir)
-		closedir(dir);
-	return ret;
-}
-
-static bool is_partition(const char *sys)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/partition", sys);
-	return access(path, F_OK) == 0;
-}
-
-static int check_below(const struct target *t, const char *sys, unsigned int depth)
-{
-	char path[PATH_MAX];
-	int ret;
-
-	if (is_partition(sys)) {
-		snprintf(path, sizeof(path), "%s/../dev", sys);
-		return check_number(t, path, depth);
-	}
-	ret = check_loop(t, sys, depth);
-	return ret ? ret : check_slaves(t, sys, depth);
-}
-
-static int check_device(const struct target *t, dev_t dev, unsigned int depth)
-{
-	struct stat st = { .st_mode = S_IFBLK, .st_rdev = dev };
 	struct dmdev d;
-	char sys[64];
-	int ret;
 
-	if (dmdev_find_number(dev, &d) == 0 && dmdev_is_ours(&d))
-		return err_report(VBLK_BUSY, t->name, "it is %sthe disk %s", depth ? "on " : "",
+	if (S_ISBLK(st->st_mode) && dmdev_find_number(st->st_rdev, &d) == 0 && dmdev_is_ours(&d))
+		return err_report(VBLK_BUSY, t->name, "it is %sthe disk %s", is_below ? "on " : "",
 				  d.name);
-	ret = check_image(t, &st);
-	if (ret || depth == MAX_DEPTH)
-		return ret;
-	snprintf(sys, sizeof(sys), "/sys/dev/block/%u:%u", major(dev), minor(dev));
-	return check_below(t, sys, depth + 1);
+	return check_image(t, st);
 }
 
 /**
@@ -169,7 +60,13 @@ static int check_device(const struct target *t, dev_t dev, unsigned int depth)
  */
 int target_check_own(const struct target *t, const struct stat *st)
 {
-	return S_ISBLK(st->st_mode) ? check_device(t, st->st_rdev, 0) : check_image(t, st);
+	struct below b;
+	int err = below_find(st, &b), ret = VBLK_OK;
+
+	for (size_t i = 0; i < b.n && !ret; i++)
+		ret = check_node(t, &b.list[i].st, i > 0);
+	below_free(&b);
+	return ret || !err ? ret : err_errno(-err, t->name, "cannot tell what is below it");
 }
 
 static int check_part_unused(const struct target *t, const char *sys)
@@ -178,10 +75,10 @@ static int check_part_unused(const struct target *t, const char *sys)
 	dev_t dev;
 
 	snprintf(path, sizeof(path), "%s/dev", sys);
-	if (!read_number(path, &dev) || !holder_of_device(dev, 0, who, sizeof(who)))
+	if (!below_read_number(path, &dev) || !holder_of_device(dev, 0, who, sizeof(who)))
 		return VBLK_OK;
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(dev), minor(dev));
-	read_kname(path, kname);
+	below_read_kname(path, kname, sizeof(kname));
 	return err_report(VBLK_BUSY, t->name, "/dev/%s is in use: %s", kname, who);
 }
 
@@ -195,7 +92,7 @@ static int check_partitions_unused(const struct target *t, const char *sys)
 	dir = opendir(sys);
 	while (dir && !ret && (de = readdir(dir))) {
 		snprintf(part, sizeof(part), "%s/%s", sys, de->d_name);
-		if (de->d_name[0] != '.' && is_partition(part))
+		if (de->d_name[0] != '.' && below_is_partition(part))
 			ret = check_part_unused(t, part);
 	}
 	if (dir)
@@ -214,7 +111,7 @@ static int check_unused(const struct target *t, dev_t dev)
 	if (holder_of_device(dev, 0, who, sizeof(who)))
 		return err_report(VBLK_BUSY, t->name, "in use: %s", who);
 	snprintf(sys, sizeof(sys), "/sys/dev/block/%u:%u", major(dev), minor(dev));
-	if (!is_partition(sys))
+	if (!below_is_partition(sys))
 		return check_partitions_unused(t, sys);
 	snprintf(whole, sizeof(whole), "%s/..", sys);
 	return check_part_unused(t, whole);

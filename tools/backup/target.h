@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "child.h"
+#include "disk/chain.h"
 #include "mark.h"
 
 /* Of the name that a file has for its server, before it has any other. */
@@ -95,6 +96,9 @@ void target_file_close(struct target *t);
 int target_check_own(const struct target *t, const struct stat *st);
 int target_device_open(struct target *t, int path);
 void target_device_wipe(const struct target *t, bool is_ours);
+
+/* target-apart.c */
+int target_check_apart(const struct target *t, const struct chain *c);
 
 /* target-serve.c */
 void target_fd_path(const struct target *t, char path[TARGET_PATH_BYTES]);

@@ -325,7 +325,9 @@ static int copy(struct restore *r)
 		ret = target_claim(&r->t);
 	if (ret)
 		return ret;
-	ret = convert(r);
+	ret = target_check_apart(&r->t, &r->source.chain);
+	if (!ret)
+		ret = convert(r);
 	if (!ret && r->args->verifies)
 		ret = verify(r);
 	if (!ret)
