@@ -12,6 +12,7 @@
 
 #include "backup-level.h"
 #include "backup/history.h"
+#include "backup/mark-chain.h"
 #include "bitmap-change.h"
 #include "disk/bitmaps.h"
 #include "err.h"
@@ -43,7 +44,7 @@ static const char *judge_file(const char *token, int fd, const struct history *h
 	return NULL;
 }
 
-static const char *judge_backup(const char *token, struct history *h)
+static const char *judge_backup(const char *token, struct history *h, char text[MARK_WHY_BYTES])
 {
 	const char *why;
 	int fd, err;
@@ -57,10 +58,13 @@ static const char *judge_backup(const char *token, struct history *h)
 		return "the backup before is not there any more";
 	why = judge_file(token, fd, h);
 	close(fd);
+	if (!why && !marks_are_right(h->target, text))
+		why = text;
 	return why;
 }
 
-static const char *judge_bitmap(const struct bitmap *bitmap, const char *token, struct history *h)
+static const char *judge_bitmap(const struct bitmap *bitmap, const char *token, struct history *h,
+				char text[MARK_WHY_BYTES])
 {
 	switch (bitmap->state) {
 	case BITMAP_IN_USE:
@@ -68,12 +72,13 @@ static const char *judge_bitmap(const struct bitmap *bitmap, const char *token, 
 	case BITMAP_DISABLED:
 		return "it records nothing";
 	default:
-		return judge_backup(token, h);
+		return judge_backup(token, h, text);
 	}
 }
 
 /* Of several, which a backup that was cut short leaves, the newest. Return: why there is none, or NULL. */
-static const char *judge(const struct bitmaps *b, const char *name, struct level_plan *plan)
+static const char *judge(const struct bitmaps *b, const char *name, struct level_plan *plan,
+			 char text[MARK_WHY_BYTES])
 {
 	const char *why = "the disk has no such bitmap", *one;
 	char token[TOKEN_SIZE];
@@ -82,7 +87,7 @@ static const char *judge(const struct bitmaps *b, const char *name, struct level
 	for (size_t i = 0; i < b->n; i++) {
 		if (!token_is_of(b->list[i].name, name, token))
 			continue;
-		one = judge_bitmap(&b->list[i], token, &h);
+		one = judge_bitmap(&b->list[i], token, &h, text);
 		if (one && !*plan->base)
 			why = one;
 		if (one || h.mtime_ns < plan->base_mtime_ns)
@@ -147,6 +152,7 @@ static int name_new(const char *name, struct level_plan *plan)
 int level_plan(const struct attached *a, const char *name, enum level level,
 	       struct level_plan *plan)
 {
+	char text[MARK_WHY_BYTES];
 	struct bitmaps b = {};
 	int err, ret;
 
@@ -158,7 +164,7 @@ int level_plan(const struct attached *a, const char *name, enum level level,
 	if (!ret)
 		ret = read_bitmaps(a, &b);
 	if (!ret)
-		ret = choose(a, name, level, judge(&b, name, plan), plan);
+		ret = choose(a, name, level, judge(&b, name, plan, text), plan);
 	bitmaps_free(&b);
 	return ret;
 }
