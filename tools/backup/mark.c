@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "child.h"
+#include "cmd/err.h"
 #include "mark.h"
 
 #define PREFIX		"vblk-backup:"
@@ -137,35 +138,66 @@ static int add_bitmap(const char *path, const char *granularity, const char *nam
 	return child_run(argv);
 }
 
+/* qemu-img does not fail if it has no room for it. */
+static bool is_written(int fd, const struct mark *m)
+{
+	struct mark now;
+
+	return !mark_read(fd, &now) && !now.is_changed && !strcmp(now.token, m->token) &&
+	       !strcmp(now.base, m->base) && !strcmp(now.name, m->name);
+}
+
 /**
  * mark_write() - have an image say which backup it is
+ * @fd: of it
  * @path: of it, for qemu-img, without quotes
+ * @object: its name, for messages
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int mark_write(const char *path, const struct mark *m)
+int mark_write(int fd, const char *path, const char *object, const struct mark *m)
 {
 	char name[BITMAP_NAME_SIZE + sizeof(PREFIX) + 2 * TOKEN_SIZE];
+	int ret;
 
 	snprintf(name, sizeof(name), PREFIX "%s:%s:%s", m->token, *m->base ? m->base : NO_BASE,
 		 m->name);
-	return add_bitmap(path, MARK_GRANULARITY, name);
+	ret = add_bitmap(path, MARK_GRANULARITY, name);
+	return ret || is_written(fd, m) ? ret :
+	       err_report(VBLK_FAILED, object, "which backup it is was not stored");
+}
+
+static bool records(int fd, const char *name)
+{
+	const struct bitmap *bitmap;
+	struct bitmaps b;
+	bool is_so;
+
+	bitmap = bitmaps_read_image(fd, &b) ? NULL : bitmaps_find(&b, name);
+	is_so = bitmap && bitmap->state == BITMAP_RECORDS;
+	bitmaps_free(&b);
+	return is_so;
 }
 
 /**
  * mark_begin_bitmap() - have an image that holds what a backup does record what changes from here on
+ * @fd: of it
  * @path: of it, for qemu-img, without quotes
+ * @object: its name, for messages
  * @m: of the backup
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int mark_begin_bitmap(const char *path, const struct mark *m)
+int mark_begin_bitmap(int fd, const char *path, const char *object, const struct mark *m)
 {
 	char name[BITMAP_NAME_SIZE], granularity[16];
+	int ret;
 
 	/* Without one the next backup copies all. */
 	if (token_name_bitmap(m->name, m->token, name))
 		return 0;
 	snprintf(granularity, sizeof(granularity), "%u", BITMAP_GRANULARITY);
-	return add_bitmap(path, granularity, name);
+	ret = add_bitmap(path, granularity, name);
+	return ret || records(fd, name) ? ret :
+	       err_report(VBLK_FAILED, object, "bitmap '%s' was not stored", name);
 }

@@ -30,7 +30,7 @@ bool token_is_of(const char *bitmap, const char *name, char token[TOKEN_SIZE]);
 int token_name_bitmap(const char *name, const char *token, char bitmap[BITMAP_NAME_SIZE]);
 
 int mark_read(int fd, struct mark *m);
-int mark_write(const char *path, const struct mark *m);
-int mark_begin_bitmap(const char *path, const struct mark *m);
+int mark_write(int fd, const char *path, const char *object, const struct mark *m);
+int mark_begin_bitmap(int fd, const char *path, const char *object, const struct mark *m);
 
 #endif

@@ -297,7 +297,7 @@ static int write_mark(const struct target *t)
 	char path[TARGET_PATH_BYTES];
 
 	target_fd_path(t, path);
-	return mark_write(path, t->mark);
+	return mark_write(t->fd, path, t->name, t->mark);
 }
 
 /**

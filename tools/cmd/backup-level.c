@@ -101,6 +101,23 @@ static const char *judge(const struct bitmaps *b, const char *name, struct level
 	return why;
 }
 
+/* Whether the kernel can record in the one that it goes by and in the new one: all others by the name may go. */
+static bool has_room_for_both(const struct attached *a, const char *name,
+			      const struct level_plan *plan)
+{
+	struct bitmaps b = { .list = calloc(plan->there.n, sizeof(*b.list)) };
+	char token[TOKEN_SIZE];
+	bool is_so;
+
+	for (size_t i = 0; b.list && i < plan->there.n; i++)
+		if (!token_is_of(plan->there.list[i].name, name, token) ||
+		    !strcmp(plan->there.list[i].name, plan->old))
+			b.list[b.n++] = plan->there.list[i];
+	is_so = bitmaps_have_room(&b, a->bytes, BITMAP_GRANULARITY);
+	bitmaps_free(&b);
+	return is_so;
+}
+
 static int read_bitmaps(const struct attached *a, struct bitmaps *b)
 {
 	struct live_chain chain = {};
@@ -145,7 +162,7 @@ static int name_new(const char *name, struct level_plan *plan)
  * @a: the disk
  * @name: what the bitmaps of these backups are called by
  * @level: what is wanted
- * @plan: filled in
+ * @plan: filled in; level_free() is due in either case
  *
  * Return: an exit code; what is wrong has been reported.
  */
@@ -153,7 +170,7 @@ int level_plan(const struct attached *a, const char *name, enum level level,
 	       struct level_plan *plan)
 {
 	char text[MARK_WHY_BYTES];
-	struct bitmaps b = {};
+	const char *why;
 	int err, ret;
 
 	*plan = (struct level_plan){};
@@ -162,11 +179,19 @@ int level_plan(const struct attached *a, const char *name, enum level level,
 		return err_errno(-err, HISTORY_DIR, "cannot write");
 	ret = name_new(name, plan);
 	if (!ret)
-		ret = read_bitmaps(a, &b);
-	if (!ret)
-		ret = choose(a, name, level, judge(&b, name, plan, text), plan);
-	bitmaps_free(&b);
-	return ret;
+		ret = read_bitmaps(a, &plan->there);
+	if (ret)
+		return ret;
+	why = judge(&plan->there, name, plan, text);
+	if (!why && !has_room_for_both(a, name, plan))
+		why = "one more has no room beside it";
+	return choose(a, name, level, why, plan);
+}
+
+/** level_free() - let go of what level_plan() has */
+void level_free(struct level_plan *plan)
+{
+	bitmaps_free(&plan->there);
 }
 
 /**
@@ -177,7 +202,12 @@ int level_plan(const struct attached *a, const char *name, enum level level,
  */
 int level_prepare(const struct attached *a, const struct level_plan *plan)
 {
-	return bitmap_make(a, plan->new);
+	const struct bitmap_new new = {
+		.bitmap = plan->new, .name = plan->mark.name,
+		.but = plan->is_incremental ? plan->old : "", .there = &plan->there,
+	};
+
+	return bitmap_make(a, &new);
 }
 
 /**
@@ -230,7 +260,7 @@ int level_note(const struct attached *a, const struct level_plan *plan, const ch
 	if (err)
 		return err_errno(-err, HISTORY_DIR, "cannot note the backup");
 	history_prune(h.target);
-	if (bitmap_drop(a, plan->mark.name, plan->new))
+	if (bitmap_drop(a, plan->mark.name, plan->new, &plan->there))
 		err_warn(a->d.name, "the bitmap of the backup before goes on recording; "
 			 "the next backup removes it");
 	return VBLK_OK;

@@ -26,6 +26,7 @@ enum level {
  * @old: the bitmap that says that
  * @base: absolute path of the backup before
  * @base_mtime_ns: when that was written to last
+ * @there: the bitmaps that the disk had
  */
 struct level_plan {
 	struct mark mark;
@@ -34,6 +35,7 @@ struct level_plan {
 	char old[BITMAP_NAME_SIZE];
 	char base[PATH_MAX];
 	uint64_t base_mtime_ns;
+	struct bitmaps there;
 };
 
 int level_parse(const char *text, enum level *level);
@@ -43,6 +45,7 @@ int level_prepare(const struct attached *a, const struct level_plan *plan);
 int level_begin(const struct attached *a, const struct level_plan *plan, const char *view);
 int level_report_differs(const struct attached *a, const struct level_plan *plan);
 int level_note(const struct attached *a, const struct level_plan *plan, const char *target);
+void level_free(struct level_plan *plan);
 void level_take_back(const struct attached *a, const struct level_plan *plan);
 
 #endif

@@ -345,21 +345,24 @@ static int backup(struct attached *a, const char *name, const struct args *args)
 	struct copy c = {
 		.disk = a->d.name, .fd = -1, .size = a->bytes, .bandwidth = args->bandwidth,
 	};
-	struct level_plan level;
+	struct level_plan level = {};
 	int ret;
 
 	/* First what may be wrong with either: the instant costs the guest something. */
 	ret = view_check_disk(a);
 	if (!ret)
 		ret = plan(a, args, &level);
-	if (ret)
+	if (ret) {
+		level_free(&level);
 		return ret;
+	}
 	t.below = level.is_incremental ? level.base : NULL;
 	t.mark = args->bitmap ? &level.mark : NULL;
 	c.bitmap = level.is_incremental ? level.old : NULL;
 	ret = target_open(&t);
 	if (!ret)
 		ret = run(a, args, &level, &c, &t);
+	level_free(&level);
 	return ret ? ret : print_result(&c, &t, args->as_json);
 }
 

@@ -6,16 +6,19 @@
  * suspended, and reads them when it is resumed.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "backup/mark.h"
 #include "bitmap-change.h"
 #include "disk/qemu-img.h"
 #include "err.h"
+
+/* A table, and what the last cluster of the bits has too much. */
+#define CLUSTERS_EACH	(2 << 16)
 
 static int run_qemu(struct change *c, const char *image, const struct bitmap_request *r)
 {
@@ -52,18 +55,66 @@ static int change_image(struct change *c, const struct bitmap_request *r)
 	return ret;
 }
 
-/* A qemu-img that was killed leaves all bitmaps in use that it has opened. */
-static void report_lost(struct change *c)
+/* Whether it is what @r makes of it. */
+static bool is_done(const struct bitmaps *now, const struct bitmap_request *r)
 {
-	struct bitmaps now = {};
+	const struct bitmap *bitmap = bitmaps_find(now, r->bitmap);
 
-	if (bitmaps_read_image(c->chain.list[0].fd, &now) == 0)
-		for (size_t i = 0; i < now.n; i++)
-			if (now.list[i].state == BITMAP_IN_USE)
-				err_report(VBLK_DAMAGED, c->a.d.name,
-					   "bitmap '%s' was left in use, and says nothing any more",
-					   now.list[i].name);
+	if (!strcmp(r->option, "--remove"))
+		return !bitmap;
+	return bitmap && bitmap->state != BITMAP_IN_USE;
+}
+
+static int report_lost(const struct change *c, const struct bitmap *was, const struct bitmap *is)
+{
+	if (!is)
+		return err_report(VBLK_DAMAGED, c->a.d.name, "bitmap '%s' is lost", was->name);
+	if (is->state != BITMAP_IN_USE || was->state == BITMAP_IN_USE)
+		return VBLK_OK;
+	return err_report(VBLK_DAMAGED, c->a.d.name,
+			  "bitmap '%s' was left in use, and says nothing any more", was->name);
+}
+
+/*
+ * A qemu-img that was killed leaves all bitmaps in use that it has opened, as one does that had no room to store them; or
+ * none is there any more. Of that it says nothing by its exit status.
+ */
+static int check_kept(struct change *c, const struct bitmaps *before, const struct bitmap_request *r)
+{
+	bool removes = !strcmp(r->option, "--remove");
+	int ret = VBLK_OK, lost_ret;
+	struct bitmaps now;
+
+	if (bitmaps_read_image(c->chain.list[0].fd, &now)) {
+		bitmaps_free(&now);
+		return err_report(VBLK_FAILED, c->a.d.name, "cannot read its bitmaps");
+	}
+	for (size_t i = 0; i < before->n; i++) {
+		if (removes && !strcmp(before->list[i].name, r->bitmap))
+			continue;
+		lost_ret = report_lost(c, &before->list[i],
+				       bitmaps_find(&now, before->list[i].name));
+		ret = ret ? ret : lost_ret;
+	}
+	if (!ret && !is_done(&now, r))
+		ret = err_report(VBLK_FAILED, c->a.d.name, "bitmap '%s' was not stored", r->bitmap);
 	bitmaps_free(&now);
+	return ret;
+}
+
+static int change_checked(struct change *c, const struct bitmap_request *r)
+{
+	struct bitmaps before;
+	int ret, kept_ret;
+
+	if (bitmaps_read_image(c->chain.list[0].fd, &before)) {
+		bitmaps_free(&before);
+		return err_report(VBLK_FAILED, c->a.d.name, "cannot read its bitmaps");
+	}
+	ret = change_image(c, r);
+	kept_ret = check_kept(c, &before, r);
+	bitmaps_free(&before);
+	return ret ? ret : kept_ret;
 }
 
 /* What would be recorded then may be too much for the kernel. */
@@ -93,9 +144,7 @@ static int work(struct change *c, void *arg)
 	err = dmdev_suspend(name, c->a.is_served);
 	if (err)
 		return err_errno(-err, name, "cannot suspend it");
-	ret = change_image(c, r);
-	if (ret)
-		report_lost(c);
+	ret = change_checked(c, r);
 	err = dmdev_resume(name, c->a.is_served);
 	if (!err)
 		return ret;
@@ -118,30 +167,31 @@ int bitmap_change(struct change *c, const struct bitmap_request *r)
 	return change_apart(c, work, (void *)r, "its bitmaps were changed");
 }
 
-static int check_new(const struct change *c, const char *bitmap)
+/* QEMU stores all of them anew before it lets go of where they were. */
+static bool has_space(const struct change *c, const struct bitmaps *b)
 {
-	struct bitmaps b = {};
-	int err, ret = VBLK_OK;
+	uint64_t disk_bytes = c->chain.sectors << 9, bytes = (b->n + 2) * CLUSTERS_EACH;
+	struct statvfs fs;
 
-	err = bitmaps_read_image(c->chain.list[0].fd, &b);
-	if (err)
-		ret = err_errno(-err, c->a.d.name, "cannot read its bitmaps");
-	else if (!bitmaps_have_room(&b, c->chain.sectors << 9, BITMAP_GRANULARITY))
-		ret = err_report(VBLK_UNSUPPORTED, c->a.d.name, "no more bitmaps can record");
-	else if (bitmaps_find(&b, bitmap))
-		ret = err_report(VBLK_BUSY, c->a.d.name, "it has a bitmap '%s'", bitmap);
-	bitmaps_free(&b);
-	return ret;
+	for (size_t i = 0; i < b->n; i++)
+		bytes += b->list[i].granularity ? disk_bytes / b->list[i].granularity / 8 : 0;
+	return S_ISBLK(c->chain.list[0].st.st_mode) || fstatvfs(c->chain.list[0].fd, &fs) < 0 ||
+	       fs.f_bfree * fs.f_frsize >= bytes;
 }
 
-static int make(struct change *c, const void *arg)
+/** bitmap_check_space() - whether the host has room to store the bitmaps and one more; an exit code, reported */
+int bitmap_check_space(const struct change *c)
 {
-	const struct bitmap_request add = {
-		.option = "--add", .bitmap = arg, .granularity = BITMAP_GRANULARITY,
-	};
-	int ret = check_new(c, arg);
+	struct bitmaps b;
+	int err = bitmaps_read_image(c->chain.list[0].fd, &b), ret = VBLK_OK;
 
-	return ret ? ret : bitmap_change(c, &add);
+	if (err)
+		ret = err_errno(-err, c->a.d.name, "cannot read its bitmaps");
+	else if (!has_space(c, &b))
+		ret = err_report(VBLK_FAILED, c->a.d.name,
+				 "no room for its bitmaps in the file system of its image");
+	bitmaps_free(&b);
+	return ret;
 }
 
 static int remove_one(struct change *c, const void *arg)
@@ -154,29 +204,84 @@ static int remove_one(struct change *c, const void *arg)
 /**
  * struct old - bitmaps of backups that are not needed any more
  * @name: that they are called by
- * @but: the one that is
+ * @but: the one that is, or ""
+ * @there: only those that were there then
+ * @until: stop when one more has room
  */
 struct old {
 	const char *name;
 	const char *but;
+	const struct bitmaps *there;
+	bool until;
 };
+
+static bool is_old(const struct old *old, const char *bitmap)
+{
+	char token[TOKEN_SIZE];
+
+	return token_is_of(bitmap, old->name, token) && strcmp(bitmap, old->but) != 0 &&
+	       bitmaps_find(old->there, bitmap);
+}
+
+static bool has_room(const struct change *c, const struct bitmaps *b)
+{
+	return bitmaps_have_room(b, c->chain.sectors << 9, BITMAP_GRANULARITY);
+}
 
 static int drop(struct change *c, const void *arg)
 {
 	const struct old *old = arg;
-	char token[TOKEN_SIZE];
 	struct bitmaps b = {};
 	int err, ret = VBLK_OK;
 
 	err = bitmaps_read_image(c->chain.list[0].fd, &b);
 	if (err)
 		ret = err_errno(-err, c->a.d.name, "cannot read its bitmaps");
-	for (size_t i = 0; i < b.n && !ret; i++)
-		if (token_is_of(b.list[i].name, old->name, token) &&
-		    strcmp(b.list[i].name, old->but) != 0)
-			ret = remove_one(c, b.list[i].name);
+	for (size_t i = 0; i < b.n && !ret && !(old->until && has_room(c, &b)); i++) {
+		if (!is_old(old, b.list[i].name))
+			continue;
+		ret = remove_one(c, b.list[i].name);
+		/* It takes no room any more. */
+		b.list[i].state = BITMAP_DISABLED;
+	}
 	bitmaps_free(&b);
 	return ret;
+}
+
+static int check_new(const struct change *c, const char *bitmap)
+{
+	struct bitmaps b = {};
+	int err, ret = VBLK_OK;
+
+	err = bitmaps_read_image(c->chain.list[0].fd, &b);
+	if (err)
+		ret = err_errno(-err, c->a.d.name, "cannot read its bitmaps");
+	else if (!has_room(c, &b))
+		ret = err_report(VBLK_UNSUPPORTED, c->a.d.name, "no more bitmaps can record");
+	else if (bitmaps_find(&b, bitmap))
+		ret = err_report(VBLK_BUSY, c->a.d.name, "it has a bitmap '%s'", bitmap);
+	bitmaps_free(&b);
+	return ret;
+}
+
+/* Of backups that were killed there may be so many that it has no room. */
+static int make(struct change *c, const void *arg)
+{
+	const struct bitmap_new *new = arg;
+	const struct bitmap_request add = {
+		.option = "--add", .bitmap = new->bitmap, .granularity = BITMAP_GRANULARITY,
+	};
+	const struct old old = {
+		.name = new->name, .but = new->but, .there = new->there, .until = true,
+	};
+	int ret;
+
+	ret = new->name ? drop(c, &old) : VBLK_OK;
+	if (!ret)
+		ret = check_new(c, new->bitmap);
+	if (!ret)
+		ret = bitmap_check_space(c);
+	return ret ? ret : bitmap_change(c, &add);
 }
 
 /* A disk as it was found, which others may have meanwhile. */
@@ -190,7 +295,10 @@ static int with_lock(const struct attached *a, int (*call)(struct change *c, con
 	if (ret)
 		return ret;
 	state_share_lock(lock);
-	ret = change_begin(&c);
+	if (strcmp(c.a.d.uuid, a->d.uuid) != 0)
+		ret = err_report(VBLK_BUSY, a->d.name, "it has become another disk meanwhile");
+	if (!ret)
+		ret = change_begin(&c);
 	if (!ret)
 		ret = call(&c, arg);
 	change_end(&c);
@@ -201,12 +309,13 @@ static int with_lock(const struct attached *a, int (*call)(struct change *c, con
 /**
  * bitmap_make() - make a bitmap of a disk, with nothing in it
  * @a: the disk, as it was found
+ * @new: what for
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int bitmap_make(const struct attached *a, const char *bitmap)
+int bitmap_make(const struct attached *a, const struct bitmap_new *new)
 {
-	return with_lock(a, make, bitmap);
+	return with_lock(a, make, new);
 }
 
 /** bitmap_remove() - remove one; an exit code, reported */
@@ -219,12 +328,14 @@ int bitmap_remove(const struct attached *a, const char *bitmap)
  * bitmap_drop() - remove the bitmaps of the backups by a name
  * @a: the disk, as it was found
  * @but: all but this one
+ * @there: of those that there were then: others are of backups that run
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int bitmap_drop(const struct attached *a, const char *name, const char *but)
+int bitmap_drop(const struct attached *a, const char *name, const char *but,
+		const struct bitmaps *there)
 {
-	return with_lock(a, drop, &(struct old){ .name = name, .but = but });
+	return with_lock(a, drop, &(struct old){ .name = name, .but = but, .there = there });
 }
 
 /**
@@ -255,87 +366,4 @@ int bitmap_resume(struct change *c)
 		return err_errno(-err, c->a.d.name, "it is suspended, and cannot be resumed");
 	c->a.d.is_suspended = false;
 	return VBLK_OK;
-}
-
-static int run_with_source(struct change *c, const char *source, const char *image,
-			   const struct bitmap *bitmap)
-{
-	char granularity[24];
-	const char *argv[] = {
-		"qemu-img", "bitmap", "--add", "-g", granularity, "--merge", bitmap->name,
-		"-b", source, "--", image, bitmap->name, NULL
-	};
-
-	if (!source || !image)
-		return err_errno(ENOMEM, c->a.d.name, "cannot run qemu-img");
-	snprintf(granularity, sizeof(granularity), "%ju", (uintmax_t)bitmap->granularity);
-	return qemu_run(&c->chain, argv, c->a.d.name);
-}
-
-/**
- * bitmap_carry() - have the new overlay of a disk go on with a bitmap of the image below it
- * @c: the disk, suspended; its overlay is not in use yet
- * @bitmap: the bitmap
- *
- * Return: an exit code; what is wrong has been reported.
- */
-int bitmap_carry(struct change *c, const struct bitmap *bitmap)
-{
-	char *below = qemu_describe(&c->chain, 0, false), *overlay = qemu_describe_fd(c->top.fd);
-	int ret;
-
-	fcntl(c->top.fd, F_SETFD, 0);
-	ret = run_with_source(c, below, overlay, bitmap);
-	fcntl(c->top.fd, F_SETFD, FD_CLOEXEC);
-	free(below);
-	free(overlay);
-	if (!ret && fsync(c->top.fd) < 0)
-		ret = err_errno(errno, c->top.path, "cannot write it");
-	return ret;
-}
-
-static int remove_old(struct change *c, const char *image)
-{
-	struct bitmaps old = {};
-	int err, ret = VBLK_OK;
-
-	err = bitmaps_read_image(c->chain.list[1].fd, &old);
-	if (err)
-		ret = err_errno(-err, c->a.d.name, "cannot read the bitmaps below");
-	for (size_t i = 0; i < old.n && !ret; i++) {
-		const char *argv[] = {
-			"qemu-img", "bitmap", "--remove", "--", image, old.list[i].name, NULL
-		};
-
-		if (old.list[i].state == BITMAP_RECORDS)
-			ret = qemu_run(&c->chain, argv, c->a.d.name);
-	}
-	bitmaps_free(&old);
-	return ret;
-}
-
-/**
- * bitmap_take_over() - have the image below go on with the bitmaps of the top, and with no others
- * @c: the disk, suspended; what the top has is in the image below already
- *
- * Those that the image below has say nothing of what happened while it was not the top: it may have been
- * gone back to. Return: an exit code; what is wrong has been reported.
- */
-int bitmap_take_over(struct change *c)
-{
-	char *top = qemu_describe(&c->chain, 0, false), *image = qemu_describe(&c->chain, 1, false);
-	struct bitmaps b = {};
-	int err, ret;
-
-	ret = image ? remove_old(c, image) : VBLK_OK;
-	err = ret ? 0 : bitmaps_read_image(c->chain.list[0].fd, &b);
-	if (err)
-		ret = err_errno(-err, c->a.d.name, "cannot read its bitmaps");
-	for (size_t i = 0; i < b.n && !ret; i++)
-		if (b.list[i].state == BITMAP_RECORDS)
-			ret = run_with_source(c, top, image, &b.list[i]);
-	bitmaps_free(&b);
-	free(top);
-	free(image);
-	return ret;
 }

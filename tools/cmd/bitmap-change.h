@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "disk/bitmaps.h"
 #include "snapshot.h"
 
 /**
@@ -23,10 +24,26 @@ struct bitmap_request {
 	bool is_disabled;
 };
 
+/**
+ * struct bitmap_new - one that begins with an instant
+ * @bitmap: its name
+ * @name: what those of such backups are called by, or NULL: it is for no backup of ours
+ * @but: the one that is needed meanwhile, or ""
+ * @there: all that there were when that was chosen: those of @name may go for it
+ */
+struct bitmap_new {
+	const char *bitmap;
+	const char *name;
+	const char *but;
+	const struct bitmaps *there;
+};
+
 int bitmap_change(struct change *c, const struct bitmap_request *r);
-int bitmap_make(const struct attached *a, const char *bitmap);
+int bitmap_check_space(const struct change *c);
+int bitmap_make(const struct attached *a, const struct bitmap_new *new);
 int bitmap_remove(const struct attached *a, const char *bitmap);
-int bitmap_drop(const struct attached *a, const char *name, const char *but);
+int bitmap_drop(const struct attached *a, const char *name, const char *but,
+		const struct bitmaps *there);
 int bitmap_use(const struct attached *a, const char *bitmap, const char *view);
 int bitmap_resume(struct change *c);
 int bitmap_take_over(struct change *c);

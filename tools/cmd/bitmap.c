@@ -347,6 +347,8 @@ static int change(const struct args *args)
 		ret = bitmap_resume(&c);
 	if (!ret)
 		ret = check(&c, args);
+	if (!ret && is(args, "add"))
+		ret = bitmap_check_space(&c);
 	if (!ret)
 		ret = bitmap_change(&c, &args->request);
 	change_end(&c);

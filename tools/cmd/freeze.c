@@ -84,7 +84,7 @@ static int make_bitmap(const char *disk, const char *bitmap)
 	ret = attached_find(disk, &a);
 	if (!ret)
 		ret = view_check_disk(&a);
-	return ret ? ret : bitmap_make(&a, bitmap);
+	return ret ? ret : bitmap_make(&a, &(struct bitmap_new){ .bitmap = bitmap });
 }
 
 static int freeze(const char *disk, uint64_t memory, const char *bitmap, bool as_json)

@@ -296,11 +296,18 @@ static int verify(struct restore *r)
 static int begin_bitmap(const struct restore *r)
 {
 	char path[TARGET_PATH_BYTES];
+	int ret;
 
 	if (!*r->source.mark.token || r->source.is_doubtful || strcmp(r->t.format, "qcow2") != 0)
 		return VBLK_OK;
 	target_fd_path(&r->t, path);
-	return mark_begin_bitmap(path, &r->source.mark);
+	ret = mark_begin_bitmap(r->t.fd, path, r->t.name, &r->source.mark);
+	/* The disk is there, whole. */
+	if (ret && !cancel_asked()) {
+		err_warn(r->t.name, "it does not go on from the backup: the next one copies all");
+		ret = VBLK_OK;
+	}
+	return ret;
 }
 
 /* Who may use the image that was there may use this one. */
