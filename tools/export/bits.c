@@ -113,7 +113,7 @@ static int mark(const struct bits *b, const struct bitmap *bitmap)
 		return err_errno(err ? -err : errno, argv[0], "cannot run it");
 	}
 	ret = tell(b, bitmap, to);
-	/* It fails if it has not read all of it. */
+	/* It fails if it has not read all of it; not if it has not stored it. */
 	fclose(to);
 	err = child_wait(&c, -1, false, &status);
 	if (ret)
@@ -138,6 +138,25 @@ static int check(const struct bits *b, const struct bitmaps *known, const char *
 			return err_report(VBLK_NOT_FOUND, b->disk,
 					  "it had no bitmap '%s' that recorded", names[i]);
 	return VBLK_OK;
+}
+
+/* QEMU's programs do not fail if they have no room for them. */
+static int check_stored(const struct bits *b, int fd, const char *const names[], size_t n)
+{
+	const struct bitmap *bitmap;
+	struct bitmaps now;
+	int ret = VBLK_OK;
+
+	if (bitmaps_read_image(fd, &now))
+		bitmaps_free(&now);
+	for (size_t i = 0; i < n && !ret; i++) {
+		bitmap = bitmaps_find(&now, names[i]);
+		if (!bitmap || bitmap->state == BITMAP_IN_USE)
+			ret = err_report(VBLK_FAILED, b->disk, "bitmap '%s' was not stored in "
+					 TEMPORARY_DIR, names[i]);
+	}
+	bitmaps_free(&now);
+	return ret;
 }
 
 static int fill(const struct bits *b, const char *const names[], size_t n)
@@ -178,6 +197,8 @@ int bits_make(const char *disk, const char *view, uint64_t size, const char *con
 		return err_errno(errno, disk, "cannot make a temporary file");
 	snprintf(b.path, sizeof(b.path), "/proc/%d/fd/%d", getpid(), *fd);
 	ret = fill(&b, names, n);
+	if (!ret)
+		ret = check_stored(&b, *fd, names, n);
 	if (ret) {
 		close(*fd);
 		*fd = -1;

@@ -11,10 +11,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cmd/err.h"
@@ -28,7 +30,13 @@
 	"\"file\": {\"driver\": \"file\", \"filename\": \"/proc/self/fd/5\", \"read-only\": true}, " \
 	"\"backing\": {\"driver\": \"nbd\", \"server\": {\"type\": \"fd\", \"str\": \"4\"}}}"
 
-static const char *const begin[] = { "qemu-nbd", "--read-only", "--shared=0" };
+/* Behind those: it writes there when it serves. */
+#define READY	"--pid-file=/proc/self/fd/6"
+
+/* How often is looked for that. */
+#define POLL_NS	10000000
+
+static const char *const begin[] = { "qemu-nbd", READY, "--read-only", "--shared=0" };
 
 #define NR_BEGIN	(sizeof(begin) / sizeof(begin[0]))
 
@@ -55,14 +63,9 @@ int front_connect(int *listener, int *below)
 	return err;
 }
 
-/**
- * front_start() - serve the disk with its bitmaps, in a process of its own
- *
- * Return: an exit code; what is wrong has been reported.
- */
-int front_start(struct front *f)
+static int start(struct front *f, int ready)
 {
-	const int fds[] = { f->listener, f->below, f->bits };
+	const int fds[] = { f->listener, f->below, f->bits, ready };
 	const char **argv = calloc(NR_BEGIN + 2 * f->nr_bitmaps + 3, sizeof(*argv));
 	size_t n;
 
@@ -77,12 +80,64 @@ int front_start(struct front *f)
 	if (f->is_persistent)
 		argv[n++] = "--persistent";
 	argv[n] = IMAGE;
-	f->pid = hand_over_start(argv, fds, 3, f->has_no_terminal);
+	f->pid = hand_over_start(argv, fds, 4, f->has_no_terminal);
 	free(argv);
 	if (f->pid > 0)
 		return VBLK_OK;
 	f->pid = 0;
 	return err_errno(errno, f->name, "cannot start qemu-nbd");
+}
+
+static int report_ended(struct front *f)
+{
+	int status, ret;
+
+	if (waitpid(f->pid, &status, WNOHANG) != f->pid)
+		return VBLK_OK;
+	f->pid = 0;
+	ret = hand_over_report(begin[0], f->name, status);
+	return ret ? ret : err_report(VBLK_FAILED, f->name, "%s has ended", begin[0]);
+}
+
+/* Signals are blocked. */
+static int wait_ready(struct front *f, int ready)
+{
+	const struct timespec poll = { .tv_nsec = POLL_NS };
+	struct stat st;
+	sigset_t set;
+	int ret;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	for (;;) {
+		if (fstat(ready, &st) == 0 && st.st_size)
+			return VBLK_OK;
+		ret = report_ended(f);
+		if (ret)
+			return ret;
+		if (sigtimedwait(&set, NULL, &poll) > 0)
+			return err_report(VBLK_FAILED, f->name, "the export was cancelled");
+	}
+}
+
+/**
+ * front_start() - serve the disk with its bitmaps, in a process of its own, and wait until it does
+ *
+ * Return: an exit code; what is wrong has been reported. front_kill() is due in either case.
+ */
+int front_start(struct front *f)
+{
+	int ready = memfd_create("vblk-ready", MFD_CLOEXEC), ret;
+
+	if (ready < 0)
+		return err_errno(errno, f->name, "cannot start qemu-nbd");
+	ret = start(f, ready);
+	if (!ret)
+		ret = wait_ready(f, ready);
+	close(ready);
+	return ret;
 }
 
 /** front_kill() - end it, if it has not ended */
