@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +22,9 @@
 
 #define TEMPORARY_DIR	"/var/tmp"
 #define SECTOR_BYTES	512
+
+/* How often is looked for signals. */
+#define POLL_MS		100
 
 /* Of the largest clusters there are few tables. */
 #define CREATE_OPTIONS	"cluster_size=2M"
@@ -79,15 +83,25 @@ static int disable(const struct bits *b, const struct bitmap *bitmap)
 	return child_run(argv);
 }
 
+/* Signals are blocked until it serves. */
+static bool is_to_end(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigpending(&set);
+	return sigismember(&set, SIGHUP) || sigismember(&set, SIGINT) || sigismember(&set, SIGTERM);
+}
+
 static int tell(const struct bits *b, const struct bitmap *bitmap, FILE *to)
 {
 	struct extents e = {
 		.view = b->view, .bitmap = bitmap->name, .size = b->size, .unit = SECTOR_BYTES
 	};
 	struct extent extent;
-	int more;
+	int more = 0;
 
-	while ((more = extents_next(&e, &extent)) > 0)
+	while (!is_to_end() && (more = extents_next(&e, &extent)) > 0)
 		if (!extent.is_zero)
 			fprintf(to, "discard -q %" PRIu64 " %" PRIu64 "\n", extent.offset,
 				extent.bytes);
@@ -96,10 +110,24 @@ static int tell(const struct bits *b, const struct bitmap *bitmap, FILE *to)
 				    bitmap->name) : VBLK_OK;
 }
 
+static int wait_for(const struct bits *b, struct child *c, const char *program)
+{
+	int status, err;
+
+	do
+		err = child_wait(c, POLL_MS, false, &status);
+	while (err == -ETIMEDOUT && !is_to_end());
+	if (!err && !is_to_end())
+		return child_report(program, status);
+	child_kill(c, SIGKILL);
+	return err && err != -ETIMEDOUT ? err_errno(-err, program, "cannot wait for it") :
+					  err_report(VBLK_FAILED, b->disk, "the export was cancelled");
+}
+
 static int mark(const struct bits *b, const struct bitmap *bitmap)
 {
 	const char *const argv[] = { "qemu-io", "-d", "unmap", "-f", "qcow2", b->path, NULL };
-	int pipefd[2], status, err, ret;
+	int pipefd[2], err, ret, end_ret;
 	struct child c;
 	FILE *to;
 
@@ -115,10 +143,8 @@ static int mark(const struct bits *b, const struct bitmap *bitmap)
 	ret = tell(b, bitmap, to);
 	/* It fails if it has not read all of it; not if it has not stored it. */
 	fclose(to);
-	err = child_wait(&c, -1, false, &status);
-	if (ret)
-		return ret;
-	return err ? err_errno(-err, argv[0], "cannot wait for it") : child_report(argv[0], status);
+	end_ret = wait_for(b, &c, argv[0]);
+	return ret ? ret : end_ret;
 }
 
 static int put_bitmap(const struct bits *b, const struct bitmap *bitmap, bool is_last)
