@@ -7,6 +7,7 @@
 
 #include "image/bitmaps.h"
 #include "io/dev.h"
+#include "io/populate.h"
 #include "lease/lease.h"
 
 #include "status.h"
@@ -211,9 +212,31 @@ static int bitmaps(struct qcow2_dev *dev, unsigned int argc, char **argv, char *
 	return 1;
 }
 
+/* "populate FIRST SECTORS [BYTES]": the sector to go on at, and how many bytes were copied. */
+static int populate(struct dm_target *ti, unsigned int argc, char **argv, char *result,
+		    unsigned int maxlen)
+{
+	u64 first, sectors, bytes = QCOW2_POPULATE_BYTES, next, copied;
+	struct qcow2_dev *dev = ti->private;
+	unsigned int sz = 0;
+	int err;
+
+	if (argc < 3 || argc > 4 || kstrtou64(argv[1], 10, &first) ||
+	    kstrtou64(argv[2], 10, &sectors) || (argc == 4 && kstrtou64(argv[3], 10, &bytes)))
+		return -EINVAL;
+	if (first > ti->len || sectors > ti->len - first || !bytes)
+		return -EINVAL;
+	err = qcow2_populate(dev, first << SECTOR_SHIFT, (first + sectors) << SECTOR_SHIFT,
+			     min(bytes, QCOW2_POPULATE_MAX_BYTES), &next, &copied);
+	if (err)
+		return err;
+	DMEMIT("%llu %llu", next >> SECTOR_SHIFT, copied);
+	return 1;
+}
+
 /*
- * "images"; "bitmaps [FIRST]"; "freeze [MIB]"; "thaw"; "no_space queue" or "no_space error". Return: 1 when there is a
- * result.
+ * "images"; "bitmaps [FIRST]"; "freeze [MIB]"; "thaw"; "populate FIRST SECTORS [BYTES]"; "no_space queue"
+ * or "no_space error". Return: 1 when there is a result.
  */
 int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
 		  unsigned int maxlen)
@@ -230,6 +253,8 @@ int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *re
 		return freeze(ti, argc, argv);
 	if (argc == 1 && !strcasecmp(argv[0], "thaw"))
 		return qcow2_instant_thaw(dev->img, QCOW2_INSTANT_THAWED);
+	if (argc && !strcasecmp(argv[0], "populate"))
+		return populate(ti, argc, argv, result, maxlen);
 	if (argc != 2 || strcasecmp(argv[0], "no_space"))
 		return -EINVAL;
 	if (strcasecmp(argv[1], "error") && strcasecmp(argv[1], "queue"))

@@ -39,11 +39,13 @@ struct piece {
 /**
  * struct group - what is copied together
  * @img: the image
+ * @waits: for space of the host
  * @count: how many pieces
  * @pieces: the pieces
  */
 struct group {
 	struct qcow2_image *img;
+	bool waits;
 	unsigned int count;
 	struct piece pieces[QCOW2_COPY_PIECES];
 };
@@ -94,6 +96,17 @@ static void read_cluster(struct group *g, struct qcow2_batch *b, u64 host_off, v
 				 &(struct qcow2_iovec) { host_off, buf, there });
 }
 
+/* An image below may be longer: what it has there is not the disk's, which may get longer, too. */
+static int read_below(struct qcow2_image *img, struct qcow2_batch *b, u64 guest_off, void *buf,
+		      u32 bytes)
+{
+	u64 size = img->geo.size;
+	u32 there = guest_off < size ? min_t(u64, bytes, size - guest_off) : 0;
+
+	memset(buf + there, 0, bytes - there);
+	return there ? qcow2_below_read(b, img->base, guest_off, buf, there) : 0;
+}
+
 /* What the guest cluster was before. */
 static int read_old(struct group *g, const struct qcow2_fill *f, struct qcow2_batch *b, u32 first,
 		    void *buf, u32 bytes)
@@ -105,7 +118,7 @@ static int read_old(struct group *g, const struct qcow2_fill *f, struct qcow2_ba
 	case QCOW2_ENTRY_UNALLOCATED:
 	case QCOW2_ENTRY_RESERVED:
 		if (img->base)
-			return qcow2_below_read(b, img->base, guest_off, buf, bytes);
+			return read_below(img, b, guest_off, buf, bytes);
 		fallthrough;
 	case QCOW2_ENTRY_ZERO:
 	case QCOW2_ENTRY_ZERO_ALLOCATED:
@@ -187,7 +200,10 @@ static void write_piece(const struct group *g, struct qcow2_batch *b, const stru
 	}
 }
 
-/* The guest has been told that it has written: where the host has no space, that is waited for. */
+/*
+ * The guest has been told that it has written: where the host has no space, that is waited for. For what
+ * nobody has written nobody waits.
+ */
 static int write_pieces(const struct group *g, const struct piece *pieces, unsigned int count)
 {
 	unsigned long since = jiffies;
@@ -199,7 +215,7 @@ static int write_pieces(const struct group *g, const struct piece *pieces, unsig
 		for (unsigned int i = 0; i < count; i++)
 			write_piece(g, &b, &pieces[i]);
 		err = qcow2_batch_end(&b);
-	} while (qcow2_full_wait(g->img, err, since));
+	} while (g->waits && qcow2_full_wait(g->img, err, since));
 	return err;
 }
 
@@ -324,8 +340,8 @@ static void add_fill(struct group *g, struct qcow2_fills *fs, struct qcow2_fill 
 {
 	u32 sectors = qcow2_fill_sectors(g->img, f);
 
-	/* What nobody has written to goes as it is. */
-	if (bitmap_empty(f->valid, sectors) || lacks_nothing(g, f))
+	/* What nobody has written to goes as it is, unless somebody wants it whole. */
+	if ((qcow2_fill_is_unwritten(g->img, f) && !f->is_pulled) || lacks_nothing(g, f))
 		return;
 	if (!have_first_buf(fs)) {
 		f->err = -ENOMEM;
@@ -337,15 +353,25 @@ static void add_fill(struct group *g, struct qcow2_fills *fs, struct qcow2_fill 
 		add_pieces(g, fs, f, 0, sectors);
 }
 
-void qcow2_fills_copy(struct qcow2_fills *fs, struct list_head *fills)
+static void copy_those(struct qcow2_fills *fs, struct list_head *fills, bool are_written,
+		       bool may_wait)
 {
-	struct group g = { .img = fs->img };
+	struct group g = { .img = fs->img, .waits = may_wait };
 	struct qcow2_fill *f;
 
 	list_for_each_entry(f, fills, node) {
+		if (qcow2_fill_is_unwritten(fs->img, f) == are_written)
+			continue;
 		f->err = 0;
 		add_fill(&g, fs, f);
 	}
 	if (g.count)
 		copy_group(&g);
+}
+
+/* No error, and no wait, of what somebody has written to is one of the others, nor the other way round. */
+void qcow2_fills_copy(struct qcow2_fills *fs, struct list_head *fills, bool may_wait)
+{
+	copy_those(fs, fills, true, may_wait);
+	copy_those(fs, fills, false, false);
 }

@@ -5,6 +5,8 @@
 #ifndef DM_QCOW2_FILL_INTERNAL_H
 #define DM_QCOW2_FILL_INTERNAL_H
 
+#include <linux/bitmap.h>
+
 #include "fill.h"
 
 /**
@@ -13,10 +15,11 @@
  * @host_off: the host cluster; taken by qcow2_space_take(), or the one that is kept for it, or the
  *	only one that a data file has for it
  * @is_in_place: one of the latter: it stays the guest cluster's
+ * @is_pulled: it is to be whole even if nobody writes to it
  * @may_be_late: older writes to it may be under way
  * @kept: then, cookie of the grace period behind which none is
  * @old: the entry
- * @touched: of an extended entry: subclusters that the guest has written to
+ * @touched: of an extended entry: subclusters that the guest has written to, or that are pulled
  * @whole: those of them that it has written all of
  * @drops: to let go of what it points at
  * @page: the L2 page of its entry, with a reference
@@ -33,6 +36,7 @@ struct qcow2_fill {
 	u64 cluster;
 	u64 host_off;
 	bool is_in_place;
+	bool is_pulled;
 	bool may_be_late;
 	unsigned long kept;
 	struct qcow2_l2_entry old;
@@ -82,17 +86,29 @@ static inline u32 qcow2_fill_wanted(const struct qcow2_image *img, const struct 
 	return f->touched | qcow2_l2_allocated(f->old);
 }
 
+/**
+ * qcow2_fill_is_unwritten - whether it has nothing that somebody has written
+ * @img: the image
+ * @f: the fill; closed, or with the lock
+ */
+static inline bool qcow2_fill_is_unwritten(const struct qcow2_image *img,
+					   const struct qcow2_fill *f)
+{
+	return bitmap_empty(f->valid, qcow2_fill_sectors(img, f));
+}
+
 /* fill-data.c */
 
 /**
  * qcow2_fills_copy - copy what clusters lack
  * @fs: the fills of the image; @publishing is held
  * @fills: struct qcow2_fill by @node; closed, and nobody writes to them
+ * @may_wait: for space of the host, for what somebody has written
  *
  * Sets @err of each of them: 0 when its cluster is whole. Sleeps for I/O.
  * qcow2_fills_free_bufs() is to follow the last call.
  */
-void qcow2_fills_copy(struct qcow2_fills *fs, struct list_head *fills);
+void qcow2_fills_copy(struct qcow2_fills *fs, struct list_head *fills, bool may_wait);
 void qcow2_fills_free_bufs(struct qcow2_fills *fs);
 
 #endif /* DM_QCOW2_FILL_INTERNAL_H */

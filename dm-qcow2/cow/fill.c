@@ -223,6 +223,20 @@ static bool has_writes(struct qcow2_fills *fs, const struct qcow2_fill *f)
 	return result;
 }
 
+/* Of fills that are closed. */
+static void wait_for_writes(struct qcow2_fills *fs, struct list_head *fills)
+{
+	struct qcow2_fill *f;
+
+	if (qcow2_test_skips(QCOW2_STEP_WRITES_END))
+		return;
+	list_for_each_entry(f, fills, node) {
+		wait_event(fs->wait, !has_writes(fs, f));
+		if (unlikely(has_old_writes(fs->img, f)))
+			synchronize_srcu(&fs->img->inflight);
+	}
+}
+
 /*
  * Some fills, whose copies are under way together. Return: how many there were.
  */
@@ -237,13 +251,27 @@ static unsigned int close_some(struct qcow2_fills *fs, u64 newest, struct list_h
 			break;
 		list_add_tail(&f->node, fills);
 	}
-	if (qcow2_test_skips(QCOW2_STEP_WRITES_END))
-		return count;
-	list_for_each_entry(f, fills, node) {
-		wait_event(fs->wait, !has_writes(fs, f));
-		if (unlikely(has_old_writes(fs->img, f)))
-			synchronize_srcu(&fs->img->inflight);
+	wait_for_writes(fs, fills);
+	return count;
+}
+
+/* Likewise of those that are pulled. */
+static unsigned int close_pulled(struct qcow2_fills *fs, struct list_head *fills)
+{
+	struct qcow2_fill *f, *next;
+	unsigned int count = 0;
+
+	spin_lock_irq(&fs->lock);
+	list_for_each_entry_safe(f, next, &fs->open, node) {
+		if (!f->is_pulled)
+			continue;
+		f->is_closed = true;
+		list_move_tail(&f->node, fills);
+		if (++count == CLOSE_TOGETHER)
+			break;
 	}
+	spin_unlock_irq(&fs->lock);
+	wait_for_writes(fs, fills);
 	return count;
 }
 
@@ -258,7 +286,7 @@ static void hide(struct qcow2_fills *fs, struct qcow2_fill *f)
 /* Return: 0 when it is gone, or a negative errno. */
 static int publish(struct qcow2_fills *fs, struct qcow2_fill *f)
 {
-	if (bitmap_empty(f->valid, qcow2_fill_sectors(fs->img, f))) {
+	if (qcow2_fill_is_unwritten(fs->img, f) && !f->is_pulled) {
 		drop(fs, f);
 		return 0;
 	}
@@ -304,12 +332,67 @@ static void let_changes_try(struct qcow2_fills *fs)
 	requeue_all(fs->img, &works);
 }
 
-static int publish_all(struct qcow2_fills *fs)
+/*
+ * Fills that are closed. @failed gets those that cannot be published, with the reason in @err.
+ * @may_wait: for space of the host, for those that somebody has written to.
+ */
+static void publish_some(struct qcow2_fills *fs, struct list_head *fills, bool may_wait,
+			 struct list_head *failed)
 {
 	struct qcow2_fill *f, *next;
+	int err;
+
+	if (!qcow2_test_skips(QCOW2_STEP_COPY))
+		qcow2_fills_copy(fs, fills, may_wait);
+	list_for_each_entry_safe(f, next, fills, node) {
+		list_del_init(&f->node);
+		trace_qcow2_fill(fs->img, f->cluster, f->host_off, f->err);
+		err = publish(fs, f);
+		if (!err)
+			continue;
+		f->err = err;
+		list_add_tail(&f->node, failed);
+	}
+}
+
+/* What was pulled is a hole again. Whoever has pulled it is told. */
+static void drop_pulled(struct qcow2_fills *fs, struct qcow2_fill *f)
+{
+	fs->drop_err = f->err;
+	WRITE_ONCE(fs->dropped, fs->dropped + 1);
+	list_del_init(&f->node);
+	drop(fs, f);
+}
+
+/*
+ * What is to become of those that could not be published by a commit. Without memory they stay.
+ * What was pulled and not written to is what it was. Return: the first error of another one.
+ */
+static int judge_failed(struct qcow2_fills *fs, struct list_head *failed)
+{
+	struct qcow2_fill *f, *next;
+	int first = 0;
+
+	list_for_each_entry_safe(f, next, failed, node) {
+		if (qcow2_fill_is_unwritten(fs->img, f)) {
+			drop_pulled(fs, f);
+			continue;
+		}
+		first = first ?: f->err;
+		if (f->err == -ENOMEM)
+			continue;
+		list_del_init(&f->node);
+		lose(fs, f, f->err);
+	}
+	return first;
+}
+
+static int publish_all(struct qcow2_fills *fs)
+{
 	LIST_HEAD(failed);
 	int err, first = 0;
 	LIST_HEAD(fills);
+	LIST_HEAD(kept);
 	u64 newest;
 
 	lockdep_assert_held(&fs->publishing);
@@ -317,26 +400,67 @@ static int publish_all(struct qcow2_fills *fs)
 	newest = fs->newest;
 	spin_unlock_irq(&fs->lock);
 	while (close_some(fs, newest, &fills)) {
-		if (!qcow2_test_skips(QCOW2_STEP_COPY))
-			qcow2_fills_copy(fs, &fills);
-		list_for_each_entry_safe(f, next, &fills, node) {
-			list_del_init(&f->node);
-			trace_qcow2_fill(fs->img, f->cluster, f->host_off, f->err);
-			err = publish(fs, f);
-			if (!err)
-				continue;
-			first = first ?: err;
-			if (err == -ENOMEM)
-				list_add_tail(&f->node, &failed);
-			else
-				lose(fs, f, err);
-		}
+		publish_some(fs, &fills, true, &failed);
+		err = judge_failed(fs, &failed);
+		first = first ?: err;
+		list_splice_tail_init(&failed, &kept);
 	}
 	qcow2_fills_free_bufs(fs);
-	if (!list_empty(&failed))
+	if (!list_empty(&kept))
 		fail_waiting(fs, -ENOMEM);
-	reopen(fs, &failed);
+	reopen(fs, &kept);
 	return first;
+}
+
+/*
+ * As judge_failed(), but what somebody has written to is left to the next commit: who flushes is to
+ * be told, and nobody else.
+ */
+static int judge_pulled(struct qcow2_fills *fs, struct list_head *failed)
+{
+	struct qcow2_fill *f, *next;
+	int first = 0;
+
+	list_for_each_entry_safe(f, next, failed, node) {
+		first = first ?: f->err;
+		if (qcow2_fill_is_unwritten(fs->img, f)) {
+			drop_pulled(fs, f);
+			continue;
+		}
+		f->err = 0;
+		f->is_pulled = false;
+	}
+	reopen(fs, failed);
+	return first;
+}
+
+int qcow2_fills_publish_pulled(struct qcow2_image *img, unsigned long dropped)
+{
+	struct qcow2_fills *fs = img->fills;
+	int err, first = 0;
+	LIST_HEAD(failed);
+	LIST_HEAD(fills);
+
+	err = mutex_lock_interruptible(&fs->publishing);
+	if (err)
+		return err;
+	if (qcow2_failed(img))
+		first = -EIO;
+	while (!qcow2_failed(img) && close_pulled(fs, &fills)) {
+		publish_some(fs, &fills, false, &failed);
+		err = judge_pulled(fs, &failed);
+		first = first ?: err;
+	}
+	if (!first && fs->dropped != dropped)
+		first = fs->drop_err;
+	qcow2_fills_free_bufs(fs);
+	mutex_unlock(&fs->publishing);
+	return first;
+}
+
+unsigned long qcow2_fills_dropped(const struct qcow2_image *img)
+{
+	return READ_ONCE(img->fills->dropped);
 }
 
 static int try_publish(struct qcow2_fills *fs)
@@ -658,8 +782,9 @@ static int take_cluster(struct qcow2_image *img, struct qcow2_fill *f, gfp_t gfp
 	return QCOW2_COW_READY;
 }
 
+/* @pulled: the subclusters that are to be whole; 0 when it is only for what is written to it. */
 static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster,
-		     struct qcow2_l2_entry old, gfp_t gfp, struct qcow2_fill **fill)
+		     struct qcow2_l2_entry old, u32 pulled, gfp_t gfp, struct qcow2_fill **fill)
 {
 	struct qcow2_image *img = fs->img;
 	struct qcow2_fill *f = alloc_fill(img, p, cluster, old, gfp);
@@ -668,6 +793,8 @@ static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster,
 
 	if (!f)
 		return -ENOMEM;
+	f->is_pulled = pulled;
+	f->touched = pulled;
 	result = take_cluster(img, f, gfp, &e);
 	if (result != QCOW2_COW_READY) {
 		free_fill(f);
@@ -724,10 +851,38 @@ int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_o
 				return result;
 		}
 		publish_ahead(fs);
-		result = begin_new(fs, p, cluster, old, gfp, fill);
+		result = begin_new(fs, p, cluster, old, 0, gfp, fill);
 	}
 	if (result == QCOW2_COW_READY)
 		*host_off = (*fill)->host_off + qcow2_in_cluster(&img->geo, guest_off);
+	return result;
+}
+
+/* Whether one more may be pulled: half of the room is for those who write. */
+static bool may_pull(struct qcow2_fills *fs, u64 cluster)
+{
+	bool result;
+
+	spin_lock_irq(&fs->lock);
+	result = fs->count < fs->limit / 2 && !find(fs, cluster);
+	spin_unlock_irq(&fs->lock);
+	return result;
+}
+
+int qcow2_fill_pull(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
+		    struct qcow2_l2_entry old, u32 subclusters)
+{
+	u64 cluster = guest_off >> img->geo.cluster_bits;
+	struct qcow2_fill *fill;
+	int result;
+
+	if (!READ_ONCE(p->host_off))
+		return qcow2_table_allocate(img, p);
+	if (!may_pull(img->fills, cluster))
+		return QCOW2_COW_PARKED;
+	result = begin_new(img->fills, p, cluster, old, subclusters, GFP_NOIO, &fill);
+	if (result == QCOW2_COW_READY)
+		qcow2_fill_end(img, fill, guest_off, 0, false);
 	return result;
 }
 
@@ -858,6 +1013,10 @@ void qcow2_fills_abandon(struct qcow2_image *img)
 	struct qcow2_fill *f;
 
 	while ((f = close_next(fs, U64_MAX))) {
+		if (qcow2_fill_is_unwritten(img, f)) {
+			drop(fs, f);
+			continue;
+		}
 		lose(fs, f, -EIO);
 		img->commit->owes_error = true;
 	}

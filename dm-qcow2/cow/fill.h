@@ -37,6 +37,9 @@
  * While a cluster has a fill its entry does not change, but by the fill; who wants to change it
  * waits (qcow2_fills_change()).
  *
+ * A hole may be pulled, too: filled from below for nobody's write, so that what is below can go. Its
+ * fill is as any other, and is copied when it has been begun.
+ *
  * A fill of subclusters completes those that were written to, and no others. Its cluster is the
  * one that the entry has, if no other image uses it, and then writes to subclusters that are
  * allocated go in place beside it.
@@ -83,6 +86,8 @@ struct qcow2_instant;
  * @has_kept: entries have been changed that keep their clusters, or data is redirected
  * @kept: then, cookie of qcow2_image.inflight: of the newest such change
  * @freezing: held by who begins or ends an instant (instant.h)
+ * @dropped: how many that were pulled could not be copied, and are holes again; under @publishing
+ * @drop_err: why, of the last one
  * @latest: the instant that was begun last, until its end is over; under @freezing
  * @wait: woken when a fill that is CLOSED has no write under way
  */
@@ -104,6 +109,8 @@ struct qcow2_fills {
 	bool has_kept;
 	unsigned long kept;
 	struct mutex freezing;
+	unsigned long dropped;
+	int drop_err;
 	struct qcow2_instant *latest;
 	wait_queue_head_t wait;
 };
@@ -172,6 +179,40 @@ int __must_check qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p
  */
 void qcow2_fill_end(struct qcow2_image *img, struct qcow2_fill *fill, u64 guest_off, u32 bytes,
 		    bool is_valid);
+
+/**
+ * qcow2_fill_pull - have a hole filled from below although nobody writes to it
+ * @img: the image
+ * @p: the L2 page, with a reference
+ * @guest_off: where what is to be whole begins
+ * @old: the entry of its cluster, as the caller has seen it: what is not all zeroes is below
+ * @subclusters: of an extended entry: which of those that show what is below; else U32_MAX
+ *
+ * In a read section of qcow2_image.inflight; sleeps. It is copied by qcow2_fills_publish_pulled(), or by
+ * a commit that comes before. If that cannot read or write it the hole stays one.
+ *
+ * Return: QCOW2_COW_READY; QCOW2_COW_AGAIN; QCOW2_COW_NO_CLUSTER; QCOW2_COW_PARKED when there is no
+ * room, or somebody writes to the cluster: it is to be tried again behind a commit; or a negative
+ * errno.
+ */
+int __must_check qcow2_fill_pull(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
+				 struct qcow2_l2_entry old, u32 subclusters);
+
+/**
+ * qcow2_fills_publish_pulled - copy what qcow2_fill_pull() has begun, and let entries point at it
+ * @img: the image
+ * @dropped: qcow2_fills_dropped() from before the first one
+ *
+ * Sleeps for I/O, a signal ends the wait for others; a commit waits meanwhile. Nothing waits for a host
+ * that is full.
+ * What cannot be copied is a hole again, unless somebody has written to it: that is the next commit's.
+ *
+ * Return: 0, or an error of one of them, whoever it was that tried to copy that one.
+ */
+int __must_check qcow2_fills_publish_pulled(struct qcow2_image *img, unsigned long dropped);
+
+/* How many that were pulled could not be copied so far. */
+unsigned long qcow2_fills_dropped(const struct qcow2_image *img);
 
 /**
  * qcow2_fill_find - look whether a cluster that has to be copied has a fill

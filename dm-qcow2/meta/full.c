@@ -86,6 +86,16 @@ void qcow2_full_enter(struct qcow2_image *img, unsigned int what)
 		dm_table_event(img->ti->table);
 }
 
+void qcow2_full_begin_anew(struct qcow2_image *img, unsigned int what)
+{
+	struct qcow2_full *f = img->full;
+
+	spin_lock(&f->lock);
+	if (f->what == BIT(what))
+		f->since = jiffies;
+	spin_unlock(&f->lock);
+}
+
 void qcow2_full_leave(struct qcow2_image *img, unsigned int what)
 {
 	struct qcow2_full *f = img->full;

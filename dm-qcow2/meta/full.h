@@ -80,6 +80,13 @@ void qcow2_full_reset(struct qcow2_image *img);
 void qcow2_full_enter(struct qcow2_image *img, unsigned int what);
 
 /**
+ * qcow2_full_begin_anew - nobody has waited so far
+ * @img: the image
+ * @what: one of the bits; where something else has no space, too, nothing is changed
+ */
+void qcow2_full_begin_anew(struct qcow2_image *img, unsigned int what);
+
+/**
  * qcow2_full_leave - it has some again
  * @img: the image
  * @what: one of the bits

@@ -125,6 +125,22 @@ void qcow2_space_look_again(struct qcow2_image *img)
 	kick(img);
 }
 
+void qcow2_space_want(struct qcow2_image *img)
+{
+	struct qcow2_space *s = img->space;
+
+	spin_lock(&s->lock);
+	s->is_wanted = true;
+	spin_unlock(&s->lock);
+	kick(img);
+}
+
+int qcow2_space_wanted(struct qcow2_image *img)
+{
+	kthread_flush_work(&img->space->work);
+	return READ_ONCE(img->space->err);
+}
+
 void qcow2_space_release_waiters(struct qcow2_image *img)
 {
 	release_waiters(img, 0);
@@ -136,7 +152,12 @@ static void enter_out_of_space(struct qcow2_image *img)
 {
 	struct qcow2_space *s = img->space;
 	bool is_news = !test_bit(QCOW2_FULL_CLUSTERS, &img->full->what);
+	bool had_waiting = s->had_waiting;
 
+	s->had_waiting = READ_ONCE(s->nr_waiting);
+	/* How long writes have waited counts, not how long ago somebody else has found it full. */
+	if (!is_news && (!s->had_waiting || !had_waiting))
+		qcow2_full_begin_anew(img, QCOW2_FULL_CLUSTERS);
 	qcow2_full_enter(img, QCOW2_FULL_CLUSTERS);
 	/* A bitmap can do without a cluster, then. */
 	if (is_news)
@@ -275,6 +296,7 @@ static void space_work(struct kthread_work *work)
 	int wait_err = 0;
 
 	note_wish(img->space);
+	WRITE_ONCE(img->space->err, min(err, 0));
 	err = ask_to_give_up(img, err);
 	if (!err) {
 		img->space->nr_tries = 0;

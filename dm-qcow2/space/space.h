@@ -147,6 +147,8 @@ struct qcow2_left {
  * @pinned: pages of refcounts of qcow2_refcount_pin(); the thread only
  * @nr_pinned: their number
  * @max_pinned: how many have room: what counts @step clusters and a new refcount block; constant
+ * @err: what preparing some has come to the last time
+ * @had_waiting: somebody waited when the host was found full the last time; the thread only
  * @left: how much space the host has left
  * @wb: buffers of the write-back of refcounts
  */
@@ -186,6 +188,8 @@ struct qcow2_space {
 	struct qcow2_mpage **pinned;
 	unsigned int nr_pinned;
 	unsigned int max_pinned;
+	int err;
+	bool had_waiting;
 	struct qcow2_left left;
 	struct qcow2_writeback wb;
 };
@@ -251,6 +255,20 @@ void qcow2_space_release_waiters(struct qcow2_image *img);
  * @img: the image
  */
 void qcow2_space_look_again(struct qcow2_image *img);
+
+/**
+ * qcow2_space_want - have the thread prepare clusters, for somebody who does not wait in the queue
+ * @img: the image
+ */
+void qcow2_space_want(struct qcow2_image *img);
+
+/**
+ * qcow2_space_wanted - wait until the thread has tried
+ * @img: the image
+ *
+ * Sleeps for I/O; not for the host to have space. Return: 0 or a negative errno; there need not be any in either case.
+ */
+int qcow2_space_wanted(struct qcow2_image *img);
 
 /**
  * qcow2_space_stop - wait until the thread has nothing to do
