@@ -122,6 +122,8 @@ static int create_device(struct attach *a)
 		return report_taken(a);
 	if (err)
 		return err_errno(-err, a->name, "cannot create the device");
+	/* Left by one that was removed without us. */
+	job_forget(a->img.uuid);
 	ret = check_files(a);
 	if (ret) {
 		dmdev_remove(a->name);

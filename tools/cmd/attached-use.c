@@ -2,6 +2,7 @@
 /* Who uses an attached disk. */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "attached.h"
@@ -96,6 +97,45 @@ int attached_report_frozen(const struct attached *a, const struct dmdev *view)
 			   "it is frozen: %s shows what it held, and is in use: %s", view->name, who);
 	if (!strstr(who, "(vblk-backup)"))
 		err_hint_command("vblk-thaw", a->d.name, NULL);
+	return VBLK_BUSY;
+}
+
+static int report_job(const struct attached *a)
+{
+	const struct job *job = &a->job;
+
+	if (!*job->verb)
+		return err_report(VBLK_BUSY, a->d.name,
+				  "a job of it %s, and " STATE_DIR "/%s.job is damaged",
+				  job->is_running ? "is under way" : "has not ended", a->d.uuid);
+	if (job->is_running)
+		return err_report(VBLK_BUSY, a->d.name,
+				  "a %s of it is under way: %u %%, process %d; --cancel ends it",
+				  job->verb, job->percent, job->pid);
+	return err_report(VBLK_BUSY, a->d.name,
+			  "a %s of it has not ended: it goes on by the same command, or is forgotten with --cancel",
+			  job->verb);
+}
+
+/**
+ * attached_check_no_job() - is nobody changing its chain, or has begun to?
+ *
+ * Return: an exit code; that somebody is has been reported.
+ */
+int attached_check_no_job(const struct attached *a)
+{
+	char command[16 + JOB_VERB_SIZE];
+
+	if (!a->has_job)
+		return VBLK_OK;
+	report_job(a);
+	snprintf(command, sizeof(command), "vblk-%s", a->job.verb);
+	if (*a->job.verb && a->job.is_running)
+		err_hint_command(command, "--cancel", a->d.name, NULL);
+	else if (*a->job.verb)
+		err_hint_command(command, a->d.name, NULL);
+	else
+		err_hint_command("vblk-detach", a->d.name, NULL);
 	return VBLK_BUSY;
 }
 

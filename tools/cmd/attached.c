@@ -48,6 +48,16 @@ static void read_status(struct attached *a)
 	free(params);
 }
 
+/** attached_look_again() - at what the kernel says of the image; @has_usage: it does */
+void attached_look_again(struct attached *a)
+{
+	a->has_usage = false;
+	a->has_failed = false;
+	a->has_left = false;
+	a->low_space_bytes = 0;
+	read_status(a);
+}
+
 static void read_layers(struct attached *a)
 {
 	struct layers l;
@@ -86,10 +96,6 @@ void attached_fill(struct attached *a)
 	a->base[0] = '\0';
 	a->depth = 0;
 	a->bytes = 0;
-	a->has_usage = false;
-	a->has_failed = false;
-	a->has_left = false;
-	a->low_space_bytes = 0;
 	err = state_find(a->d.name, a->d.uuid, &a->serving);
 	a->is_served = !err;
 	if (err)
@@ -98,8 +104,9 @@ void attached_fill(struct attached *a)
 	a->problem[0] = '\0';
 	if (a->server)
 		state_problem(a->serving.name, a->problem, sizeof(a->problem));
+	a->has_job = job_find(a->d.uuid, &a->job) == 0;
 	read_layers(a);
-	read_status(a);
+	attached_look_again(a);
 	if (!a->image[0] && a->is_served)
 		strcpy(a->image, a->serving.image);
 }
@@ -213,14 +220,14 @@ int attached_find(const char *arg, struct attached *a)
 }
 
 /**
- * attached_lock() - find a disk, and keep other verbs from it
+ * attached_lock_any() - find a disk, and keep other verbs from it
  * @arg: its name, its device or its image
  * @a: filled in
  * @lock: for state_unlock(), on success
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int attached_lock(const char *arg, struct attached *a, int *lock)
+int attached_lock_any(const char *arg, struct attached *a, int *lock)
 {
 	char uuid[sizeof(a->d.uuid)];
 	int ret;
@@ -241,6 +248,19 @@ int attached_lock(const char *arg, struct attached *a, int *lock)
 		if (ret)
 			return ret;
 	}
+}
+
+/** attached_lock() - the same, but a disk whose chain somebody is changing is refused */
+int attached_lock(const char *arg, struct attached *a, int *lock)
+{
+	int ret = attached_lock_any(arg, a, lock);
+
+	if (ret)
+		return ret;
+	ret = attached_check_no_job(a);
+	if (ret)
+		state_unlock(a->d.uuid, *lock);
+	return ret;
 }
 
 /** attached_is_low() - whether the host has less left than the user wants to be told of */

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "disk/dm.h"
+#include "server/job.h"
 #include "server/state.h"
 
 /**
@@ -27,6 +28,8 @@
  *	its own socket alone, else ""
  * @server: pid of the server, 0 when none runs
  * @guest: pid of the process that uses the socket, 0 when there is none
+ * @has_job: a long change of its chain is under way, or has not ended; @job is valid
+ * @job: the job
  * @problem: why a guest is not served, "" when it is, or when that is not known
  */
 struct attached {
@@ -46,12 +49,16 @@ struct attached {
 	struct serving serving;
 	pid_t server;
 	pid_t guest;
+	bool has_job;
+	struct job job;
 	char problem[256];
 };
 
 void attached_fill(struct attached *a);
+void attached_look_again(struct attached *a);
 int attached_find(const char *arg, struct attached *a);
 int attached_lock(const char *arg, struct attached *a, int *lock);
+int attached_lock_any(const char *arg, struct attached *a, int *lock);
 bool attached_find_top(const struct stat *st, struct dmdev *d);
 bool attached_has_image(const struct dmdev *d, const struct stat *st);
 int attached_find_image(const struct stat *st, struct dmdev *d);
@@ -59,6 +66,7 @@ int attached_check_unused(const struct attached *a, bool is_strict);
 int attached_check_sound(const struct attached *a);
 int attached_check_resumed(const struct attached *a);
 int attached_report_frozen(const struct attached *a, const struct dmdev *view);
+int attached_check_no_job(const struct attached *a);
 int attached_check_thawed(const struct attached *a);
 bool attached_is_low(const struct attached *a);
 const char *attached_state(const struct attached *a);

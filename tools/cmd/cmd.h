@@ -23,6 +23,7 @@ int cmd_bitmap(int argc, char **argv);
 int cmd_control(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
 int cmd_export(int argc, char **argv);
+int cmd_flatten(int argc, char **argv);
 int cmd_freeze(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_resize(int argc, char **argv);

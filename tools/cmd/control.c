@@ -221,7 +221,7 @@ static int ask_locked(const char *arg, json_object *request, bool as_json, bool 
 	struct attached a;
 	int lock, ret;
 
-	ret = attached_lock(arg, &a, &lock);
+	ret = attached_lock_any(arg, &a, &lock);
 	if (ret) {
 		json_object_put(request);
 		return ret;

@@ -10,6 +10,7 @@
 #include "disk/holder.h"
 #include "disk/live.h"
 #include "err.h"
+#include "job-run.h"
 #include "out.h"
 #include "server/server.h"
 
@@ -22,7 +23,7 @@ static const char help[] =
 "Stop serving the disk, remove /dev/mapper/NAME and let the image go. When it\n"
 "returns, the image is complete and unlocked.\n"
 "\n"
-"      --force            detach even though a guest is connected\n"
+"      --force            detach even though a guest is connected, or a job runs\n"
 "      --dry-run          check everything, print what would be done, do nothing\n"
 "  -h, --help             print this\n";
 
@@ -51,6 +52,8 @@ static int remove_device(const struct attached *a)
 	err = dmdev_remove(a->d.name);
 	if (!err && *uuid)
 		state_forget_top(uuid);
+	if (!err)
+		job_forget(a->d.uuid);
 	if (!err)
 		return VBLK_OK;
 	if (a->is_served)
@@ -91,11 +94,21 @@ static int say_plan(const struct attached *a)
 	return out_flush();
 }
 
+/* One that is under way ends here by force only; of one that has not ended nothing is missing. */
+static int end_job(const struct attached *a, bool force)
+{
+	if (!a->has_job || !a->job.is_running)
+		return VBLK_OK;
+	return force ? job_stop(a, NULL) : attached_check_no_job(a);
+}
+
 static int detach_locked(struct attached *a, bool force, bool is_dry)
 {
 	int ret;
 
-	ret = attached_check_thawed(a);
+	ret = is_dry && force ? VBLK_OK : end_job(a, force);
+	if (!ret)
+		ret = attached_check_thawed(a);
 	if (!ret)
 		ret = attached_check_unused(a, false);
 	if (!ret && is_dry)
@@ -114,7 +127,7 @@ static int detach(const char *arg, bool force, bool is_dry)
 	struct attached a;
 	int lock, ret;
 
-	ret = attached_lock(arg, &a, &lock);
+	ret = attached_lock_any(arg, &a, &lock);
 	if (ret)
 		return ret;
 	ret = detach_locked(&a, force, is_dry);

@@ -19,7 +19,7 @@ static const char help[] =
 "      --json             print JSON, sizes in bytes\n"
 "  -o, --output COLUMNS   of NAME, DEVICE, IMAGE, SIZE, USED, RO, SOCKET,\n"
 "                         SERVER, STATE, PROBLEM, DEPTH, BASE, LEFT, LOW, SERIAL,\n"
-"                         GUEST, LOW_SPACE\n"
+"                         GUEST, LOW_SPACE, JOB\n"
 "  -n, --noheadings       leave the first line of the table out\n"
 "      --bytes            sizes in bytes\n"
 "      --chain DISK       the images of a disk, the top first\n"

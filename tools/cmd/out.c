@@ -120,6 +120,7 @@ enum column_id {
 	COL_SERIAL,
 	COL_GUEST,
 	COL_LOW_SPACE,
+	COL_JOB,
 	NR_COLUMNS,
 };
 
@@ -155,6 +156,7 @@ static const struct column {
 	[COL_SERIAL] = { "SERIAL", 10, 0, "serial", NULL, true },
 	[COL_GUEST] = { "GUEST", 6, SCOLS_FL_RIGHT, "guest_pid", NULL, true },
 	[COL_LOW_SPACE] = { "LOW_SPACE", 6, SCOLS_FL_RIGHT, "low_space_bytes", NULL, true },
+	[COL_JOB] = { "JOB", 3, 0, "job" },
 };
 
 /** out_format_bytes() - a size for people, like 3.2G */
@@ -241,6 +243,11 @@ static void format_cell(const struct attached *a, enum column_id id,
 		if (a->guest > 0)
 			snprintf(text, size, "%d", a->guest);
 		break;
+	case COL_JOB:
+		if (a->has_job)
+			snprintf(text, size, "%s %u%%%s", *a->job.verb ? a->job.verb : "?",
+				 a->job.percent, a->job.is_running ? "" : ", stopped");
+		break;
 	case NR_COLUMNS:
 		break;
 	}
@@ -255,6 +262,16 @@ json_object *out_bytes_json(uint64_t bytes)
 static json_object *pid_to_json(pid_t pid)
 {
 	return pid > 0 ? json_object_new_int(pid) : NULL;
+}
+
+static json_object *job_to_json(const struct job *job)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "verb", json_object_new_string(job->verb));
+	json_object_object_add(o, "percent", json_object_new_int(job->percent));
+	json_object_object_add(o, "pid", pid_to_json(job->pid));
+	return o;
 }
 
 /* NULL, which is null in JSON, where there is nothing to say. */
@@ -281,6 +298,8 @@ static json_object *cell_to_json(const struct attached *a, enum column_id id)
 		return pid_to_json(a->server);
 	case COL_GUEST:
 		return pid_to_json(a->guest);
+	case COL_JOB:
+		return a->has_job ? job_to_json(&a->job) : NULL;
 	default:
 		format_cell(a, id, text, sizeof(text));
 		return *text ? json_object_new_string(text) : NULL;

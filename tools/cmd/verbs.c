@@ -14,6 +14,7 @@ const struct verb program_verbs[] = {
 	{ "control", cmd_control, "ask a disk's server something" },
 	{ "detach", cmd_detach, "stop serving a disk and let its image go" },
 	{ "export", cmd_export, "serve a disk as it is now to NBD clients" },
+	{ "flatten", cmd_flatten, "copy what is below a disk's image into it" },
 	{ "freeze", cmd_freeze, "show a disk as it is now while it goes on" },
 	{ "list", cmd_list, "list attached disks" },
 	{ "resize", cmd_resize, "make a disk larger while it is in use" },

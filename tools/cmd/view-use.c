@@ -68,6 +68,8 @@ int view_check_disk(const struct attached *a)
 	int err, ret;
 
 	ret = attached_check_sound(a);
+	if (!ret)
+		ret = attached_check_no_job(a);
 	if (ret)
 		return ret;
 	if (has_data_file(a))

@@ -8,6 +8,7 @@
  *   NAME.ctl    the control socket: Documentation/control.rst
  *   NAME.nbd    the socket of vblk-export, likewise
  *   UUID.lock   held while an attach or a detach of that image runs, or its chain changes
+ *   UUID.job    a long change of its chain: job.h
  *   UUID.disk   link to the UUID of the device whose top the image of this UUID is, where the device has another
  */
 #ifndef VBLK_STATE_H
