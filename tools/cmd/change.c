@@ -158,6 +158,7 @@ static void undo(struct change *c)
 	overlay_remove(&c->overlay);
 	if (c->has_noted_top)
 		state_forget_top(c->top.uuid);
+	c->has_noted_top = false;
 }
 
 /* That very file, whatever its name means by now. */

@@ -20,6 +20,7 @@ extern const struct verb program_verbs[];
 int cmd_attach(int argc, char **argv);
 int cmd_backup(int argc, char **argv);
 int cmd_bitmap(int argc, char **argv);
+int cmd_commit(int argc, char **argv);
 int cmd_control(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
 int cmd_export(int argc, char **argv);

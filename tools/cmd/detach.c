@@ -7,6 +7,7 @@
 
 #include "attached.h"
 #include "cmd.h"
+#include "disk/lower.h"
 #include "disk/holder.h"
 #include "disk/live.h"
 #include "err.h"
@@ -39,6 +40,15 @@ static int report_busy(const struct attached *a, const char *what)
 	return err_report(VBLK_BUSY, a->d.name, "in use: %s", what);
 }
 
+/* Of a commit that has not ended: what the device was on. */
+static int remove_below(const struct attached *a)
+{
+	int err = lower_remove(&a->d);
+
+	return err ? err_errno(-err, a->d.name, "detached, but the device below it cannot be removed") :
+		     VBLK_OK;
+}
+
 static int remove_device(const struct attached *a)
 {
 	char who[512], uuid[STATE_UUID_SIZE];
@@ -52,10 +62,10 @@ static int remove_device(const struct attached *a)
 	err = dmdev_remove(a->d.name);
 	if (!err && *uuid)
 		state_forget_top(uuid);
-	if (!err)
+	if (!err) {
 		job_forget(a->d.uuid);
-	if (!err)
-		return VBLK_OK;
+		return remove_below(a);
+	}
 	if (a->is_served)
 		state_save(&a->serving);
 	if (!holder_of_device(a->d.dev, 0, who, sizeof(who)))
@@ -115,6 +125,8 @@ static int detach_locked(struct attached *a, bool force, bool is_dry)
 		ret = server_check_guest(a->d.name, a->guest, force) ?: say_plan(a);
 	if (ret || is_dry)
 		return ret;
+	/* Somebody was killed who had suspended it: requests wait there. */
+	lower_wake(&a->d);
 	if (a->server)
 		ret = server_stop(&a->serving, a->d.name, a->server, force);
 	if (ret)

@@ -33,12 +33,19 @@ enum option_id {
 	OPT_BANDWIDTH = 0x100,
 	OPT_CANCEL,
 	OPT_JSON,
+	OPT_TOP,
+	OPT_BASE,
+	OPT_FILE,
 };
 
+/* A verb that takes no range of images knows those in front of --top. */
 static const struct option options[] = {
 	{ "bandwidth", required_argument, NULL, OPT_BANDWIDTH },
 	{ "cancel", no_argument, NULL, OPT_CANCEL },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "top", required_argument, NULL, OPT_TOP },
+	{ "base", required_argument, NULL, OPT_BASE },
+	{ "file", required_argument, NULL, OPT_FILE },
 	{ "help", no_argument, NULL, 'h' },
 	{}
 };
@@ -56,6 +63,15 @@ static int parse_option(struct job_args *args, int opt)
 		return VBLK_OK;
 	case OPT_JSON:
 		args->as_json = true;
+		return VBLK_OK;
+	case OPT_TOP:
+		args->top = optarg;
+		return VBLK_OK;
+	case OPT_BASE:
+		args->base = optarg;
+		return VBLK_OK;
+	case OPT_FILE:
+		args->file = optarg;
 		return VBLK_OK;
 	case 'h':
 		args->help = true;
@@ -82,7 +98,9 @@ int job_parse(struct job_args *args, int argc, char **argv)
 	if (optind + 1 != argc)
 		return err_report(VBLK_USAGE, argv[optind + (optind < argc)],
 				  "needs the NAME of one disk");
-	if (args->cancels && (args->bandwidth || args->as_json))
+	if (!args->has_range && (args->top || args->base || args->file))
+		return err_report(VBLK_USAGE, "--top, --base, --file", "are for vblk-commit");
+	if (args->cancels && (args->bandwidth || args->as_json || args->top || args->base || args->file))
 		return err_report(VBLK_USAGE, "--cancel", "goes with no other option");
 	return VBLK_OK;
 }

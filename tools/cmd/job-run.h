@@ -11,12 +11,20 @@
 
 /**
  * struct job_args - the command line of its verb
+ * @has_range: it takes the next three
+ * @top: the highest of the images that are merged, or NULL
+ * @base: the image that they go into, or NULL
+ * @file: of an overlay that is made, or NULL
  * @bandwidth: bytes a second, or 0
  * @cancels: end the one that there is
  * @as_json: print JSON
  * @help: print the help
  */
 struct job_args {
+	bool has_range;
+	const char *top;
+	const char *base;
+	const char *file;
 	uint64_t bandwidth;
 	bool cancels;
 	bool as_json;

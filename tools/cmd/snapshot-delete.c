@@ -289,6 +289,8 @@ int snapshot_delete(struct change *c, const char *arg)
 	if (!ret)
 		ret = change_begin(c);
 	if (!ret)
+		ret = snapshot_check_whole(c);
+	if (!ret)
 		ret = change_claim_disk(c);
 	if (!ret)
 		ret = check_delete(c, overlay);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "disk/lock.h"
+#include "disk/merge-note.h"
 #include "disk/overlay-note.h"
 #include "err.h"
 #include "server/state.h"
@@ -104,6 +105,23 @@ static void remove_images(struct change *c, size_t overlay)
 		err_errno(-err, OVERLAY_NOTE_DIR, "cannot write");
 }
 
+/**
+ * snapshot_check_whole() - whether its images are states that the disk has had
+ *
+ * Not where a merge has begun, and has not come to its end. Return: an exit code; that has been reported.
+ */
+int snapshot_check_whole(const struct change *c)
+{
+	size_t merged, into;
+
+	if (!merge_note_find(&c->chain, &merged, &into))
+		return VBLK_OK;
+	err_report(VBLK_BUSY, c->a.d.name, "%s has parts of %s, and is no state of the disk until it has all",
+		   c->chain.list[into].path, c->chain.list[merged].path);
+	err_hint_command("vblk-commit", c->a.d.name, NULL);
+	return VBLK_BUSY;
+}
+
 static int name_overlay(struct change *c, size_t overlay, const char *file)
 {
 	char suffix[64];
@@ -156,6 +174,8 @@ int snapshot_revert(struct change *c, const char *arg, const char *file, bool as
 	ret = snapshot_find(&c->a, arg, &layers, &overlay);
 	if (!ret)
 		ret = change_begin(c);
+	if (!ret)
+		ret = snapshot_check_whole(c);
 	if (!ret)
 		ret = revert(c, overlay, file);
 	if (!ret) {

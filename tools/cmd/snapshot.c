@@ -132,8 +132,8 @@ static int check_name(const char *snapshot)
 	return VBLK_OK;
 }
 
-/* Seconds since 1970, as virsh names one. */
-static void make_name(char *name, size_t size)
+/** snapshot_make_name() - a name for one: seconds since 1970, as virsh names one */
+void snapshot_make_name(char *name, size_t size)
 {
 	snprintf(name, size, "%jd", (intmax_t)time(NULL));
 }
@@ -144,8 +144,12 @@ static int go_over(struct change *c, void *unused)
 	return change_switch(c, 0);
 }
 
-/* QEMU takes a moment for each bitmap, in which a guest waits. */
-static int switch_with_bitmaps(struct change *c)
+/**
+ * snapshot_switch() - have the disk go on with an overlay on its image, and with the bitmaps of that
+ *
+ * QEMU takes a moment for each bitmap, in which a guest waits. Return: as change_switch().
+ */
+int snapshot_switch(struct change *c)
 {
 	return change_has_bitmaps(c) ? change_apart(c, go_over, NULL, "it went over to the overlay") :
 				       change_switch(c, 0);
@@ -165,7 +169,7 @@ static int make(struct change *c, const struct args *args)
 	char now[24];
 	int ret;
 
-	make_name(now, sizeof(now));
+	snapshot_make_name(now, sizeof(now));
 	c->is_dry = args->is_dry;
 	ret = change_begin(c);
 	if (!ret)
@@ -177,7 +181,7 @@ static int make(struct change *c, const struct args *args)
 	else if (!ret)
 		ret = change_make_overlay(c, 0);
 	if (!ret && !args->is_dry)
-		ret = switch_with_bitmaps(c);
+		ret = snapshot_switch(c);
 	return ret ? ret : print_made(c, args->as_json);
 }
 

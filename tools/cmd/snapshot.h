@@ -70,6 +70,10 @@ struct snapshot {
 	const char *overlay;
 };
 
+/* snapshot.c */
+void snapshot_make_name(char *name, size_t size);
+int snapshot_switch(struct change *c);
+
 /* snapshot-list.c */
 const char *snapshot_name(const char *image, const char *overlay);
 void snapshot_of_layer(const struct layers *layers, size_t overlay, struct snapshot *s);
@@ -80,6 +84,7 @@ int snapshot_print(const struct attached *a, const struct snapshot *s, bool as_j
 
 /* snapshot-revert.c */
 int snapshot_remove_image(const struct live_image *img, const char *from);
+int snapshot_check_whole(const struct change *c);
 void snapshot_say_left(const struct live_image *img, int err);
 int snapshot_revert(struct change *c, const char *arg, const char *file, bool as_json);
 

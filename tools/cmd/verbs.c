@@ -11,6 +11,7 @@ const struct verb program_verbs[] = {
 	{ "attach", cmd_attach, "map a qcow2 image and serve it to a guest" },
 	{ "backup", NULL, "copy a disk as it is now while it goes on" },
 	{ "bitmap", cmd_bitmap, "record what changes of a disk" },
+	{ "commit", cmd_commit, "write a disk's image into the one below" },
 	{ "control", cmd_control, "ask a disk's server something" },
 	{ "detach", cmd_detach, "stop serving a disk and let its image go" },
 	{ "export", cmd_export, "serve a disk as it is now to NBD clients" },

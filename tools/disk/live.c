@@ -14,18 +14,17 @@
 #include "live.h"
 #include "lock.h"
 
-#define IDENTITY_BYTES	64
 
 /* Enough for direct I/O on any device. */
 #define DIRECT_ALIGN	4096
 
-/* As the kernel says it: Documentation/dm-qcow2.rst, Messages. */
-static void format_identity(const struct stat *st, char *text)
+/** live_identity() - which file that is, as the kernel says it: Documentation/dm-qcow2.rst, Messages */
+void live_identity(const struct stat *st, char *text)
 {
 	if (S_ISBLK(st->st_mode))
-		snprintf(text, IDENTITY_BYTES, "%u:%u", major(st->st_rdev), minor(st->st_rdev));
+		snprintf(text, LIVE_IDENTITY_BYTES, "%u:%u", major(st->st_rdev), minor(st->st_rdev));
 	else
-		snprintf(text, IDENTITY_BYTES, "%u:%u:%ju", major(st->st_dev), minor(st->st_dev),
+		snprintf(text, LIVE_IDENTITY_BYTES, "%u:%u:%ju", major(st->st_dev), minor(st->st_dev),
 			 (uintmax_t)st->st_ino);
 }
 
@@ -55,13 +54,13 @@ static bool is_word(const char *words, size_t index, const char *word)
  */
 int live_is_image(const char *device, size_t index, const struct stat *st)
 {
-	char identity[IDENTITY_BYTES], *words;
+	char identity[LIVE_IDENTITY_BYTES], *words;
 	int is_it, err;
 
 	err = dmdev_ask(device, "images", &words);
 	if (err)
 		return err;
-	format_identity(st, identity);
+	live_identity(st, identity);
 	is_it = is_word(words, index, identity);
 	free(words);
 	return is_it;
@@ -104,14 +103,14 @@ int live_top_uuid(const char *device, char *uuid, size_t size)
  */
 int live_has_image(const char *device, const struct stat *st)
 {
-	char identity[IDENTITY_BYTES], *words, *word, *rest;
+	char identity[LIVE_IDENTITY_BYTES], *words, *word, *rest;
 	bool found = false;
 	int err;
 
 	err = dmdev_ask(device, "images", &words);
 	if (err)
 		return err;
-	format_identity(st, identity);
+	live_identity(st, identity);
 	for (word = strtok_r(words, " ", &rest); word && !found; word = strtok_r(NULL, " ", &rest))
 		found = !strcmp(word, identity);
 	free(words);
@@ -172,7 +171,7 @@ static int report_other_file(const struct dmdev *d, const char *path)
 static int open_image(const struct dmdev *d, const char *words, size_t index,
 		      struct live_image *img)
 {
-	char identity[IDENTITY_BYTES], self[32];
+	char identity[LIVE_IDENTITY_BYTES], self[32];
 	int fd = open(img->path, O_PATH | O_CLOEXEC);
 	int ret = VBLK_OK;
 
@@ -182,7 +181,7 @@ static int open_image(const struct dmdev *d, const char *words, size_t index,
 	if (fstat(fd, &img->st) < 0)
 		ret = err_errno(errno, d->name, "cannot look at its image %s", img->path);
 	if (!ret) {
-		format_identity(&img->st, identity);
+		live_identity(&img->st, identity);
 		if (!is_word(words, index, identity))
 			ret = report_other_file(d, img->path);
 	}

@@ -47,6 +47,9 @@ struct live_chain {
 	char *features;
 };
 
+#define LIVE_IDENTITY_BYTES	64
+
+void live_identity(const struct stat *st, char *text);
 int live_top_uuid(const char *device, char *uuid, size_t size);
 int live_is_image(const char *device, size_t index, const struct stat *st);
 int live_open(const struct dmdev *d, struct live_chain *c);

@@ -98,6 +98,20 @@ static bool lies_on(struct image *overlay, const struct qcow2_header *h, const s
 	return is_so;
 }
 
+/** overlay_note_read() - what overlay_note() was told last of @image; whether there is such a note */
+bool overlay_note_read(const char *image, char overlay[PATH_MAX])
+{
+	char note[PATH_MAX];
+	ssize_t n;
+
+	name_note(note, image, "");
+	n = readlink(note, overlay, PATH_MAX);
+	if (n < 0 || n == PATH_MAX)
+		return false;
+	overlay[n] = '\0';
+	return true;
+}
+
 /**
  * overlay_note_find() - look for an overlay that hides what would be written to an image
  * @img: the image, as a top
@@ -109,16 +123,11 @@ bool overlay_note_find(const struct image *img, char overlay[PATH_MAX])
 {
 	struct image above = { .arg = overlay };
 	struct qcow2_header h;
-	char note[PATH_MAX];
 	struct stat st;
-	ssize_t n;
 	bool is_there;
 
-	name_note(note, img->path, "");
-	n = readlink(note, overlay, PATH_MAX);
-	if (n < 0 || n == PATH_MAX)
+	if (!overlay_note_read(img->path, overlay))
 		return false;
-	overlay[n] = '\0';
 	strcpy(above.path, overlay);
 	above.fd = open(overlay, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (above.fd < 0)

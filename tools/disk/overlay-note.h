@@ -10,6 +10,7 @@
 #define OVERLAY_NOTE_DIR	"/var/lib/vblk/overlays"
 
 int overlay_note(const char *image, const char *overlay);
+bool overlay_note_read(const char *image, char overlay[PATH_MAX]);
 void overlay_note_forget(const char *image);
 bool overlay_note_find(const struct image *img, char overlay[PATH_MAX]);
 

@@ -10,6 +10,7 @@
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,6 +76,34 @@ char *qemu_describe_fd(int fd)
 	return to_text(o);
 }
 
+/* Past the page cache: what is merged is read once. */
+static void have_direct(json_object *o)
+{
+	json_object *cache = json_object_new_object();
+
+	json_object_object_add(cache, "direct", json_object_new_boolean(true));
+	json_object_object_add(json_object_object_get(o, "file"), "cache", cache);
+}
+
+/**
+ * qemu_describe_merge() - an empty image over others, that are to be merged into the last of them
+ * @overlay: the empty one
+ * @c: the others
+ *
+ * Return: a string that the caller frees, or NULL.
+ */
+char *qemu_describe_merge(int overlay, const struct live_chain *c)
+{
+	json_object *top = json_object_new_object(), *below = describe("self", c, 0, true), *o;
+
+	for (o = below; o; o = json_object_object_get(o, "backing"))
+		have_direct(o);
+	json_object_object_add(top, "driver", json_object_new_string("qcow2"));
+	json_object_object_add(top, "file", describe_file("self", overlay, false));
+	json_object_object_add(top, "backing", below);
+	return to_text(top);
+}
+
 /**
  * qemu_describe() - an image, as qemu_run() hands it to QEMU
  * @first: which, counted from the top
@@ -131,4 +160,19 @@ int qemu_run(const struct live_chain *c, const char *const argv[], const char *n
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		return err_report(VBLK_FAILED, name, "%s %s has failed", argv[0], argv[1]);
 	return VBLK_OK;
+}
+
+/** qemu_is_there() - whether there is a qemu-img */
+bool qemu_is_there(void)
+{
+	char *dirs = strdup(getenv("PATH") ?: "/usr/bin:/bin"), *rest, path[PATH_MAX];
+	bool found = false;
+
+	for (char *dir = dirs ? strtok_r(dirs, ":", &rest) : NULL; dir && !found;
+	     dir = strtok_r(NULL, ":", &rest)) {
+		snprintf(path, sizeof(path), "%s/qemu-img", dir);
+		found = access(path, X_OK) == 0;
+	}
+	free(dirs);
+	return found;
 }

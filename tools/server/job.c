@@ -18,7 +18,7 @@
 #include "state.h"
 
 /* All files are as long, with blanks behind the text, so that a note is one write over the last one. */
-#define FILE_BYTES	256
+#define FILE_BYTES	512
 
 /* Who reads in the middle of a write reads again. */
 #define READ_TRIES	10
@@ -39,8 +39,10 @@ int job_note(int fd, const struct job *job)
 	char text[FILE_BYTES + 1];
 	int n;
 
-	n = snprintf(text, sizeof(text), "{ \"verb\": \"%s\", \"percent\": %u, \"pid\": %d }\n", job->verb,
-		     job->percent, job->pid);
+	n = snprintf(text, sizeof(text),
+		     "{ \"verb\": \"%s\", \"percent\": %u, \"pid\": %d, \"merged\": \"%s\", \"into\": \"%s\", \"count\": %u, \"whole\": %s }\n",
+		     job->verb, job->percent, job->pid, job->merged, job->into, job->count,
+		     job->is_whole ? "true" : "false");
 	memset(text + n, ' ', FILE_BYTES - n);
 	n = pwrite(fd, text, FILE_BYTES, 0);
 	if (n < 0)
@@ -127,8 +129,12 @@ static bool take_string(json_object *o, const char *key, char *to, size_t size)
 
 static bool take(json_object *o, struct job *job)
 {
-	if (!take_string(o, "verb", job->verb, sizeof(job->verb)))
+	if (!take_string(o, "verb", job->verb, sizeof(job->verb)) ||
+	    !take_string(o, "merged", job->merged, sizeof(job->merged)) ||
+	    !take_string(o, "into", job->into, sizeof(job->into)))
 		return false;
+	job->is_whole = json_object_get_boolean(json_object_object_get(o, "whole"));
+	job->count = json_object_get_int(json_object_object_get(o, "count"));
 	job->percent = json_object_get_int(json_object_object_get(o, "percent"));
 	job->pid = json_object_get_int(json_object_object_get(o, "pid"));
 	return job->percent <= 100;

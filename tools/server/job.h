@@ -3,7 +3,7 @@
  * A long change of a disk's chain, and how far it is: /run/vblk/UUID.job, with the UUID of the device.
  *
  * It is there from the beginning of a job to its end, whoever is killed in between, and is locked by who is at it.
- * Nothing is left out on its word: a job that goes on looks at the images again.
+ * A job that goes on looks at the images again, and copies again what it cannot be sure of.
  */
 #ifndef VBLK_JOB_H
 #define VBLK_JOB_H
@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #define JOB_VERB_SIZE	16
+#define JOB_IMAGE_SIZE	64
 
 /**
  * struct job - what the file says
@@ -20,12 +21,20 @@
  * @percent: how far it is
  * @is_running: somebody is at it
  * @pid: of him; 0 when nobody is, or the file is damaged
+ * @merged: of a commit, the identity of the highest of the images that are merged
+ * @into: and of the one that they go into
+ * @count: how many are merged
+ * @is_whole: all of it is in there, durable, and nobody writes to that any more
  */
 struct job {
 	char verb[JOB_VERB_SIZE];
 	unsigned int percent;
 	bool is_running;
 	pid_t pid;
+	char merged[JOB_IMAGE_SIZE];
+	char into[JOB_IMAGE_SIZE];
+	unsigned int count;
+	bool is_whole;
 };
 
 int job_begin(const char *uuid, const struct job *job);

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* vblk-commit: what the header of the image above those that are merged names. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commit.h"
+#include "disk/backing-set.h"
+#include "dm-qcow2/format/disk.h"
+#include "err.h"
+
+static bool has_same_directory(const char *a, const char *b)
+{
+	size_t n = strrchr(a, '/') - a;
+
+	return n == (size_t)(strrchr(b, '/') - b) && !memcmp(a, b, n);
+}
+
+/**
+ * commit_name_base() - what it is going to name
+ * @into: the image that the others go into
+ * @name: set to the name, PATH_MAX
+ *
+ * As the lowest of those that are merged names it, if that means the same there: a relative name stays relative, and what
+ * was stable over a boot stays so. Else its path.
+ */
+void commit_name_base(const struct commit *m, const struct live_image *into, char *name)
+{
+	const struct live_image *lowest = &m->c.chain.list[commit_base(m) - 1];
+	const struct live_image *above = m->first ? &m->c.chain.list[m->first - 1] : NULL;
+	char *old = backing_get(lowest);
+
+	/* An overlay that is not there yet gets what fits there for certain. */
+	if (old && strlen(old) < PATH_MAX &&
+	    (*old == '/' || (above && has_same_directory(above->path, lowest->path))) &&
+	    backing_means(old, above ? above->path : lowest->path, &into->st))
+		strcpy(name, old);
+	else
+		strcpy(name, into->path);
+	free(old);
+}
+
+/** commit_is_named() - whether the image above names already what the others go into */
+bool commit_is_named(const struct commit *m)
+{
+	const struct live_image *into = m->is_below ? &m->lower.list[0] :
+						      &m->c.chain.list[commit_base(m)];
+	const struct live_image *above = &m->c.chain.list[m->first - 1];
+	char *name = m->first ? backing_get(above) : NULL;
+	bool is_so = name && backing_means(name, above->path, &into->st);
+
+	free(name);
+	return is_so;
+}
+
+/**
+ * commit_check_name() - whether there is room for it
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int commit_check_name(const struct commit *m, const struct live_image *into)
+{
+	const struct live_image *above = m->first ? &m->c.chain.list[m->first - 1] : NULL;
+	struct backing_place place;
+	char name[PATH_MAX];
+	int err = 0;
+
+	commit_name_base(m, into, name);
+	if (!above && strlen(name) > QCOW2_MAX_BACKING_NAME_BYTES)
+		err = -ENAMETOOLONG;
+	if (above)
+		err = backing_find_room(above, name, &place);
+	if (err == -ENOSPC || err == -ENAMETOOLONG)
+		return err_report(VBLK_UNSUPPORTED, m->c.a.d.name,
+				  "the header of %s has no room for the name %s",
+				  above ? above->path : "an overlay", name);
+	return err ? err_errno(-err, m->c.a.d.name, "cannot read the header of %s", above->path) :
+		     VBLK_OK;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The name of the backing file in the header of an image, changed while nobody else writes to that. */
+#ifndef VBLK_BACKING_SET_H
+#define VBLK_BACKING_SET_H
+
+#include <stdbool.h>
+
+#include "live.h"
+
+/**
+ * struct backing_place - where in the header's cluster a name is
+ * @offset: of its first byte
+ * @bytes: its length
+ */
+struct backing_place {
+	uint64_t offset;
+	uint32_t bytes;
+};
+
+char *backing_get(const struct live_image *img);
+bool backing_means(const char *name, const char *namer, const struct stat *st);
+int backing_find_room(const struct live_image *img, const char *name, struct backing_place *place);
+int backing_set(const struct live_image *img, const char *name, struct backing_place *was);
+int backing_set_back(const struct live_image *img, const struct backing_place *was);
+
+#endif

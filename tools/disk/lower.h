@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * NAME-below: a device on the lower images of a disk, through which the disk reads them while the highest of them takes what
+ * was above it.
+ */
+#ifndef VBLK_LOWER_H
+#define VBLK_LOWER_H
+
+#include "live.h"
+
+/* So much of the disk's name is in its own, in front of "-below". */
+#define LOWER_NAME_BYTES	121
+
+int lower_find(const struct dmdev *disk, struct dmdev *below);
+int lower_check_name(const struct dmdev *disk);
+int lower_create(const struct dmdev *disk, const struct live_chain *c, size_t first,
+		 struct dmdev *below);
+int lower_reload(struct dmdev *below, const struct live_chain *lower, bool read_only);
+void lower_wake(const struct dmdev *disk);
+int lower_remove(const struct dmdev *disk);
+
+#endif
