@@ -120,10 +120,7 @@ static int parse_option(struct args *args, int opt)
 		args->compresses = true;
 		return VBLK_OK;
 	case OPT_BANDWIDTH:
-		if (size_parse("--bandwidth", optarg, &args->bandwidth))
-			return VBLK_USAGE;
-		return args->bandwidth ? VBLK_OK : err_report(VBLK_USAGE, "--bandwidth",
-							      "at least a byte a second");
+		return bandwidth_parse(optarg, &args->bandwidth);
 	case OPT_FSFREEZE:
 		args->fsfreeze = optarg;
 		return VBLK_OK;

@@ -54,10 +54,7 @@ static int parse_option(struct job_args *args, int opt)
 {
 	switch (opt) {
 	case OPT_BANDWIDTH:
-		if (size_parse("--bandwidth", optarg, &args->bandwidth))
-			return VBLK_USAGE;
-		return args->bandwidth ? VBLK_OK : err_report(VBLK_USAGE, "--bandwidth",
-							      "at least a byte a second");
+		return bandwidth_parse(optarg, &args->bandwidth);
 	case OPT_CANCEL:
 		args->cancels = true;
 		return VBLK_OK;

@@ -112,12 +112,12 @@ struct restore {
 
 static int parse_bandwidth(struct args *args)
 {
-	if (size_parse("--bandwidth", optarg, &args->bandwidth))
-		return VBLK_USAGE;
-	if (!args->bandwidth)
-		return err_report(VBLK_USAGE, "--bandwidth", "at least a byte a second");
-	return args->bandwidth <= INT64_MAX ? VBLK_OK :
-	       err_report(VBLK_USAGE, "--bandwidth", "too much");
+	int ret = bandwidth_parse(optarg, &args->bandwidth);
+
+	/* More is nothing that qemu-img takes. */
+	if (ret || args->bandwidth <= INT64_MAX)
+		return ret;
+	return err_report(VBLK_USAGE, "--bandwidth", "too much");
 }
 
 static int parse_option(struct args *args, int opt)

@@ -60,3 +60,18 @@ int size_parse(const char *what, const char *text, uint64_t *bytes)
 	*bytes = (uint64_t)n << shift;
 	return VBLK_OK;
 }
+
+/**
+ * bandwidth_parse() - read the value of --bandwidth
+ * @bandwidth: set to it, bytes a second
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int bandwidth_parse(const char *text, uint64_t *bandwidth)
+{
+	int ret = size_parse("--bandwidth", text, bandwidth);
+
+	if (ret || *bandwidth)
+		return ret;
+	return err_report(VBLK_USAGE, "--bandwidth", "at least a byte a second");
+}

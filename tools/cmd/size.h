@@ -7,5 +7,6 @@
 int number_parse(const char *what, const char *text, unsigned int min,
 		 unsigned int max, unsigned int *value);
 int size_parse(const char *what, const char *text, uint64_t *bytes);
+int bandwidth_parse(const char *text, uint64_t *bandwidth);
 
 #endif
