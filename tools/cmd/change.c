@@ -139,22 +139,9 @@ int change_name_overlay(struct change *c, size_t below, const char *suffix, cons
 	return file ? name_as_told(c, file) : name_beside(c, img, suffix);
 }
 
-/* What lay on the image before. */
-static void undo_note(const struct change *c)
-{
-	const struct live_image *img = c->chain.list;
-
-	while (img->path != c->overlay.backing)
-		img++;
-	if (img == c->chain.list)
-		overlay_note_forget(img->path);
-	else
-		overlay_note(img->path, img[-1].path);
-}
-
 static void undo(struct change *c)
 {
-	undo_note(c);
+	overlay_note_undo(c->overlay.backing);
 	overlay_remove(&c->overlay);
 	if (c->has_noted_top)
 		state_forget_top(c->top.uuid);
@@ -188,7 +175,7 @@ static int note_overlay(struct change *c)
 	c->has_noted_top = !err;
 	if (err)
 		return err_errno(-err, STATE_DIR, "cannot write");
-	err = overlay_note(c->overlay.backing, c->overlay.path);
+	err = overlay_note_begin(c->overlay.backing, c->overlay.path);
 	return err ? err_errno(-err, OVERLAY_NOTE_DIR, "cannot write") : VBLK_OK;
 }
 
@@ -410,6 +397,9 @@ int change_switch(struct change *c, size_t below)
 	err = dmdev_switch(c->a.d.name, c->a.is_served);
 	if (err && !is_in_place(c))
 		return recover(c, err);
+	err = overlay_note(c->overlay.backing, c->overlay.path);
+	if (err)
+		err_errno(-err, OVERLAY_NOTE_DIR, "cannot write");
 	change_forget_top(c);
 	change_tell_top(c, c->chain.list[0].path, c->top.path);
 	return VBLK_OK;

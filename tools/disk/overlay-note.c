@@ -6,6 +6,9 @@
  * gives the guest an old state to go on with, and ruins the overlay, which has all since then. So a symbolic link, named for
  * the image's path, points at the overlay, from before that takes its first write. It is a reason to look, no more: what
  * counts is whether there is such an overlay, and whether it lies on the image.
+ *
+ * Until the overlay is known to be in use there is another link instead. Who made it may have been killed, and the image be
+ * the top still: then the overlay has nothing, and hides nothing. With a cluster of its own it was in use.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,8 +20,12 @@
 
 #include "backing-header.h"
 #include "backing-name.h"
+#include "dm-qcow2/format/disk.h"
+#include "dm-qcow2/format/userspace.h"
 #include "live.h"
 #include "overlay-note.h"
+
+#define BEGUN	".begun"
 
 /* FNV-1a: two paths of one value have one link, and the later overlay is found. */
 static void name_note(char note[PATH_MAX], const char *image, const char *suffix)
@@ -52,8 +59,43 @@ static int sync_directory(void)
 	return err;
 }
 
+static int make_note(const char *image, const char *suffix, const char *overlay)
+{
+	char note[PATH_MAX], new[PATH_MAX];
+	int err = make_directories();
+
+	if (err)
+		return err;
+	name_note(note, image, suffix);
+	name_note(new, image, ".new");
+	if ((unlink(new) < 0 && errno != ENOENT) || symlink(overlay, new) < 0 || rename(new, note) < 0)
+		return -errno;
+	return sync_directory();
+}
+
 /**
- * overlay_note() - an overlay is about to be put on an image; durable
+ * overlay_note_begin() - an overlay is about to be put on an image; durable
+ * @image: its path, absolute, links resolved
+ * @overlay: the path of the overlay, likewise
+ *
+ * Return: 0 or -errno.
+ */
+int overlay_note_begin(const char *image, const char *overlay)
+{
+	return make_note(image, BEGUN, overlay);
+}
+
+/** overlay_note_undo() - what was begun last did not come to be */
+void overlay_note_undo(const char *image)
+{
+	char note[PATH_MAX];
+
+	name_note(note, image, BEGUN);
+	unlink(note);
+}
+
+/**
+ * overlay_note() - an overlay is in use on an image, or nobody will know when it is; durable
  * @image: its path, absolute, links resolved
  * @overlay: the path of the overlay, likewise
  *
@@ -61,16 +103,11 @@ static int sync_directory(void)
  */
 int overlay_note(const char *image, const char *overlay)
 {
-	char note[PATH_MAX], new[PATH_MAX];
-	int err = make_directories();
+	int err = make_note(image, "", overlay);
 
-	if (err)
-		return err;
-	name_note(note, image, "");
-	name_note(new, image, ".new");
-	if ((unlink(new) < 0 && errno != ENOENT) || symlink(overlay, new) < 0 || rename(new, note) < 0)
-		return -errno;
-	return sync_directory();
+	if (!err)
+		overlay_note_undo(image);
+	return err;
 }
 
 /** overlay_note_forget() - there is none on the image any more */
@@ -80,6 +117,7 @@ void overlay_note_forget(const char *image)
 
 	name_note(note, image, "");
 	unlink(note);
+	overlay_note_undo(image);
 }
 
 /* By its header, whatever the overlay has become meanwhile. */
@@ -98,18 +136,57 @@ static bool lies_on(struct image *overlay, const struct qcow2_header *h, const s
 	return is_so;
 }
 
-/** overlay_note_read() - what overlay_note() was told last of @image; whether there is such a note */
-bool overlay_note_read(const char *image, char overlay[PATH_MAX])
+/* Whether anything was written to it; if that cannot be told, it was. */
+static bool has_clusters(int fd, const struct qcow2_header *h)
+{
+	uint64_t at = h->l1_offset, end = at + (uint64_t)h->l1_size * QCOW2_ENTRY_BYTES;
+	char part[4096];
+
+	while (at < end) {
+		size_t n = min(end - at, (uint64_t)sizeof(part));
+
+		if (pread(fd, part, n, at) != (ssize_t)n || part[0] || memcmp(part, part + 1, n - 1) != 0)
+			return true;
+		at += n;
+	}
+	return false;
+}
+
+static bool read_note(const char *image, const char *suffix, char overlay[PATH_MAX])
 {
 	char note[PATH_MAX];
 	ssize_t n;
 
-	name_note(note, image, "");
+	name_note(note, image, suffix);
 	n = readlink(note, overlay, PATH_MAX);
 	if (n < 0 || n == PATH_MAX)
 		return false;
 	overlay[n] = '\0';
 	return true;
+}
+
+/** overlay_note_read() - what overlay_note() was told last of @image; whether there is such a note */
+bool overlay_note_read(const char *image, char overlay[PATH_MAX])
+{
+	return read_note(image, "", overlay);
+}
+
+static bool hides(char overlay[PATH_MAX], const struct image *img, bool is_in_use)
+{
+	struct image above = { .arg = overlay };
+	struct qcow2_header h;
+	struct stat st;
+	bool is_so;
+
+	strcpy(above.path, overlay);
+	above.fd = open(overlay, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (above.fd < 0)
+		return false;
+	is_so = fstat(above.fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
+		live_read_header(above.fd, &h) == 0 && lies_on(&above, &h, &img->st) &&
+		(is_in_use || has_clusters(above.fd, &h));
+	close(above.fd);
+	return is_so;
 }
 
 /**
@@ -121,19 +198,6 @@ bool overlay_note_read(const char *image, char overlay[PATH_MAX])
  */
 bool overlay_note_find(const struct image *img, char overlay[PATH_MAX])
 {
-	struct image above = { .arg = overlay };
-	struct qcow2_header h;
-	struct stat st;
-	bool is_there;
-
-	if (!overlay_note_read(img->path, overlay))
-		return false;
-	strcpy(above.path, overlay);
-	above.fd = open(overlay, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (above.fd < 0)
-		return false;
-	is_there = fstat(above.fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
-		   live_read_header(above.fd, &h) == 0 && lies_on(&above, &h, &img->st);
-	close(above.fd);
-	return is_there;
+	return (read_note(img->path, BEGUN, overlay) && hides(overlay, img, false)) ||
+	       (read_note(img->path, "", overlay) && hides(overlay, img, true));
 }

@@ -9,6 +9,8 @@
 
 #define OVERLAY_NOTE_DIR	"/var/lib/vblk/overlays"
 
+int overlay_note_begin(const char *image, const char *overlay);
+void overlay_note_undo(const char *image);
 int overlay_note(const char *image, const char *overlay);
 bool overlay_note_read(const char *image, char overlay[PATH_MAX]);
 void overlay_note_forget(const char *image);
