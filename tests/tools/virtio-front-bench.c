@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <linux/vhost_blk.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -264,6 +265,19 @@ static uint64_t measure(struct front *front, struct worker *workers, uint64_t *b
 	return is_to_the_end ? ns - (idle_ns() - idle_begin_ns) : ns;
 }
 
+/* Those of the server, which are there, stay where they are. */
+static void pin(const struct front_options *options)
+{
+	cpu_set_t cpus;
+
+	if (options->driver_cpu < 0)
+		return;
+	CPU_ZERO(&cpus);
+	CPU_SET(options->driver_cpu, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus))
+		err(1, "CPU %d", options->driver_cpu);
+}
+
 int front_bench(struct front *front)
 {
 	unsigned int nr_queues = front->options.nr_queues;
@@ -274,6 +288,7 @@ int front_bench(struct front *front)
 	if (!workers)
 		err(1, "workers");
 	front->transport->start(front);
+	pin(&front->options);
 	prepare(front, workers);
 	ns = measure(front, workers, &busy_ns);
 	sum.latencies = calloc(nr_queues * MAX_LATENCIES, sizeof(uint32_t));

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <linux/fs.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,7 @@ static const char help[] =
 "  --seed=N            of data and choices (1)\n"
 "  --write-percent=N   of the requests of bench (0)\n"
 "  --think-us=N        bench sends the next ones so long after an answer (0)\n"
+"  --driver-cpu=N      bench's threads run there; the server's where it was started\n"
 "  --spacing=BYTES     one request of bench in each so many bytes, none twice\n"
 "  --flush-every=N     wait for N requests of bench, then flush (never)\n"
 "  --to-the-end        bench ends when all is flushed and the server is gone ...\n"
@@ -86,7 +88,7 @@ enum {
 	OPTION_BUSYLOOP, OPTION_READ_ONLY, OPTION_SERIAL, OPTION_DISTURB,
 	OPTION_DISTURB_MS, OPTION_DISTURB_COUNT, OPTION_STATE, OPTION_JSON, OPTION_NO_WAIT,
 	OPTION_SPACING, OPTION_FLUSH_EVERY, OPTION_TO_THE_END, OPTION_DETACH, OPTION_MEMORY,
-	OPTION_THINK_US, OPTION_NO_RANGES, OPTION_WRITE_THROUGH, OPTION_HELP,
+	OPTION_THINK_US, OPTION_DRIVER_CPU, OPTION_NO_RANGES, OPTION_WRITE_THROUGH, OPTION_HELP,
 };
 
 static const struct option long_options[] = {
@@ -102,6 +104,7 @@ static const struct option long_options[] = {
 	{ "seed", required_argument, NULL, OPTION_SEED },
 	{ "write-percent", required_argument, NULL, OPTION_WRITE_PERCENT },
 	{ "think-us", required_argument, NULL, OPTION_THINK_US },
+	{ "driver-cpu", required_argument, NULL, OPTION_DRIVER_CPU },
 	{ "spacing", required_argument, NULL, OPTION_SPACING },
 	{ "flush-every", required_argument, NULL, OPTION_FLUSH_EVERY },
 	{ "to-the-end", no_argument, NULL, OPTION_TO_THE_END },
@@ -217,6 +220,9 @@ static bool set_bench_option(struct front_options *options, int option)
 		return true;
 	case OPTION_THINK_US:
 		options->think_us = number(optarg, 0, 999999);
+		return true;
+	case OPTION_DRIVER_CPU:
+		options->driver_cpu = number(optarg, 0, CPU_SETSIZE - 1);
 		return true;
 	case OPTION_SPACING:
 		options->spacing = number(optarg, 4096, 1 << 30);
@@ -373,7 +379,7 @@ int main(int argc, char **argv)
 		.options = {
 			.nr_queues = 1, .queue_size = 256, .depth = 16, .seconds = 5,
 			.nr_regions = 1, .disturb_ms = 100, .disturb_count = 10,
-			.seed = 1, .has_flush = true, .has_ranges = true,
+			.seed = 1, .driver_cpu = -1, .has_flush = true, .has_ranges = true,
 		},
 	};
 	const char *verb;

@@ -50,6 +50,7 @@
  * @span: bytes of the device that are used; 0: all
  * @write_percent: of the requests measured
  * @think_us: how long a queue's answers are thought about before more is sent
+ * @driver_cpu: the one that a measurement's threads run on; -1: any
  * @spacing: bytes of which each request measured has its own; 0: anywhere
  * @flush_every: requests after which a queue is flushed; 0: never
  * @detach: what to detach at the end of a measurement, see tests/bench/detach.h
@@ -88,6 +89,7 @@ struct front_options {
 	uint64_t span;
 	unsigned int write_percent;
 	unsigned int think_us;
+	int driver_cpu;
 	uint64_t spacing;
 	unsigned int flush_every;
 	const char *detach;
