@@ -209,8 +209,10 @@ int change_make_overlay(struct change *c, size_t below)
 	int ret;
 
 	ret = plan_overlay(c, below);
-	if (!ret)
-		ret = overlay_make(&c->overlay);
+	if (ret)
+		return ret;
+	overlay_note_clean(c->overlay.backing);
+	ret = overlay_make(&c->overlay);
 	if (ret)
 		return ret;
 	ret = open_overlay(c);

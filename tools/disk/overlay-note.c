@@ -73,6 +73,36 @@ static int make_note(const char *image, const char *suffix, const char *overlay)
 	return sync_directory();
 }
 
+static bool read_note(const char *image, const char *suffix, char overlay[PATH_MAX])
+{
+	char note[PATH_MAX];
+	ssize_t n;
+
+	name_note(note, image, suffix);
+	n = readlink(note, overlay, PATH_MAX);
+	if (n < 0 || n == PATH_MAX)
+		return false;
+	overlay[n] = '\0';
+	return true;
+}
+
+/** overlay_note_read() - what overlay_note() was told last of @image; whether there is such a note */
+bool overlay_note_read(const char *image, char overlay[PATH_MAX])
+{
+	return read_note(image, "", overlay);
+}
+
+/** overlay_note_clean() - the overlay that was on an image is gone: another one may get its name */
+void overlay_note_clean(const char *image)
+{
+	char overlay[PATH_MAX], note[PATH_MAX];
+
+	if (!overlay_note_read(image, overlay) || access(overlay, F_OK) == 0 || errno != ENOENT)
+		return;
+	name_note(note, image, "");
+	unlink(note);
+}
+
 /**
  * overlay_note_begin() - an overlay is about to be put on an image; durable
  * @image: its path, absolute, links resolved
@@ -150,25 +180,6 @@ static bool has_clusters(int fd, const struct qcow2_header *h)
 		at += n;
 	}
 	return false;
-}
-
-static bool read_note(const char *image, const char *suffix, char overlay[PATH_MAX])
-{
-	char note[PATH_MAX];
-	ssize_t n;
-
-	name_note(note, image, suffix);
-	n = readlink(note, overlay, PATH_MAX);
-	if (n < 0 || n == PATH_MAX)
-		return false;
-	overlay[n] = '\0';
-	return true;
-}
-
-/** overlay_note_read() - what overlay_note() was told last of @image; whether there is such a note */
-bool overlay_note_read(const char *image, char overlay[PATH_MAX])
-{
-	return read_note(image, "", overlay);
 }
 
 static bool hides(char overlay[PATH_MAX], const struct image *img, bool is_in_use)

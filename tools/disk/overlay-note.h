@@ -9,6 +9,7 @@
 
 #define OVERLAY_NOTE_DIR	"/var/lib/vblk/overlays"
 
+void overlay_note_clean(const char *image);
 int overlay_note_begin(const char *image, const char *overlay);
 void overlay_note_undo(const char *image);
 int overlay_note(const char *image, const char *overlay);
