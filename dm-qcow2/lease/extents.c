@@ -14,6 +14,7 @@
 #include <linux/blkdev.h>
 #include <linux/fs.h>
 #include <linux/iomap.h>
+#include <linux/slab.h>
 
 #include "read-section.h"
 #include "test-hold.h"
@@ -60,6 +61,25 @@ static void set_hint(struct qcow2_hint *hint, sector_t first, sector_t last, sec
 	preempt_enable();
 }
 
+/* With the first extent that is learned: most files of a host with many are idle. */
+static bool have_hints(struct qcow2_lease *l)
+{
+	struct qcow2_hint *hints;
+
+	if (l->hints)
+		return true;
+	hints = kmalloc_array(QCOW2_NR_HINTS, sizeof(*hints), GFP_NOIO | __GFP_NOWARN);
+	if (!hints)
+		return false;
+	for (struct qcow2_hint *hint = hints; hint < hints + QCOW2_NR_HINTS; hint++) {
+		*hint = (struct qcow2_hint){ .first = 1 };
+		seqcount_init(&hint->seq);
+	}
+	/* For find_by_hint(). */
+	smp_store_release(&l->hints, hints);
+	return true;
+}
+
 static void add_hints(struct qcow2_lease *l, sector_t first, sector_t last, sector_t distance)
 {
 	u64 count = (last >> QCOW2_HINT_BITS) - (first >> QCOW2_HINT_BITS) + 1;
@@ -67,6 +87,8 @@ static void add_hints(struct qcow2_lease *l, sector_t first, sector_t last, sect
 	struct qcow2_hint *hint;
 
 	lockdep_assert_held(&l->lock);
+	if (!have_hints(l))
+		return;
 	for (count = min_t(u64, count, QCOW2_NR_HINTS); count; count--) {
 		hint = &l->hints[index];
 		if (hint->first > hint->last || last - first > hint->last - hint->first)
@@ -80,6 +102,8 @@ static void forget_hints(struct qcow2_lease *l, sector_t first, sector_t last)
 	struct qcow2_hint *hint;
 
 	lockdep_assert_held(&l->lock);
+	if (!l->hints)
+		return;
 	for (hint = l->hints; hint < l->hints + QCOW2_NR_HINTS; hint++)
 		if (first <= hint->last && last >= hint->first)
 			set_hint(hint, 1, 0, 0);
@@ -89,10 +113,15 @@ static void forget_hints(struct qcow2_lease *l, sector_t first, sector_t last)
 static bool find_by_hint(const struct qcow2_lease *l, sector_t sector, sector_t *last,
 			 sector_t *distance)
 {
-	const struct qcow2_hint *hint = &l->hints[hint_index(sector)];
-	unsigned int seq = raw_read_seqcount(&hint->seq);
-	sector_t first = hint->first;
+	const struct qcow2_hint *hints = READ_ONCE(l->hints), *hint;
+	unsigned int seq;
+	sector_t first;
 
+	if (unlikely(!hints))
+		return false;
+	hint = &hints[hint_index(sector)];
+	seq = raw_read_seqcount(&hint->seq);
+	first = hint->first;
 	*last = hint->last;
 	*distance = hint->distance;
 	return sector >= first && sector <= *last && !(seq & 1) &&
@@ -466,8 +495,10 @@ void qcow2_lease_forget_all(struct qcow2_lease *l)
 void qcow2_lease_extents_init(struct qcow2_lease *l)
 {
 	mt_init_flags(&l->extents, EXTENTS_FLAGS);
-	for (struct qcow2_hint *hint = l->hints; hint < l->hints + QCOW2_NR_HINTS; hint++) {
-		seqcount_init(&hint->seq);
-		hint->first = 1;
-	}
+}
+
+void qcow2_lease_extents_exit(struct qcow2_lease *l)
+{
+	mtree_destroy(&l->extents);
+	kfree(l->hints);
 }

@@ -60,7 +60,7 @@ struct qcow2_lease_owner {
  * @flags: see above
  * @users: read side from the look-up of a block to the end of the bio
  * @extents: of extents.c
- * @hints: for each 8 MiB, modulo their number, the longest written one
+ * @hints: for each 8 MiB, modulo their number, the longest written one; NULL before the first
  * @takes_unwritten: whether the file system can be told of first writes; constant
  * @unwritten: the extents that take them
  * @nr_extents: what was put into @extents since it was empty; under @lock
@@ -86,7 +86,7 @@ struct qcow2_lease {
 	unsigned long flags;
 	struct srcu_struct users;
 	struct maple_tree extents;
-	struct qcow2_hint hints[QCOW2_NR_HINTS] ____cacheline_aligned_in_smp;
+	struct qcow2_hint *hints;
 	bool takes_unwritten;
 	struct qcow2_unwritten_set unwritten;
 
@@ -227,6 +227,7 @@ int __must_check qcow2_lease_settle_write(struct qcow2_lease *l,
 					  bool may_block);
 
 void qcow2_lease_extents_init(struct qcow2_lease *l);
+void qcow2_lease_extents_exit(struct qcow2_lease *l);
 
 /* fill.c */
 

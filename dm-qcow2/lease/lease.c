@@ -261,7 +261,7 @@ void qcow2_lease_close(struct qcow2_lease *l)
 	if (!l)
 		return;
 	cancel_work_sync(&l->fill_work);
-	mtree_destroy(&l->extents);
+	qcow2_lease_extents_exit(l);
 	qcow2_unwritten_exit(&l->unwritten);
 	cleanup_srcu_struct(&l->users);
 	kfree(l);
