@@ -118,6 +118,19 @@ struct qcow2_mpage {
 /* At most; a power of two. */
 #define QCOW2_RECENT_PAGES	1024
 
+/* Work on new tables is under way for so many at once, as a rule. */
+#define QCOW2_NEW_TABLES	2
+
+/**
+ * struct qcow2_new_table - an L2 table whose pages are zeroes on disk but for those that were ever cached
+ * @number: its index, plus 1; 0: there is none
+ * @cached: the pages that are in the cache, or were since the table got its place
+ */
+struct qcow2_new_table {
+	u64 number;
+	DECLARE_BITMAP(cached, 1 << (QCOW2_MAX_CLUSTER_BITS - QCOW2_MAX_PAGE_BITS));
+};
+
 /**
  * struct qcow2_cache - all metadata pages of an image
  * @recent: L2 pages by the low bits of their index, the latest of each: spares
@@ -136,6 +149,8 @@ struct qcow2_mpage {
  * @lru_lock: protects @lru, @nr_pages, and insertion and removal
  * @lru: all pages, oldest first
  * @nr_pages: number of pages
+ * @new_tables: the latest ones; under @lru_lock
+ * @next_new: which of them is the oldest
  * @tables_lock: held while the index of tables is made or changed
  * @dirty_lock: protects @dirty and @nr_dirty
  * @dirty: dirty pages by kind
@@ -158,6 +173,8 @@ struct qcow2_cache {
 	spinlock_t lru_lock;
 	struct list_head lru;
 	unsigned long nr_pages;
+	struct qcow2_new_table new_tables[QCOW2_NEW_TABLES];
+	unsigned int next_new;
 	struct mutex tables_lock;
 	spinlock_t dirty_lock;
 	struct list_head dirty[QCOW2_NR_META_KINDS];

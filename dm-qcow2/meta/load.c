@@ -180,6 +180,23 @@ static void make_room(struct qcow2_image *img)
 	}
 }
 
+/* A page of a table that has got its place lately, and which nobody has had since: it is not read back. */
+static bool is_new_page(struct qcow2_image *img, const struct qcow2_mpage *p)
+{
+	unsigned int bits = qcow2_table_page_bits(&img->geo);
+	struct qcow2_new_table *t = img->cache.new_tables;
+	bool is_new = false;
+
+	if (p->kind != QCOW2_META_L2)
+		return false;
+	spin_lock(&img->cache.lru_lock);
+	for (; t < img->cache.new_tables + QCOW2_NEW_TABLES; t++)
+		if (t->number == (p->index >> bits) + 1)
+			is_new = !__test_and_set_bit(p->index & (BIT(bits) - 1), t->cached);
+	spin_unlock(&img->cache.lru_lock);
+	return is_new;
+}
+
 static struct qcow2_mpage *load(struct qcow2_image *img, enum qcow2_meta_kind kind, u64 index)
 {
 	struct qcow2_iovec vec;
@@ -191,7 +208,7 @@ static struct qcow2_mpage *load(struct qcow2_image *img, enum qcow2_meta_kind ki
 	if (!p)
 		return ERR_PTR(-ENOMEM);
 	err = locate(img, p);
-	if (!err && p->host_off) {
+	if (!err && p->host_off && !is_new_page(img, p)) {
 		vec = (struct qcow2_iovec) {
 			.host_off = p->host_off,
 			.buf = p->data,
@@ -242,12 +259,27 @@ struct qcow2_mpage *qcow2_mpage_get(struct qcow2_image *img, enum qcow2_meta_kin
 	return p;
 }
 
+static struct qcow2_new_table *begin_new_table(struct qcow2_cache *c, u64 table)
+{
+	struct qcow2_new_table *t = c->new_tables;
+
+	lockdep_assert_held(&c->lru_lock);
+	while (t < c->new_tables + QCOW2_NEW_TABLES && t->number != table + 1)
+		t++;
+	if (t == c->new_tables + QCOW2_NEW_TABLES)
+		t = &c->new_tables[c->next_new++ % QCOW2_NEW_TABLES];
+	t->number = table + 1;
+	bitmap_zero(t->cached, 1 << (QCOW2_MAX_CLUSTER_BITS - QCOW2_MAX_PAGE_BITS));
+	return t;
+}
+
 int qcow2_table_attach(struct qcow2_image *img, enum qcow2_meta_kind kind, u64 table,
 		       u64 host_off)
 {
 	u64 cluster = host_off >> img->geo.cluster_bits;
 	unsigned int bits = qcow2_table_page_bits(&img->geo);
 	unsigned long first = table << bits;
+	struct qcow2_new_table *new = NULL;
 	struct qcow2_mpage *p;
 	unsigned long index;
 	int err;
@@ -260,9 +292,14 @@ int qcow2_table_attach(struct qcow2_image *img, enum qcow2_meta_kind kind, u64 t
 	err = qcow2_cache_claim(img, kind, table, host_off);
 	if (err)
 		goto unlock;
-	xa_for_each_range(&img->cache.pages[kind], index, p, first, first + (1UL << bits) - 1)
+	if (kind == QCOW2_META_L2)
+		new = begin_new_table(&img->cache, table);
+	xa_for_each_range(&img->cache.pages[kind], index, p, first, first + (1UL << bits) - 1) {
 		WRITE_ONCE(p->host_off,
 			   host_off + ((u64)(index - first) << img->geo.page_bits));
+		if (new)
+			__set_bit(index - first, new->cached);
+	}
 unlock:
 	spin_unlock(&img->cache.lru_lock);
 	if (err)
