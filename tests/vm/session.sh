@@ -67,7 +67,7 @@ session_snapshot()
 	done
 	cat >"$VBLK_OUT/env" <<-EOF
 		export KVER=$KVER VBLK_TIMEOUT_SCALE=$VBLK_TIMEOUT_SCALE VBLK_LOG_LINES=${VBLK_LOG_LINES:-60}
-		export VBLK_SEED=${VBLK_SEED:-}
+		export VBLK_SEED=${VBLK_SEED:-} VBLK_FULL=${VBLK_FULL:-}
 	EOF
 }
 
