@@ -352,9 +352,11 @@ chain_try()
 	# shellcheck disable=SC2086 # a list of options
 	run chain-ops $chain_ops_options --mirror "$TMP/chain-mirror" "$chain_dev" "$chain_plan"
 	chain_same_as_mirror "after all writes"
-	# Zeroes that are written by others than QEMU and the target are data.
+	# Zeroes that are written by others than QEMU and the target are data; of QEMU's, those over a base in an old image are, too.
 	chain_maps_alike=no
-	! chain_has_zeroes && ! chain_top_is_old || chain_top_is_extended || chain_maps_alike=yes
+	if chain_has_zeroes || { chain_top_is_old && [ ${#chain_images[@]} -gt 1 ]; }; then
+		chain_top_is_extended || chain_maps_alike=yes
+	fi
 	# In raw data files zeroes are data.
 	[ "$CHAIN_DATA" != raw ] || chain_maps_alike=no
 	run chain_detach
