@@ -355,11 +355,18 @@ static void publish_some(struct qcow2_fills *fs, struct list_head *fills, bool m
 	}
 }
 
-/* What was pulled is a hole again. Whoever has pulled it is told. */
-static void drop_pulled(struct qcow2_fills *fs, struct qcow2_fill *f)
+/* It is not copied, after all: whoever has pulled it is told, whoever it was that tried. */
+static void note_dropped(struct qcow2_fills *fs, const struct qcow2_fill *f)
 {
+	lockdep_assert_held(&fs->publishing);
 	fs->drop_err = f->err;
 	WRITE_ONCE(fs->dropped, fs->dropped + 1);
+}
+
+/* What was pulled is a hole again. */
+static void drop_pulled(struct qcow2_fills *fs, struct qcow2_fill *f)
+{
+	note_dropped(fs, f);
 	list_del_init(&f->node);
 	drop(fs, f);
 }
@@ -381,6 +388,8 @@ static int judge_failed(struct qcow2_fills *fs, struct list_head *failed)
 		first = first ?: f->err;
 		if (f->err == -ENOMEM)
 			continue;
+		if (f->is_pulled)
+			note_dropped(fs, f);
 		list_del_init(&f->node);
 		lose(fs, f, f->err);
 	}
@@ -427,6 +436,7 @@ static int judge_pulled(struct qcow2_fills *fs, struct list_head *failed)
 			drop_pulled(fs, f);
 			continue;
 		}
+		note_dropped(fs, f);
 		f->err = 0;
 		f->is_pulled = false;
 	}

@@ -86,7 +86,8 @@ struct qcow2_instant;
  * @has_kept: entries have been changed that keep their clusters, or data is redirected
  * @kept: then, cookie of qcow2_image.inflight: of the newest such change
  * @freezing: held by who begins or ends an instant (instant.h)
- * @dropped: how many that were pulled could not be copied, and are holes again; under @publishing
+ * @dropped: how many that were pulled could not be copied: they are holes again, or wait for a commit with
+ *	what somebody has written to them; under @publishing
  * @drop_err: why, of the last one
  * @latest: the instant that was begun last, until its end is over; under @freezing
  * @wait: woken when a fill that is CLOSED has no write under way
