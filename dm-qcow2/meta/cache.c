@@ -319,9 +319,10 @@ void qcow2_cache_forget(struct qcow2_image *img, enum qcow2_meta_kind kind)
 static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
 {
 	struct qcow2_image *img = s->private_data;
+	unsigned long pages = READ_ONCE(img->cache.nr_pages);
 
-	return READ_ONCE(img->cache.nr_pages) - min(READ_ONCE(img->cache.nr_pages),
-						    READ_ONCE(img->cache.nr_dirty));
+	/* Others change both. */
+	return pages - min(pages, READ_ONCE(img->cache.nr_dirty));
 }
 
 static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
