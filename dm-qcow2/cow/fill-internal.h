@@ -97,6 +97,36 @@ static inline bool qcow2_fill_is_unwritten(const struct qcow2_image *img,
 	return bitmap_empty(f->valid, qcow2_fill_sectors(img, f));
 }
 
+static inline u32 qcow2_fill_slot(const struct qcow2_image *img, const struct qcow2_fill *f)
+{
+	return qcow2_l2_slot(&img->geo, f->cluster << img->geo.cluster_bits);
+}
+
+/* An entry that is being changed is another one: who waits for that must not hold the lock. */
+static inline bool qcow2_fill_is_old(const struct qcow2_image *img, const struct qcow2_fill *f)
+{
+	struct qcow2_l2_entry now;
+
+	return qcow2_mpage_l2_entry(&img->geo, f->page, qcow2_fill_slot(img, f), &now) &&
+	       qcow2_l2_is_equal(now, f->old);
+}
+
+/* fill.c */
+
+/* The lock of the fills is held. */
+void qcow2_fills_set_count(struct qcow2_fills *fs, unsigned int count);
+void qcow2_fill_free(struct qcow2_fill *f);
+
+/* fill-publish.c */
+
+/**
+ * qcow2_fills_publish_ahead - let entries point at some fills that are whole
+ * @fs: the fills of the image
+ *
+ * A long write of whole clusters does not have to wait for commits. Does not sleep.
+ */
+void qcow2_fills_publish_ahead(struct qcow2_fills *fs);
+
 /* fill-data.c */
 
 /**

@@ -6,24 +6,15 @@
 #include <linux/slab.h>
 
 #include "image/compressed.h"
-#include "meta/trace.h"
 
 #include "fill-internal.h"
 #include "instant.h"
-#include "test-hold.h"
 #include "test-skip.h"
 
 /* Bytes of clusters, or of subclusters, that may be fills, and how many at least and at most. */
 #define MAX_BYTES	(16ULL << 20)
 #define MIN_FILLS	8
 #define MAX_FILLS	256
-
-/* How many are closed at a time, to be copied together. */
-#define CLOSE_TOGETHER	16
-
-/* How many whole ones the maker of a new one publishes, and among how many it looks for them. */
-#define PUBLISH_AHEAD	2
-#define PUBLISH_TRIES	8
 
 static struct qcow2_fill *find(struct qcow2_fills *fs, u64 cluster)
 {
@@ -36,15 +27,7 @@ static struct qcow2_fill *find(struct qcow2_fills *fs, u64 cluster)
 	return NULL;
 }
 
-static void requeue_all(struct qcow2_image *img, struct list_head *works)
-{
-	struct qcow2_work *work, *next;
-
-	list_for_each_entry_safe(work, next, works, node)
-		img->space->requeue(img, work);
-}
-
-static void set_count(struct qcow2_fills *fs, unsigned int count)
+void qcow2_fills_set_count(struct qcow2_fills *fs, unsigned int count)
 {
 	lockdep_assert_held(&fs->lock);
 	fs->count = count;
@@ -54,450 +37,11 @@ static void set_count(struct qcow2_fills *fs, unsigned int count)
 		wake_up_all(&fs->img->cache.wait); /* make_room() */
 }
 
-/* Publishing */
-
-/* Writes that looked the cluster up before it was kept for zeroes may reach it late. */
-static bool has_old_writes(struct qcow2_image *img, const struct qcow2_fill *f)
-{
-	return f->may_be_late && !poll_state_synchronize_srcu(&img->inflight, f->kept);
-}
-
-static u32 slot_of(const struct qcow2_image *img, const struct qcow2_fill *f)
-{
-	return qcow2_l2_slot(&img->geo, f->cluster << img->geo.cluster_bits);
-}
-
-/* An entry that is being changed is another one: who waits for that must not hold the lock. */
-static bool is_old(const struct qcow2_image *img, const struct qcow2_fill *f)
-{
-	struct qcow2_l2_entry now;
-
-	return qcow2_mpage_l2_entry(&img->geo, f->page, slot_of(img, f), &now) &&
-	       qcow2_l2_is_equal(now, f->old);
-}
-
-/* What is not data now is what it was: zeroes, or what is below. */
-static struct qcow2_l2_entry new_entry(const struct qcow2_image *img, const struct qcow2_fill *f)
-{
-	struct qcow2_l2_entry e = { .word = f->host_off | QCOW2_OFLAG_COPIED };
-	u32 allocated;
-
-	if (!qcow2_has_subclusters(&img->geo))
-		return e;
-	allocated = qcow2_fill_wanted(img, f);
-	if (f->is_in_place)
-		allocated |= qcow2_l2_allocated(f->old);
-	e.bitmap = qcow2_l2_bitmap(allocated, qcow2_l2_zero(f->old) & ~allocated);
-	return e;
-}
-
-/*
- * The entry is about to change. What a fill has that was there before the instant belongs to the
- * instant, too. Return: whether the host clusters of the old entry are nobody's then.
- */
-static bool change_frozen(struct qcow2_image *img, const struct qcow2_fill *f)
-{
-	if (likely(!rcu_access_pointer(img->instant)) ||
-	    qcow2_instant_amend(img, f->page, slot_of(img, f), new_entry(img, f), f->number))
-		return true;
-	qcow2_instant_keep_page(img, f->page);
-	return !qcow2_instant_holds(img, f->page, slot_of(img, f), f->old.word);
-}
-
-/* The entry, before the fill is forgotten: see qcow2_fill_find(). */
-static bool set_entry(struct qcow2_image *img, struct qcow2_fill *f)
-{
-	struct qcow2_mpage *p = f->page;
-	bool drops;
-
-	qcow2_test_hold(QCOW2_HOLD_ENTRY);
-	spin_lock(&p->lock);
-	/* Of an image that is damaged, what is below may look otherwise the next time. */
-	if (unlikely(!is_old(img, f))) {
-		spin_unlock(&p->lock);
-		return false;
-	}
-	if (!qcow2_test_skips(QCOW2_STEP_DATA_SEQ))
-		p->data_seq = atomic64_inc_return(&img->commit->data_seq);
-	drops = change_frozen(img, f) && !f->is_in_place;
-	qcow2_mpage_mark_dirty(img, p);
-	qcow2_mpage_set_l2_entry(&img->geo, p, slot_of(img, f), new_entry(img, f));
-	spin_unlock(&p->lock);
-	if (drops)
-		qcow2_drops_use(&f->drops, img, f->old.word);
-	return true;
-}
-
-static void free_fill(struct qcow2_fill *f)
+void qcow2_fill_free(struct qcow2_fill *f)
 {
 	qcow2_drops_free(&f->drops);
 	qcow2_mpage_put(f->page);
 	kfree(f);
-}
-
-static void forget(struct qcow2_fills *fs, struct qcow2_fill *f)
-{
-	LIST_HEAD(works);
-
-	spin_lock_irq(&fs->lock);
-	hash_del(&f->hash);
-	set_count(fs, fs->count - 1);
-	list_splice_init(&f->waiting, &works);
-	list_splice_tail_init(&fs->waiting, &works);
-	spin_unlock_irq(&fs->lock);
-	requeue_all(fs->img, &works);
-	free_fill(f);
-}
-
-/* A cluster that nobody has written to successfully, or that is given up. */
-static void drop(struct qcow2_fills *fs, struct qcow2_fill *f)
-{
-	struct qcow2_dropped *d;
-	u64 host_off = f->host_off;
-
-	if (f->is_in_place) {
-		forget(fs, f);
-		return;
-	}
-	d = kmalloc(sizeof(*d), GFP_NOIO | __GFP_NOFAIL);
-	/* A grace period from here on is one for all who have found it. */
-	forget(fs, f);
-	qcow2_drop(fs->img, d, host_off, 0);
-}
-
-/* The flush that wanted it fails. */
-static void lose(struct qcow2_fills *fs, struct qcow2_fill *f, int err)
-{
-	DMERR_LIMIT("%s: write at guest offset %#llx is lost, cannot copy its cluster: error %d",
-		    qcow2_name(fs->img), f->cluster << fs->img->geo.cluster_bits, err);
-	drop(fs, f);
-}
-
-static void reopen(struct qcow2_fills *fs, struct list_head *fills)
-{
-	struct qcow2_fill *f;
-	LIST_HEAD(works);
-
-	spin_lock_irq(&fs->lock);
-	list_for_each_entry(f, fills, node) {
-		f->is_closed = false;
-		list_splice_tail_init(&f->waiting, &works);
-	}
-	list_splice_init(fills, &fs->open);
-	spin_unlock_irq(&fs->lock);
-	requeue_all(fs->img, &works);
-}
-
-static void reopen_one(struct qcow2_fills *fs, struct qcow2_fill *f)
-{
-	LIST_HEAD(fills);
-
-	list_add(&f->node, &fills);
-	reopen(fs, &fills);
-}
-
-/* The oldest one that is not newer than @newest. */
-static struct qcow2_fill *close_next(struct qcow2_fills *fs, u64 newest)
-{
-	struct qcow2_fill *f;
-
-	spin_lock_irq(&fs->lock);
-	f = list_first_entry_or_null(&fs->open, struct qcow2_fill, node);
-	if (f && f->number <= newest) {
-		f->is_closed = !qcow2_test_skips(QCOW2_STEP_CLOSED);
-		list_del_init(&f->node);
-	} else {
-		f = NULL;
-	}
-	spin_unlock_irq(&fs->lock);
-	return f;
-}
-
-static bool has_writes(struct qcow2_fills *fs, const struct qcow2_fill *f)
-{
-	bool result;
-
-	spin_lock_irq(&fs->lock);
-	result = f->nr_writes;
-	spin_unlock_irq(&fs->lock);
-	return result;
-}
-
-/* Of fills that are closed. */
-static void wait_for_writes(struct qcow2_fills *fs, struct list_head *fills)
-{
-	struct qcow2_fill *f;
-
-	if (qcow2_test_skips(QCOW2_STEP_WRITES_END))
-		return;
-	list_for_each_entry(f, fills, node) {
-		wait_event(fs->wait, !has_writes(fs, f));
-		if (unlikely(has_old_writes(fs->img, f)))
-			synchronize_srcu(&fs->img->inflight);
-	}
-}
-
-/*
- * Some fills, whose copies are under way together. Return: how many there were.
- */
-static unsigned int close_some(struct qcow2_fills *fs, u64 newest, struct list_head *fills)
-{
-	struct qcow2_fill *f;
-	unsigned int count;
-
-	for (count = 0; count < CLOSE_TOGETHER; count++) {
-		f = close_next(fs, newest);
-		if (!f)
-			break;
-		list_add_tail(&f->node, fills);
-	}
-	wait_for_writes(fs, fills);
-	return count;
-}
-
-/* Likewise of those that are pulled. */
-static unsigned int close_pulled(struct qcow2_fills *fs, struct list_head *fills)
-{
-	struct qcow2_fill *f, *next;
-	unsigned int count = 0;
-
-	spin_lock_irq(&fs->lock);
-	list_for_each_entry_safe(f, next, &fs->open, node) {
-		if (!f->is_pulled)
-			continue;
-		f->is_closed = true;
-		list_move_tail(&f->node, fills);
-		if (++count == CLOSE_TOGETHER)
-			break;
-	}
-	spin_unlock_irq(&fs->lock);
-	wait_for_writes(fs, fills);
-	return count;
-}
-
-/* In a test build only: that it is there is forgotten before its entry is set. */
-static void hide(struct qcow2_fills *fs, struct qcow2_fill *f)
-{
-	spin_lock_irq(&fs->lock);
-	hash_del(&f->hash);
-	spin_unlock_irq(&fs->lock);
-}
-
-/* Return: 0 when it is gone, or a negative errno. */
-static int publish(struct qcow2_fills *fs, struct qcow2_fill *f)
-{
-	if (qcow2_fill_is_unwritten(fs->img, f) && !f->is_pulled) {
-		drop(fs, f);
-		return 0;
-	}
-	if (f->err)
-		return f->err;
-	if (qcow2_test_skips(QCOW2_STEP_ENTRY_FIRST))
-		hide(fs, f);
-	if (!set_entry(fs->img, f))
-		return -EUCLEAN;
-	forget(fs, f);
-	return 0;
-}
-
-/* Those who wait for another fill to go have waited in vain: it would be an endless wait. */
-static void fail_waiting(struct qcow2_fills *fs, int err)
-{
-	struct qcow2_work *work;
-	struct qcow2_fill *f;
-	LIST_HEAD(works);
-	int bucket;
-
-	spin_lock_irq(&fs->lock);
-	/* No commit closes one of a failed image, and those that are sealed have some. */
-	if (qcow2_failed(fs->img))
-		hash_for_each(fs->by_cluster, bucket, f, hash)
-			list_splice_tail_init(&f->waiting, &works);
-	list_splice_tail_init(&fs->waiting, &works);
-	list_splice_tail_init(&fs->changes, &works);
-	spin_unlock_irq(&fs->lock);
-	list_for_each_entry(work, &works, node)
-		work->err = err;
-	requeue_all(fs->img, &works);
-}
-
-/* Whoever wants to change an entry itself, and met a fill that is gone now, most likely. */
-static void let_changes_try(struct qcow2_fills *fs)
-{
-	LIST_HEAD(works);
-
-	spin_lock_irq(&fs->lock);
-	list_splice_init(&fs->changes, &works);
-	spin_unlock_irq(&fs->lock);
-	requeue_all(fs->img, &works);
-}
-
-/*
- * Fills that are closed. @failed gets those that cannot be published, with the reason in @err.
- * @may_wait: for space of the host, for those that somebody has written to.
- */
-static void publish_some(struct qcow2_fills *fs, struct list_head *fills, bool may_wait,
-			 struct list_head *failed)
-{
-	struct qcow2_fill *f, *next;
-	int err;
-
-	if (!qcow2_test_skips(QCOW2_STEP_COPY))
-		qcow2_fills_copy(fs, fills, may_wait);
-	list_for_each_entry_safe(f, next, fills, node) {
-		list_del_init(&f->node);
-		trace_qcow2_fill(fs->img, f->cluster, f->host_off, f->err);
-		err = publish(fs, f);
-		if (!err)
-			continue;
-		f->err = err;
-		list_add_tail(&f->node, failed);
-	}
-}
-
-/* It is not copied, after all: whoever has pulled it is told, whoever it was that tried. */
-static void note_dropped(struct qcow2_fills *fs, const struct qcow2_fill *f)
-{
-	lockdep_assert_held(&fs->publishing);
-	fs->drop_err = f->err;
-	WRITE_ONCE(fs->dropped, fs->dropped + 1);
-}
-
-/* What was pulled is a hole again. */
-static void drop_pulled(struct qcow2_fills *fs, struct qcow2_fill *f)
-{
-	note_dropped(fs, f);
-	list_del_init(&f->node);
-	drop(fs, f);
-}
-
-/*
- * What is to become of those that could not be published by a commit. Without memory they stay.
- * What was pulled and not written to is what it was. Return: the first error of another one.
- */
-static int judge_failed(struct qcow2_fills *fs, struct list_head *failed)
-{
-	struct qcow2_fill *f, *next;
-	int first = 0;
-
-	list_for_each_entry_safe(f, next, failed, node) {
-		if (qcow2_fill_is_unwritten(fs->img, f)) {
-			drop_pulled(fs, f);
-			continue;
-		}
-		first = first ?: f->err;
-		if (f->err == -ENOMEM)
-			continue;
-		if (f->is_pulled)
-			note_dropped(fs, f);
-		list_del_init(&f->node);
-		lose(fs, f, f->err);
-	}
-	return first;
-}
-
-static int publish_all(struct qcow2_fills *fs)
-{
-	LIST_HEAD(failed);
-	int err, first = 0;
-	LIST_HEAD(fills);
-	LIST_HEAD(kept);
-	u64 newest;
-
-	lockdep_assert_held(&fs->publishing);
-	spin_lock_irq(&fs->lock);
-	newest = fs->newest;
-	spin_unlock_irq(&fs->lock);
-	while (close_some(fs, newest, &fills)) {
-		publish_some(fs, &fills, true, &failed);
-		err = judge_failed(fs, &failed);
-		first = first ?: err;
-		list_splice_tail_init(&failed, &kept);
-	}
-	qcow2_fills_free_bufs(fs);
-	if (!list_empty(&kept))
-		fail_waiting(fs, -ENOMEM);
-	reopen(fs, &kept);
-	return first;
-}
-
-/*
- * As judge_failed(), but what somebody has written to is left to the next commit: who flushes is to
- * be told, and nobody else.
- */
-static int judge_pulled(struct qcow2_fills *fs, struct list_head *failed)
-{
-	struct qcow2_fill *f, *next;
-	int first = 0;
-
-	list_for_each_entry_safe(f, next, failed, node) {
-		first = first ?: f->err;
-		if (qcow2_fill_is_unwritten(fs->img, f)) {
-			drop_pulled(fs, f);
-			continue;
-		}
-		note_dropped(fs, f);
-		f->err = 0;
-		f->is_pulled = false;
-	}
-	reopen(fs, failed);
-	return first;
-}
-
-int qcow2_fills_publish_pulled(struct qcow2_image *img, unsigned long dropped)
-{
-	struct qcow2_fills *fs = img->fills;
-	int err, first = 0;
-	LIST_HEAD(failed);
-	LIST_HEAD(fills);
-
-	err = mutex_lock_interruptible(&fs->publishing);
-	if (err)
-		return err;
-	if (qcow2_failed(img))
-		first = -EIO;
-	while (!qcow2_failed(img) && close_pulled(fs, &fills)) {
-		publish_some(fs, &fills, false, &failed);
-		err = judge_pulled(fs, &failed);
-		first = first ?: err;
-	}
-	if (!first && fs->dropped != dropped)
-		first = fs->drop_err;
-	qcow2_fills_free_bufs(fs);
-	mutex_unlock(&fs->publishing);
-	return first;
-}
-
-unsigned long qcow2_fills_dropped(const struct qcow2_image *img)
-{
-	return READ_ONCE(img->fills->dropped);
-}
-
-static int try_publish(struct qcow2_fills *fs)
-{
-	struct qcow2_image *img = fs->img;
-	int err;
-
-	if (qcow2_failed(img)) {
-		fail_waiting(fs, -EIO);
-		return -EIO;
-	}
-	if (!smp_load_acquire(&img->commit->nr_fills)) /* pairs with set_count() */
-		return 0;
-	if (qcow2_test_skips(QCOW2_STEP_PUBLISHERS_EXCLUDED))
-		return publish_all(fs);
-	mutex_lock(&fs->publishing);
-	err = publish_all(fs);
-	mutex_unlock(&fs->publishing);
-	return err;
-}
-
-int qcow2_fills_publish(struct qcow2_image *img)
-{
-	int err = try_publish(img->fills);
-
-	let_changes_try(img->fills);
-	return err;
 }
 
 /* Changes of entries */
@@ -552,68 +96,6 @@ bool qcow2_fills_settle(struct qcow2_image *img, u64 cluster, u32 count, struct 
 	if (!are_gone)
 		qcow2_commit_kick(img);
 	return are_gone;
-}
-
-/* Publishing ahead */
-
-/*
- * Whether nothing is to be copied. Of a fill of subclusters more may be to come, so it stays
- * for as long as there is room for others.
- */
-static bool is_complete(const struct qcow2_fills *fs, const struct qcow2_fill *f)
-{
-	if (!qcow2_has_subclusters(&fs->img->geo))
-		return bitmap_full(f->valid, qcow2_fill_sectors(fs->img, f));
-	return f->whole && (f->whole == U32_MAX || fs->count >= fs->limit / 2) &&
-	       qcow2_fill_wanted(fs->img, f) == f->whole;
-}
-
-static bool is_whole(const struct qcow2_fills *fs, const struct qcow2_fill *f)
-{
-	return !f->nr_writes && is_complete(fs, f) && !has_old_writes(fs->img, f);
-}
-
-/* One of the oldest, if it needs no copying. */
-static struct qcow2_fill *close_whole(struct qcow2_fills *fs)
-{
-	struct qcow2_fill *f, *found = NULL;
-	unsigned int tries = PUBLISH_TRIES;
-
-	spin_lock_irq(&fs->lock);
-	list_for_each_entry(f, &fs->open, node) {
-		if (!tries--)
-			break;
-		if (!is_whole(fs, f))
-			continue;
-		f->is_closed = true;
-		list_del_init(&f->node);
-		found = f;
-		break;
-	}
-	spin_unlock_irq(&fs->lock);
-	return found;
-}
-
-/* A long write of whole clusters does not have to wait for commits. Does not sleep. */
-static void publish_ahead(struct qcow2_fills *fs)
-{
-	struct qcow2_fill *f;
-
-	/* A commit does it all. */
-	if (!mutex_trylock(&fs->publishing))
-		return;
-	for (int i = 0; i < PUBLISH_AHEAD; i++) {
-		f = close_whole(fs);
-		if (!f)
-			break;
-		if (!set_entry(fs->img, f)) {
-			/* The commit will tell of it. */
-			reopen_one(fs, f);
-			break;
-		}
-		forget(fs, f);
-	}
-	mutex_unlock(&fs->publishing);
 }
 
 /* Writes */
@@ -698,7 +180,7 @@ static bool suits_instant(struct qcow2_image *img, const struct qcow2_fill *f)
 		return f->is_in_place || !is_own_data(img, f->old);
 	if (!f->is_in_place && !is_own_data(img, f->old))
 		return true;
-	return qcow2_instant_has_data(img, f->page, slot_of(img, f), f->old) == !f->is_in_place;
+	return qcow2_instant_has_data(img, f->page, qcow2_fill_slot(img, f), f->old) == !f->is_in_place;
 }
 
 static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
@@ -709,7 +191,7 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 	/* Whoever published one has changed the entry before. */
 	is_new = fs->count < fs->limit && !find(fs, f->cluster) && suits_instant(fs->img, f) &&
 		 !is_trimmed(fs, f->cluster) &&
-		 (is_old(fs->img, f) || qcow2_test_skips(QCOW2_STEP_WRITE_AGAIN));
+		 (qcow2_fill_is_old(fs->img, f) || qcow2_test_skips(QCOW2_STEP_WRITE_AGAIN));
 	if (is_new) {
 		if (fs->trims)
 			qcow2_trims_take(fs->trims, f->cluster);
@@ -719,7 +201,7 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 		f->may_be_late = fs->has_kept && (f->is_in_place || is_own_data(fs->img, f->old));
 		f->kept = fs->kept;
 		list_add_tail(&f->node, &fs->open);
-		set_count(fs, fs->count + 1);
+		qcow2_fills_set_count(fs, fs->count + 1);
 	}
 	spin_unlock_irq(&fs->lock);
 	return is_new;
@@ -807,14 +289,14 @@ static int begin_new(struct qcow2_fills *fs, struct qcow2_mpage *p, u64 cluster,
 	f->touched = pulled;
 	result = take_cluster(img, f, gfp, &e);
 	if (result != QCOW2_COW_READY) {
-		free_fill(f);
+		qcow2_fill_free(f);
 		return result;
 	}
 	if (!add(fs, f)) {
 		/* Somebody else was faster. */
 		if (e)
 			qcow2_space_give_back(img, e, f->host_off >> img->geo.cluster_bits);
-		free_fill(f);
+		qcow2_fill_free(f);
 		return QCOW2_COW_AGAIN;
 	}
 	kfree(e);
@@ -860,7 +342,7 @@ int qcow2_fill_begin(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_o
 			if (result)
 				return result;
 		}
-		publish_ahead(fs);
+		qcow2_fills_publish_ahead(fs);
 		result = begin_new(fs, p, cluster, old, 0, gfp, fill);
 	}
 	if (result == QCOW2_COW_READY)
@@ -980,7 +462,7 @@ bool qcow2_fill_moves(struct qcow2_image *img, u64 guest_off)
 	unsigned long flags;
 	bool moves;
 
-	/* pairs with set_count(): whoever has added one has done so before the instant ended */
+	/* pairs with qcow2_fills_set_count(): whoever has added one has done so before the instant ended */
 	smp_rmb();
 	if (!smp_load_acquire(&img->commit->nr_fills))
 		return false;
@@ -1015,24 +497,6 @@ bool qcow2_fills_has_older(struct qcow2_image *img, u64 number)
 		found |= f->number <= number;
 	spin_unlock_irq(&fs->lock);
 	return found;
-}
-
-void qcow2_fills_abandon(struct qcow2_image *img)
-{
-	struct qcow2_fills *fs = img->fills;
-	struct qcow2_fill *f;
-
-	while ((f = close_next(fs, U64_MAX))) {
-		if (qcow2_fill_is_unwritten(img, f)) {
-			drop(fs, f);
-			continue;
-		}
-		lose(fs, f, -EIO);
-		img->commit->owes_error = true;
-	}
-	/* Another table may be the one that is asked to flush. */
-	if (img->commit->owes_error)
-		qcow2_fail(img, "copying clusters", -EIO);
 }
 
 void qcow2_fills_init(struct qcow2_fills *fs, struct qcow2_image *img)

@@ -3,8 +3,8 @@
  * Commits: making the L1 and L2 tables durable, FLUSH and FUA.
  *
  * One commit is:	take the waiting bios
- *			publish fills			(cow/fill.c: data that no entry
- *							 points at yet)
+ *			publish fills			(cow/fill-publish.c: data that no
+ *							 entry points at yet)
  *			write dirty L2 and L1 pages	(COMMIT_DATA inside, if any
  *							 entry points at a copy)
  *			barrier COMMIT
