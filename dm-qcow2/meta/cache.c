@@ -298,6 +298,10 @@ void qcow2_cache_drop(struct qcow2_image *img)
 
 	for (int kind = 0; kind < QCOW2_NR_META_KINDS; kind++)
 		qcow2_cache_forget(img, kind);
+	/* What is not zeroes in them any more others decide. */
+	spin_lock(&c->lru_lock);
+	memset(c->new_tables, 0, sizeof(c->new_tables));
+	spin_unlock(&c->lru_lock);
 	qcow2_tables_forget(img);
 }
 
