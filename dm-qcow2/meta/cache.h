@@ -121,6 +121,9 @@ struct qcow2_mpage {
 /* Work on new tables is under way for so many at once, as a rule. */
 #define QCOW2_NEW_TABLES	2
 
+/* Of an L2 table, at most. */
+#define QCOW2_MAX_TABLE_PAGES	(1 << (QCOW2_MAX_CLUSTER_BITS - QCOW2_MAX_PAGE_BITS))
+
 /**
  * struct qcow2_new_table - an L2 table whose pages are zeroes on disk but for those that were ever cached
  * @number: its index, plus 1; 0: there is none
@@ -128,7 +131,7 @@ struct qcow2_mpage {
  */
 struct qcow2_new_table {
 	u64 number;
-	DECLARE_BITMAP(cached, 1 << (QCOW2_MAX_CLUSTER_BITS - QCOW2_MAX_PAGE_BITS));
+	DECLARE_BITMAP(cached, QCOW2_MAX_TABLE_PAGES);
 };
 
 /**

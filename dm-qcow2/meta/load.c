@@ -269,7 +269,7 @@ static struct qcow2_new_table *begin_new_table(struct qcow2_cache *c, u64 table)
 	if (t == c->new_tables + QCOW2_NEW_TABLES)
 		t = &c->new_tables[c->next_new++ % QCOW2_NEW_TABLES];
 	t->number = table + 1;
-	bitmap_zero(t->cached, 1 << (QCOW2_MAX_CLUSTER_BITS - QCOW2_MAX_PAGE_BITS));
+	bitmap_zero(t->cached, QCOW2_MAX_TABLE_PAGES);
 	return t;
 }
 
