@@ -8,6 +8,7 @@
 #include <linux/dm-ioctl.h>
 #include <linux/nbd.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -47,12 +48,25 @@ static void detach_nbd(pid_t pid)
 	close(server);
 }
 
+static void end_server(pid_t pid)
+{
+	struct pollfd end = { .fd = syscall(__NR_pidfd_open, pid, 0), .events = POLLIN };
+
+	if (end.fd < 0 || kill(pid, SIGTERM))
+		err(1, "process %d", pid);
+	if (poll(&end, 1, -1) != 1)
+		err(1, "poll");
+	close(end.fd);
+}
+
 void detach(const char *how)
 {
 	if (!strncmp(how, "dm:", 3))
 		detach_dm(how + 3);
 	else if (!strncmp(how, "nbd:", 4))
 		detach_nbd(atoi(how + 4));
+	else if (!strncmp(how, "pid:", 4))
+		end_server(atoi(how + 4));
 	else
-		errx(2, "%s: not dm:NAME or nbd:PID", how);
+		errx(2, "%s: not dm:NAME, nbd:PID or pid:PID", how);
 }

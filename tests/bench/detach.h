@@ -4,7 +4,7 @@
 
 /*
  * detach: end the use of a device, by system calls of ours and not by a program whose start would be measured.
- * how is "dm:NAME", a device-mapper device, or "nbd:PID", the qemu-nbd behind /dev/nbd0.
+ * how is "dm:NAME", a device-mapper device, "nbd:PID", the qemu-nbd behind /dev/nbd0, or "pid:PID", any other server.
  */
 void detach(const char *how);
 

@@ -14,7 +14,9 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "tests/bench/detach.h"
 #include "tests/bench/idle.h"
 #include "virtio-front.h"
@@ -35,6 +37,17 @@ struct worker {
 };
 
 #define MAX_LATENCIES	1000000UL
+
+/* Before their time: what all of it was done beside has ended. */
+static atomic_bool is_over;
+
+static FILE *trace;
+static int64_t trace_offset_ns;
+
+static bool is_late(const struct worker *worker, uint64_t now)
+{
+	return now >= worker->deadline_ns || atomic_load_explicit(&is_over, memory_order_relaxed);
+}
 
 static uint64_t choose_offset(struct worker *worker)
 {
@@ -67,6 +80,9 @@ static void take_one(struct worker *worker, struct front_slot *slot, uint64_t no
 	if (worker->nr_latencies < MAX_LATENCIES)
 		worker->latencies[worker->nr_latencies++] = now > slot->started_ns ? now - slot->started_ns : 0;
 	worker->nr_done++;
+	if (trace)
+		fprintf(trace, "%lld %llu\n", (long long)slot->started_ns + trace_offset_ns,
+			now > slot->started_ns ? (unsigned long long)(now - slot->started_ns) : 0);
 }
 
 static void think(const struct worker *worker)
@@ -93,7 +109,7 @@ static void do_until(struct worker *worker, unsigned long limit)
 		think(worker);
 		for (; slot; slot = front_ring_get(worker->ring, NULL)) {
 			take_one(worker, slot, now);
-			if (worker->nr_sent >= limit || now >= worker->deadline_ns)
+			if (worker->nr_sent >= limit || is_late(worker, now))
 				in_flight--;
 			else
 				send_one(worker, slot);
@@ -108,6 +124,37 @@ static void flush(struct worker *worker)
 		errx(1, "a flush failed");
 }
 
+static void discard(struct worker *worker, uint64_t offset, uint64_t bytes)
+{
+	struct virtio_blk_discard_write_zeroes range = {
+		.sector = offset / FRONT_SECTOR, .num_sectors = bytes / FRONT_SECTOR,
+	};
+	struct front_slot *slot = &worker->slots[0];
+
+	memcpy(slot->data, &range, sizeof(range));
+	if (front_do(worker->front, slot, VIRTIO_BLK_T_DISCARD, 0, sizeof(range), NULL) != VIRTIO_BLK_S_OK)
+		errx(1, "discard of %llu bytes at %llu failed", (unsigned long long)bytes,
+		     (unsigned long long)offset);
+}
+
+/* Like a file system that tells what it does not use, group by group, in pieces that the disk takes. */
+static void *trim(void *argument)
+{
+	struct worker *worker = argument;
+	const struct front *front = worker->front;
+	uint64_t offset = front->options.trim_from, end = front->capacity * FRONT_SECTOR;
+	uint64_t step = front->options.trim, piece = front->max_discard ?: step, done;
+
+	for (; offset + step <= end; offset += step) {
+		worker->slots[0].started_ns = front_now_ns();
+		for (done = 0; done < step; done += piece)
+			discard(worker, offset + done, step - done < piece ? step - done : piece);
+		take_one(worker, &worker->slots[0], front_now_ns());
+	}
+	atomic_store(&is_over, true);
+	return NULL;
+}
+
 static void *work(void *argument)
 {
 	struct worker *worker = argument;
@@ -117,7 +164,7 @@ static void *work(void *argument)
 
 	for (;;) {
 		do_until(worker, limit - worker->nr_sent < step ? limit : worker->nr_sent + step);
-		if (worker->nr_sent >= limit || front_now_ns() >= worker->deadline_ns)
+		if (worker->nr_sent >= limit || is_late(worker, front_now_ns()))
 			return NULL;
 		flush(worker);
 	}
@@ -130,6 +177,12 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* The last queue, which may be the only one. */
+static bool is_trimmer(const struct front *front, unsigned int index)
+{
+	return front->options.trim && index == front->options.nr_queues - 1;
+}
+
 static void gather(struct front *front, struct worker *workers,
 		   struct worker *sum, struct vhost_blk_vring_stats *total)
 {
@@ -138,6 +191,8 @@ static void gather(struct front *front, struct worker *workers,
 	unsigned long j;
 
 	for (i = 0; i < front->options.nr_queues; i++) {
+		if (front->options.nr_queues > 1 && is_trimmer(front, i))
+			continue;
 		sum->nr_done += workers[i].nr_done;
 		for (j = 0; j < workers[i].nr_latencies; j++)
 			sum->latencies[sum->nr_latencies++] = workers[i].latencies[j];
@@ -189,6 +244,20 @@ static void print(struct front *front, const struct worker *sum, uint64_t elapse
 	       total->signals / ios);
 }
 
+/* No zeroes, of which there may be a shorter way. */
+static void fill(struct worker *worker)
+{
+	const struct front_options *options = &worker->front->options;
+	unsigned int i, j;
+
+	for (i = 0; i < options->depth; i++)
+		for (j = 0; j + sizeof(uint64_t) <= options->max_bytes; j += sizeof(uint64_t)) {
+			uint64_t random = front_random(&worker->random);
+
+			memcpy(worker->slots[i].data + j, &random, sizeof(random));
+		}
+}
+
 static void prepare(struct front *front, struct worker *workers)
 {
 	struct front_options *options = &front->options;
@@ -199,6 +268,8 @@ static void prepare(struct front *front, struct worker *workers)
 		workers[i].ring = &front->rings[i];
 		workers[i].slots = front_slots(front, &front->rings[i], options->depth);
 		workers[i].random = (options->seed + i + 1) * 0x9E3779B97F4A7C15ULL;
+		if (options->write_percent)
+			fill(&workers[i]);
 		if (options->spacing)
 			workers[i].places = front_places(front, i, &workers[i].random, &workers[i].nr_places);
 		workers[i].latencies = calloc(MAX_LATENCIES, sizeof(uint32_t));
@@ -213,6 +284,8 @@ static void warm_up(struct front *front, struct worker *workers)
 	unsigned int i;
 
 	for (i = 0; i < front->options.nr_queues; i++) {
+		if (is_trimmer(front, i))
+			continue;
 		workers[i].deadline_ns = UINT64_MAX;
 		do_until(&workers[i], front->options.depth);
 		workers[i].nr_sent = 0;
@@ -221,18 +294,29 @@ static void warm_up(struct front *front, struct worker *workers)
 	}
 }
 
+static void await_eof(void)
+{
+	char text[256];
+
+	while (read(STDIN_FILENO, text, sizeof(text)) > 0)
+		;
+	atomic_store(&is_over, true);
+}
+
 static void run(struct front *front, struct worker *workers)
 {
 	const struct front_options *options = &front->options;
-	uint64_t deadline_ns = options->operations ? UINT64_MAX :
+	uint64_t deadline_ns = options->operations || options->trim || options->is_until_eof ? UINT64_MAX :
 			       front_now_ns() + options->seconds * 1000000000ULL;
 	unsigned int i;
 
 	for (i = 0; i < options->nr_queues; i++) {
 		workers[i].deadline_ns = deadline_ns;
-		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
+		if (pthread_create(&workers[i].thread, NULL, is_trimmer(front, i) ? trim : work, &workers[i]))
 			errx(1, "pthread_create");
 	}
+	if (options->is_until_eof)
+		await_eof();
 	for (i = 0; i < options->nr_queues; i++)
 		pthread_join(workers[i].thread, NULL);
 }
@@ -265,6 +349,19 @@ static uint64_t measure(struct front *front, struct worker *workers, uint64_t *b
 	return is_to_the_end ? ns - (idle_ns() - idle_begin_ns) : ns;
 }
 
+/* By the clock that date(1) has. */
+static void open_trace(const char *path)
+{
+	struct timespec now;
+
+	if (!path)
+		return;
+	trace = fopen(path, "we");
+	if (!trace || clock_gettime(CLOCK_REALTIME, &now))
+		err(1, "%s", path);
+	trace_offset_ns = now.tv_sec * 1000000000LL + now.tv_nsec - front_now_ns();
+}
+
 /* Those of the server, which are there, stay where they are. */
 static void pin(const struct front_options *options)
 {
@@ -290,6 +387,7 @@ int front_bench(struct front *front)
 	front->transport->start(front);
 	pin(&front->options);
 	prepare(front, workers);
+	open_trace(front->options.trace);
 	ns = measure(front, workers, &busy_ns);
 	sum.latencies = calloc(nr_queues * MAX_LATENCIES, sizeof(uint32_t));
 	if (!sum.latencies)
@@ -298,5 +396,7 @@ int front_bench(struct front *front)
 	print(front, &sum, ns, busy_ns, &total);
 	if (!front->options.is_to_the_end)
 		front->transport->stop(front);
+	if (trace && fclose(trace))
+		err(1, "%s", front->options.trace);
 	return 0;
 }

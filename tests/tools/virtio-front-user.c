@@ -45,6 +45,9 @@ struct config {
 	struct virtio_blk_config blk;
 } __attribute__((packed));
 
+/* Those that every server has; some refuse to give more than they have. */
+#define BLK_BYTES	offsetof(struct virtio_blk_config, max_secure_erase_sectors)
+
 struct memory_table {
 	uint32_t nr;
 	uint32_t padding;
@@ -108,7 +111,7 @@ static bool receive_reply(int link, struct message *message, uint32_t request)
 	if (message->request != request || message->size > sizeof(message->payload))
 		errx(1, "request %u is answered by %u, %u bytes", request,
 		     message->request, message->size);
-	return receive_all(link, &message->payload, message->size);
+	return !message->size || receive_all(link, &message->payload, message->size);
 }
 
 static bool set_number(int link, uint32_t request, uint64_t number)
@@ -171,15 +174,16 @@ static bool negotiate(struct front *front)
 
 static bool get_config(struct front *front)
 {
-	struct message message = { .request = GET_CONFIG, .size = sizeof(struct config) };
+	struct message message = { .request = GET_CONFIG, .size = offsetof(struct config, blk) + BLK_BYTES };
 
-	message.payload.config = (struct config){
-		.size = sizeof(struct virtio_blk_config),
-	};
+	message.payload.config = (struct config){ .size = BLK_BYTES };
 	if (!send_message(front->link, &message, NULL, 0) ||
 	    !receive_reply(front->link, &message, GET_CONFIG))
 		return false;
+	if (message.size < offsetof(struct config, blk) + BLK_BYTES)
+		errx(1, "the configuration of the disk is refused");
 	front->capacity = message.payload.config.blk.capacity;
+	front->max_discard = message.payload.config.blk.max_discard_sectors * (uint64_t)FRONT_SECTOR;
 	return true;
 }
 

@@ -54,6 +54,8 @@ uint64_t front_features(const struct front_options *options)
 	if (options->has_ranges)
 		features |= 1ULL << VIRTIO_BLK_F_DISCARD | 1ULL << VIRTIO_BLK_F_WRITE_ZEROES |
 			    1ULL << VIRTIO_BLK_F_SECURE_ERASE;
+	if (options->trim)
+		features |= 1ULL << VIRTIO_BLK_F_DISCARD;
 	if (options->nr_queues > 1)
 		features |= 1ULL << VIRTIO_BLK_F_MQ;
 	return features;

@@ -54,8 +54,13 @@ static const char help[] =
 "  --driver-cpu=N      bench's threads run there; the server's where it was started\n"
 "  --spacing=BYTES     one request of bench in each so many bytes, none twice\n"
 "  --flush-every=N     wait for N requests of bench, then flush (never)\n"
+"  --trim=BYTES        the last queue of bench discards so much at a time, in order;\n"
+"                      when all is discarded, bench ends\n"
+"  --trim-from=BYTES   ... from there on (0)\n"
+"  --until-eof         bench ends when standard input does\n"
+"  --trace=FILE        when each request of bench was sent, and how long it took, in ns\n"
 "  --to-the-end        bench ends when all is flushed and the server is gone ...\n"
-"  --detach=HOW        ... and the device: dm:NAME or nbd:PID; idle time is left out\n"
+"  --detach=HOW        ... and the device, see tests/bench/detach.h; idle time is left out\n"
 "  --event-idx, --indirect, --no-flush, --no-ranges\n"
 "                      features that are negotiated, and not\n"
 "  --unaligned         data buffers at odd addresses\n"
@@ -88,7 +93,8 @@ enum {
 	OPTION_BUSYLOOP, OPTION_READ_ONLY, OPTION_SERIAL, OPTION_DISTURB,
 	OPTION_DISTURB_MS, OPTION_DISTURB_COUNT, OPTION_STATE, OPTION_JSON, OPTION_NO_WAIT,
 	OPTION_SPACING, OPTION_FLUSH_EVERY, OPTION_TO_THE_END, OPTION_DETACH, OPTION_MEMORY,
-	OPTION_THINK_US, OPTION_DRIVER_CPU, OPTION_NO_RANGES, OPTION_WRITE_THROUGH, OPTION_HELP,
+	OPTION_THINK_US, OPTION_DRIVER_CPU, OPTION_NO_RANGES, OPTION_WRITE_THROUGH, OPTION_TRIM,
+	OPTION_TRIM_FROM, OPTION_UNTIL_EOF, OPTION_TRACE, OPTION_HELP,
 };
 
 static const struct option long_options[] = {
@@ -107,6 +113,10 @@ static const struct option long_options[] = {
 	{ "driver-cpu", required_argument, NULL, OPTION_DRIVER_CPU },
 	{ "spacing", required_argument, NULL, OPTION_SPACING },
 	{ "flush-every", required_argument, NULL, OPTION_FLUSH_EVERY },
+	{ "trim", required_argument, NULL, OPTION_TRIM },
+	{ "trim-from", required_argument, NULL, OPTION_TRIM_FROM },
+	{ "until-eof", no_argument, NULL, OPTION_UNTIL_EOF },
+	{ "trace", required_argument, NULL, OPTION_TRACE },
 	{ "to-the-end", no_argument, NULL, OPTION_TO_THE_END },
 	{ "detach", required_argument, NULL, OPTION_DETACH },
 	{ "event-idx", no_argument, NULL, OPTION_EVENT_IDX },
@@ -229,6 +239,18 @@ static bool set_bench_option(struct front_options *options, int option)
 		return true;
 	case OPTION_FLUSH_EVERY:
 		options->flush_every = number(optarg, 1, UINT32_MAX);
+		return true;
+	case OPTION_TRIM:
+		options->trim = number(optarg, FRONT_SECTOR, 1ULL << 40);
+		return true;
+	case OPTION_TRIM_FROM:
+		options->trim_from = number(optarg, 0, UINT64_MAX);
+		return true;
+	case OPTION_UNTIL_EOF:
+		options->is_until_eof = true;
+		return true;
+	case OPTION_TRACE:
+		options->trace = optarg;
 		return true;
 	case OPTION_TO_THE_END:
 		options->is_to_the_end = true;

@@ -53,6 +53,9 @@
  * @driver_cpu: the one that a measurement's threads run on; -1: any
  * @spacing: bytes of which each request measured has its own; 0: anywhere
  * @flush_every: requests after which a queue is flushed; 0: never
+ * @trim: bytes that the last queue discards at a time; 0: it does as the others
+ * @trim_from: where it begins
+ * @trace: file of when each request was sent, or NULL
  * @detach: what to detach at the end of a measurement, see tests/bench/detach.h
  * @serial: for VIRTIO_BLK_T_GET_ID
  * @memory: directory of the file, or device, that is guest memory; NULL: a memfd
@@ -66,6 +69,7 @@
  * @is_unaligned: data buffers begin at odd addresses
  * @is_scattered: requests are cut into descriptors at random places
  * @is_to_the_end: measure to the end of the last flush and of the server
+ * @is_until_eof: measure until standard input ends
  * @is_json: machine-readable output
  */
 struct front_options {
@@ -92,6 +96,9 @@ struct front_options {
 	int driver_cpu;
 	uint64_t spacing;
 	unsigned int flush_every;
+	uint64_t trim;
+	uint64_t trim_from;
+	const char *trace;
 	const char *detach;
 	const char *serial;
 	const char *memory;
@@ -105,6 +112,7 @@ struct front_options {
 	bool is_unaligned;
 	bool is_scattered;
 	bool is_to_the_end;
+	bool is_until_eof;
 	bool is_json;
 };
 
@@ -205,6 +213,7 @@ struct front_transport {
  * @link: the transport's socket to its server, or -1
  * @server: pid of the server if it is our child, or 0
  * @capacity: sectors of the disk
+ * @max_discard: bytes of a discard; 0: any number
  * @log: dirty log, one bit a page of guest-physical memory from 0
  * @log_bytes: its size
  */
@@ -216,6 +225,7 @@ struct front {
 	int link;
 	pid_t server;
 	uint64_t capacity;
+	uint64_t max_discard;
 	uint8_t *log;
 	size_t log_bytes;
 };
