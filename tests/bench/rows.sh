@@ -4,6 +4,7 @@
 #
 #     KIND   linear  dm-linear              raw    a raw file      loop  a loop device on a raw file
 #            qcow2   dm-qcow2               nbd    qemu-nbd        ram   the RAM disk itself
+#            qsd     qemu-storage-daemon, which virtio-front drives through a socket
 #            virtio  a virtio-blk disk of the machine that measures; for profiles of what a guest spends
 #     PLACE  bdev    the RAM disk           xfs, ext4   a file on it
 #     VARIANT  1g, 16t   the image is that large; only the end of it, $BENCH_MIB, is used
@@ -273,6 +274,7 @@ attach()
 	qcow2) attach_dm qcow2 "${BELOW[@]}" "$IMAGE" ;;
 	loop) DEV=$(losetup --find --show --direct-io=on "$IMAGE") || fail 'no loop device' ;;
 	nbd) attach_nbd ;;
+	qsd) attach_qsd ;;
 	esac
 }
 
@@ -293,6 +295,18 @@ attach_nbd()
 	DETACH=nbd:$(cat "$TMP/nbd.pid")
 }
 
+# attach_qsd: DEV is the socket.
+attach_qsd()
+{
+	DEV=$TMP/qsd.sock
+	qemu-storage-daemon --object iothread,id=t --daemonize --pidfile "$TMP/qsd.pid" \
+		--blockdev "driver=file,node-name=file,filename=$IMAGE,cache.direct=on,aio=native,discard=unmap" \
+		--blockdev driver=qcow2,node-name=disk,file=file,cache.direct=on,discard=unmap \
+		--export "vhost-user-blk,id=e,node-name=disk,addr.type=unix,addr.path=$DEV,writable=on,iothread=t" ||
+		fail 'no qemu-storage-daemon'
+	DETACH=pid:$(cat "$TMP/qsd.pid")
+}
+
 # detach_left: end the use of what io-cost was not told to detach.
 detach_left()
 {
@@ -304,6 +318,9 @@ detach_left()
 	nbd:*)
 		[ ! -e /sys/block/nbd0/pid ] || run qemu-nbd -d /dev/nbd0 >&2
 		timeout 60 tail --pid="${DETACH#nbd:}" -s 0.1 -f /dev/null
+		;;
+	pid:*)
+		! kill "${DETACH#pid:}" 2>/dev/null || timeout 60 tail --pid="${DETACH#pid:}" -s 0.1 -f /dev/null
 		;;
 	esac
 	[[ $DEV != /dev/loop* ]] || run losetup -d "$DEV"

@@ -8,7 +8,7 @@
 WORKLOADS=(
 	attach first-write randread-qd1 randread-qd32 seqread-qd1 seqread-1m-qd1 overwrite-qd1 overwrite-qd32
 	allocate-qd1 allocate-qd32 allocate-flush-qd1 allocate-flush-qd32
-	allocate-seq-qd1 allocate-flush32-qd1 allocate-flush32-qd32 discard-qd1 zero-qd1 copy
+	allocate-seq-qd1 allocate-flush32-qd1 allocate-flush32-qd32 discard-qd1 zero-qd1 copy merge
 )
 CLUSTER_BYTES=65536
 
@@ -50,7 +50,7 @@ workload_run()
 		attach-cost "$((SIZE_MIB * 2048))" "${BELOW[*]:+${BELOW[*]} }$IMAGE"
 	elif [ "$workload" = first-write ]; then
 		attach-cost "$((SIZE_MIB * 2048))" "$IMAGE" $(((SIZE_MIB - GROWN_MIB) << 20))
-	elif [[ $row == vhost-* ]]; then
+	elif [[ $row == vhost-* || $row == qsd-* ]]; then
 		vhost_run "$(queues_of "$row")" "$workload" "$@"
 	else
 		# shellcheck disable=SC2046 # a list of words
@@ -64,6 +64,7 @@ row_options()
 {
 	case $1/$2 in
 	*/seqread-1m-*) echo --count=16 ;;
+	*/copy) echo --count=$((BENCH_MIB * 64)) ;;
 	*/discard-*|*/zero-*) echo --count=$((SIZE_MIB * 1048576 / $(unmap_bytes "$2"))) ;;
 	*/allocate-seq-*) ;;
 	nbd-*|*-chain*/allocate-flush32-*) echo --count=1024 ;;
@@ -80,18 +81,25 @@ blocks_of()
 	[[ $options =~ --count=([0-9]+) ]] && echo "${BASH_REMATCH[1]}" || echo 4096
 }
 
-# vhost_run QUEUES WORKLOAD [OPTION...]: the same by the virtio-blk driver in user space, through /dev/vhost-blk. To the
-# end, it is one round, which counts.
+# vhost_options: what io-cost is told, for virtio-front.
+vhost_options()
+{
+	sed 's/--write\>/--write-percent=100/; s/--unmap=discard --in-order --block=/--trim=/'
+}
+
+# vhost_run QUEUES WORKLOAD [OPTION...]: the same by the virtio-blk driver in user space, through /dev/vhost-blk, or to a
+# socket. To the end, it is one round, which counts.
 vhost_run()
 {
-	local queues=$1 workload=$2 round rounds=3 first=1
+	local queues=$1 workload=$2 round rounds=3 first=1 device=--device=$DEV
 	shift 2
 
+	[ -b "$DEV" ] || device=--socket=$DEV
 	[[ " $* " != *' --to-the-end '* ]] || rounds=0 first=0
 	for ((round = 0; round <= rounds; round++)); do
 		# shellcheck disable=SC2046 # a list of words
-		virtio-front --device="$DEV" --queues="$queues" --workers="$queues" --max-bytes=4096 --operations=4096 \
-			--span=$((BENCH_MIB << 20)) $(workload_options "$workload" | sed 's/--write\>/--write-percent=100/') \
+		virtio-front "$device" --queues="$queues" --workers="$queues" --max-bytes=4096 --operations=4096 \
+			--span=$((BENCH_MIB << 20)) $(workload_options "$workload" | vhost_options) \
 			"$@" --json bench >"$TMP/vhost" || return
 		[ $round -lt $first ] || sed -E 's/.*"ns_per_io": ([0-9.]+).*/\1/' "$TMP/vhost"
 	done
