@@ -11,6 +11,8 @@ declare -A title_of=(
 	[sequential]='host, 1 MiB each; x: times the raw file, for qcow2-bdev the RAM disk'
 	[queues]='vhost_blk, driven from user space: one queue, and four with a worker each; x: times one'
 	[noisy]='guest, reads one at a time: alone, and beside a queue with 32'
+	[jobs]='overwrites from user space, alone and while a full backup runs; x: times alone'
+	[trims]='overwrites from user space, alone and while another queue discards; x: times alone'
 	[ssd]='device limited to 1.2 times what QEMU can do; x: times the host'
 )
 
@@ -148,6 +150,28 @@ print_queues()
 	}' "$2" "$1"
 }
 
+# print_beside TABLE CELLS RATIOS: latencies of what is done beside a job.
+print_beside()
+{
+	grep -q "^$1/" "$2" || return 0
+	printf '\n%s: microseconds, median and 99th percentile, times alone\n' "${title_of[$1]%%; x*}"
+	awk -v table="$1/" '
+	FILENAME == ARGV[1] { times[$1] = sprintf("%.2fx", 1 / $4); next }
+	index($1, table) == 1 && $2 ~ /^(alone|backup|trim)-/ {
+		printf "%-24s %-15s %9.1f %9.1f %6s\n", substr($1, length(table) + 1), $2, $6, $7, times[$1 "/p99-" $2]
+	}' "$3" "$2"
+}
+
+# print_pauses CELLS RATIOS
+print_pauses()
+{
+	grep -q '^pause/' "$1" || return 0
+	printf '\nthe longest write meanwhile, of 50: microseconds, median and 99th percentile; x: times a snapshot of QEMU\n'
+	awk '
+	FILENAME == ARGV[1] { times[$1] = sprintf("%.2fx", 1 / $4); next }
+	/^pause\// { printf "%-24s %9.0f %9.0f %6s\n", substr($1, 7), $6, $7, times[$1 "/pause"] }' "$2" "$1"
+}
+
 print_idle()
 {
 	grep -q '^idle/' "$1" || return 0
@@ -164,6 +188,11 @@ print_all()
 		print_table "$table" "$1" "$2"
 		print_latencies "$table" "$1"
 	done
+	for table in jobs trims; do
+		print_table "$table" "$1" "$2"
+		print_beside "$table" "$1" "$2"
+	done
+	print_pauses "$1" "$2"
 	print_workers "$1"
 	print_queues "$1" "$2"
 	print_events "$3"

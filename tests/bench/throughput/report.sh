@@ -98,6 +98,10 @@ summarize_rounds()
 pairs()
 {
 	awk '
+	function beside_of(workload) {
+		sub(/(backup|trim)-/, "alone-", workload)
+		return workload
+	}
 	function against(table, row, workload,    place) {
 		match(row, /(ram|ssd|bdev|xfs|ext4|qcow2-[a-z0-9-]*)$/)
 		place = substr(row, RSTART)
@@ -109,6 +113,10 @@ pairs()
 			return row ~ /-4q$/ ? table "/" substr(row, 1, length(row) - 2) "1q/" workload : ""
 		if (table == "noisy")
 			return workload == "beside-qd1" ? table "/" row "/alone-qd1" : ""
+		if (table == "pause")
+			return row != "qsd-snapshot" ? "pause/qsd-snapshot/pause" : ""
+		if (table == "jobs" || table == "trims")
+			return workload ~ /^(p99-)?(backup|trim)-/ ? table "/" row "/" beside_of(workload) : ""
 		if (row == "ram")
 			return ""
 		if (row == "qcow2-bdev" && table == "host")

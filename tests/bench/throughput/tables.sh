@@ -18,9 +18,12 @@
 #     noisy       a queue with one I/O in flight, beside one with 32
 #     events      what happens for one I/O of a guest
 #     idle        what a disk costs that nobody uses
+#     jobs        overwrites while a full backup runs; a row is vhost-... or qsd-...
+#     trims       overwrites while another queue discards
+#     pause       the longest write while a snapshot is made, a disk is frozen, gets larger
 #     ssd         a device that is limited in latency and I/Os per second
 
-TABLES=(guest1 guest2 guest4 chains host sequential ssd queues events idle noisy)
+TABLES=(guest1 guest2 guest4 chains host sequential ssd queues events idle noisy jobs trims pause)
 
 # guest_rows VCPUS PLACE...
 guest_rows()
@@ -50,6 +53,8 @@ rows_of()
 	queues) echo vhost-{ram,qcow2-bdev,qcow2-xfs}-{1q,4q} ;;
 	noisy) echo virtio-native-{ram,qcow2-xfs} vhost-{ram,qcow2-xfs} ;;
 	events) echo {virtio-native,vhost}-{,poll-}{ram,qcow2-xfs} ;;
+	jobs|trims) echo {vhost,qsd}-qcow2-xfs ;;
+	pause) echo vhost-snapshot vhost-freeze vhost-resize qsd-snapshot ;;
 	idle) echo virtio-native-ram vhost-ram vhost-poll-ram vhost-qcow2-xfs ;;
 	ssd) echo host virtio-native-ssd vhost-ssd virtio-native-nopoll-ssd vhost-poll-ssd virtio-uring-ssd ;;
 	esac
@@ -65,7 +70,9 @@ workloads_of()
 	events) echo randread-qd1 randread-qd32 ;;
 	chains) echo randread-qd32 ;;
 	noisy) echo alone-qd1 beside-qd1 ;;
-	idle) ;;
+	jobs) echo alone-qd32 backup-qd32 ;;
+	trims) echo alone-qd32 trim-qd32 ;;
+	idle|pause) ;;
 	*) echo randread-qd32 randwrite-qd32 ;;
 	esac
 }
