@@ -29,16 +29,18 @@ refused()
 # each costs a second in a slow VM.
 traces()
 {
-	local file line
+	local file line locks
 
 	printf '%s\n' /dev/mapper/* /run/vblk/*
 	for file in /proc/[0-9]*/comm; do
 		read -r line 2>/dev/null <"$file" || continue
 		[[ $line != vblk* ]] || echo "process $line"
 	done
-	while read -r line; do
+	# In one go: read begins anew for each line, and misses one, or has it twice, where udev takes or drops a lock meanwhile.
+	mapfile -t locks </proc/locks
+	for line in "${locks[@]}"; do
 		[[ $line != *OFDLCK* ]] || echo "lock ${line#*: }"
-	done </proc/locks
+	done
 }
 
 # new_image SIZE [QEMU-IMG-OPTION...]: sets IMAGE to a fresh image on a scratch file system.
