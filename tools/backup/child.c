@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
@@ -189,11 +190,16 @@ bool child_kill(struct child *c, int sig)
 	return false;
 }
 
+static int report_missing(const char *program)
+{
+	return err_report(VBLK_NOT_FOUND, program, "not found, and needed here");
+}
+
 /** child_report() - how a program has ended: an exit code, reported */
 int child_report(const char *program, int status)
 {
 	if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_NOT_FOUND)
-		return err_report(VBLK_NOT_FOUND, program, "not found, and needed here");
+		return report_missing(program);
 	if (WIFSIGNALED(status))
 		return err_report(VBLK_FAILED, program, "has failed: %s", strsignal(WTERMSIG(status)));
 	if (WEXITSTATUS(status))
@@ -243,4 +249,28 @@ int child_run(const char *const argv[])
 	int status, ret = child_run_status(argv, &status);
 
 	return ret ? ret : child_report(argv[0], status);
+}
+
+/* As execvp() looks. */
+static bool is_in(const char *dir, size_t len, const char *program)
+{
+	char path[PATH_MAX];
+
+	return snprintf(path, sizeof(path), "%.*s%s%s", (int)len, dir, len ? "/" : "", program) <
+	       (int)sizeof(path) && access(path, X_OK) == 0;
+}
+
+/** child_check() - whether a program is there to be run: an exit code, reported */
+int child_check(const char *program)
+{
+	const char *dir = getenv("PATH") ?: "/bin:/usr/bin";
+	size_t len;
+
+	for (;; dir += len + 1) {
+		len = strcspn(dir, ":");
+		if (is_in(dir, len, program))
+			return VBLK_OK;
+		if (!dir[len])
+			return report_missing(program);
+	}
 }

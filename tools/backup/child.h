@@ -28,5 +28,6 @@ int child_run_status(const char *const argv[], int *status);
 int child_run_silent(const char *const argv[], int *status);
 int child_run(const char *const argv[]);
 int child_report(const char *program, int status);
+int child_check(const char *program);
 
 #endif

@@ -43,9 +43,22 @@ static bool get_number(json_object *o, const char *key, uint64_t *number)
 	return true;
 }
 
-/** history_check() - whether anything can be noted; 0 or -errno */
-int history_check(void)
+/* Where it is not there, that of which it would be one. */
+static int check_dry(void)
 {
+	char parent[] = HISTORY_DIR;
+
+	if (access(HISTORY_DIR, W_OK) == 0)
+		return 0;
+	*strrchr(parent, '/') = '\0';
+	return errno == ENOENT && access(parent, W_OK) == 0 ? 0 : -errno;
+}
+
+/** history_check() - whether anything can be noted; 0 or -errno. @is_dry: the directory is not to be made */
+int history_check(bool is_dry)
+{
+	if (is_dry)
+		return check_dry();
 	if (mkdir(HISTORY_DIR, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	return access(HISTORY_DIR, W_OK) < 0 ? -errno : 0;

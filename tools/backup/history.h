@@ -24,7 +24,7 @@ struct history {
 	uint64_t mtime_ns;
 };
 
-int history_check(void);
+int history_check(bool is_dry);
 int history_read(const char *token, struct history *h);
 int history_write(const char *token, const struct history *h);
 int history_forget(const char *token);

@@ -135,12 +135,25 @@ static int report_part(const struct target *t)
 	return ret;
 }
 
+/* Whether it could be made. */
+static int check_part(const struct target *t)
+{
+	struct stat st;
+
+	if (fstatat(t->dir, t->part, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return report_part(t);
+	return faccessat(t->dir, ".", W_OK | X_OK, AT_EACCESS) < 0 ?
+	       err_errno(errno, t->name, "cannot make it") : VBLK_OK;
+}
+
 static int make_file(struct target *t)
 {
 	t->fd = openat(t->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (t->fd >= 0)
 		return VBLK_OK;
 	snprintf(t->part, sizeof(t->part), "%s.part", t->base);
+	if (t->is_dry)
+		return check_part(t);
 	t->fd = openat(t->dir, t->part, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600);
 	if (t->fd < 0)
 		return errno == EEXIST ? report_part(t) :

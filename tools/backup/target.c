@@ -58,14 +58,28 @@ int target_turn(struct target *t, int timeout_ms)
 	return VBLK_OK;
 }
 
-static int connect_uri(struct target *t)
+static int report_no_file(const struct target *t)
 {
-	int ret = VBLK_OK;
+	return err_report(VBLK_USAGE, t->name, "a backup by a bitmap is a file");
+}
 
+static int check_uri(const struct target *t)
+{
 	if (strncmp(t->name, "nbd", 3) != 0)
 		return err_report(VBLK_UNSUPPORTED, t->name, "no NBD server, nor a path");
+	if (t->mark)
+		return report_no_file(t);
 	if (t->is_compressed)
 		return err_report(VBLK_USAGE, "-c", "an NBD server is written to as it is");
+	return VBLK_OK;
+}
+
+static int connect_uri(struct target *t)
+{
+	int ret = check_uri(t);
+
+	if (ret)
+		return ret;
 	/* Keys of TLS: it is root who names them. */
 	nbd_set_uri_allow_local_file(t->nbd, true);
 	if (nbd_aio_connect_uri(t->nbd, t->name) < 0)
@@ -98,7 +112,7 @@ static int open_there(struct target *t, int path)
 		return open_file(t, path);
 	case S_IFBLK:
 		t->kind = TARGET_DEVICE;
-		return target_device_open(t, path);
+		return t->mark ? report_no_file(t) : target_device_open(t, path);
 	case S_IFDIR:
 		return err_report(VBLK_USAGE, t->name, "it is a directory");
 	default:
@@ -163,6 +177,38 @@ static int check_server(struct target *t)
 	return VBLK_OK;
 }
 
+static void begin(struct target *t)
+{
+	t->fd = -1;
+	t->dir = -1;
+	t->old_fd = -1;
+}
+
+static int check_path(struct target *t)
+{
+	int ret = child_check("qemu-nbd");
+
+	if (!ret && !strcmp(t->format, "qcow2"))
+		ret = child_check("qemu-img");
+	return ret ? ret : open_path(t);
+}
+
+/**
+ * target_check() - whether target_open() has a reason to fail, as far as that can be told
+ * @t: as for that, with @is_dry. Many a server ends with its first client: none is connected to.
+ *
+ * Return: an exit code; what is wrong has been reported, and nothing is left.
+ */
+int target_check(struct target *t)
+{
+	int ret;
+
+	begin(t);
+	ret = is_uri(t->name) ? check_uri(t) : check_path(t);
+	target_abandon(t);
+	return ret;
+}
+
 /**
  * target_claim() - make the file, or claim the device, for whoever writes to its descriptor
  * @t: as for target_open()
@@ -173,9 +219,7 @@ int target_claim(struct target *t)
 {
 	int ret;
 
-	t->fd = -1;
-	t->dir = -1;
-	t->old_fd = -1;
+	begin(t);
 	ret = is_uri(t->name) ? err_report(VBLK_UNSUPPORTED, t->name, "it is no path") : open_path(t);
 	if (ret)
 		target_abandon(t);
@@ -199,9 +243,7 @@ int target_open(struct target *t)
 {
 	int ret;
 
-	t->fd = -1;
-	t->dir = -1;
-	t->old_fd = -1;
+	begin(t);
 	t->nbd = nbd_create();
 	if (!t->nbd)
 		return err_report(VBLK_FAILED, t->name, "%s", nbd_get_error());

@@ -36,6 +36,7 @@ enum target_kind {
  * @format: of a file or device
  * @is_compressed: its clusters are compressed
  * @force: over what is there
+ * @is_dry: nothing is to be made, nor connected to
  * @below: absolute path of a qcow2 image that it is to lie on, or NULL
  * @mark: what a qcow2 file is to say of itself, or NULL
  * @kind: what it is
@@ -60,6 +61,7 @@ struct target {
 	const char *format;
 	bool is_compressed;
 	bool force;
+	bool is_dry;
 	const char *below;
 	const struct mark *mark;
 	enum target_kind kind;
@@ -80,6 +82,7 @@ struct target {
 
 int target_claim(struct target *t);
 int target_open(struct target *t);
+int target_check(struct target *t);
 int target_turn(struct target *t, int timeout_ms);
 int target_report(const struct target *t, const char *what);
 int target_place(struct target *t);

@@ -162,19 +162,20 @@ static int name_new(const char *name, struct level_plan *plan)
  * @a: the disk
  * @name: what the bitmaps of these backups are called by
  * @level: what is wanted
+ * @is_dry: nothing is to be changed
  * @plan: filled in; level_free() is due in either case
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int level_plan(const struct attached *a, const char *name, enum level level,
+int level_plan(const struct attached *a, const char *name, enum level level, bool is_dry,
 	       struct level_plan *plan)
 {
 	char text[MARK_WHY_BYTES];
 	const char *why;
 	int err, ret;
 
-	*plan = (struct level_plan){};
-	err = history_check();
+	*plan = (struct level_plan){ .is_dry = is_dry };
+	err = history_check(is_dry);
 	if (err)
 		return err_errno(-err, HISTORY_DIR, "cannot write");
 	ret = name_new(name, plan);
@@ -195,7 +196,7 @@ void level_free(struct level_plan *plan)
 }
 
 /**
- * level_prepare() - make the bitmap that begins with the backup
+ * level_prepare() - make the bitmap that begins with the backup, or see whether it can be made
  * @a: the disk
  *
  * Return: an exit code; what is wrong has been reported.
@@ -205,6 +206,7 @@ int level_prepare(const struct attached *a, const struct level_plan *plan)
 	const struct bitmap_new new = {
 		.bitmap = plan->new, .name = plan->mark.name,
 		.but = plan->is_incremental ? plan->old : "", .there = &plan->there,
+		.is_dry = plan->is_dry,
 	};
 
 	return bitmap_make(a, &new);

@@ -27,6 +27,7 @@ enum level {
  * @base: absolute path of the backup before
  * @base_mtime_ns: when that was written to last
  * @there: the bitmaps that the disk had
+ * @is_dry: nothing is to be changed
  */
 struct level_plan {
 	struct mark mark;
@@ -36,10 +37,11 @@ struct level_plan {
 	char base[PATH_MAX];
 	uint64_t base_mtime_ns;
 	struct bitmaps there;
+	bool is_dry;
 };
 
 int level_parse(const char *text, enum level *level);
-int level_plan(const struct attached *a, const char *name, enum level level,
+int level_plan(const struct attached *a, const char *name, enum level level, bool is_dry,
 	       struct level_plan *plan);
 int level_prepare(const struct attached *a, const struct level_plan *plan);
 int level_begin(const struct attached *a, const struct level_plan *plan, const char *view);

@@ -45,6 +45,7 @@ static const char help[] =
 "      --verify           read the copy, and compare it\n"
 "      --force            over a file that is there, or what is on a device\n"
 "      --memory SIZE      of the kernel's, that it may take; default 256M\n"
+"      --dry-run          check everything, print the result, change nothing\n"
 "      --progress MODE    auto (a bar on a terminal), none, plain or json\n"
 "      --json             print JSON\n"
 "  -h, --help             print this\n";
@@ -59,6 +60,7 @@ enum option_id {
 	OPT_BITMAP,
 	OPT_LEVEL,
 	OPT_PROGRESS,
+	OPT_DRY_RUN,
 	OPT_JSON,
 };
 
@@ -73,6 +75,7 @@ static const struct option options[] = {
 	{ "bitmap", required_argument, NULL, OPT_BITMAP },
 	{ "level", required_argument, NULL, OPT_LEVEL },
 	{ "progress", required_argument, NULL, OPT_PROGRESS },
+	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, 'h' },
 	{}
@@ -90,6 +93,7 @@ static const struct option options[] = {
  * @bitmap: what has changed, or NULL
  * @level: how much is copied, by that
  * @progress: how to show how far it is
+ * @is_dry: nothing is to be changed
  * @as_json: print JSON
  * @help: print the help
  */
@@ -104,6 +108,7 @@ struct args {
 	const char *bitmap;
 	enum level level;
 	enum progress_mode progress;
+	bool is_dry;
 	bool as_json;
 	bool help;
 };
@@ -140,6 +145,9 @@ static int parse_option(struct args *args, int opt)
 		return level_parse(optarg, &args->level);
 	case OPT_PROGRESS:
 		return progress_parse(optarg, &args->progress);
+	case OPT_DRY_RUN:
+		args->is_dry = true;
+		return VBLK_OK;
 	case OPT_JSON:
 		args->as_json = true;
 		return VBLK_OK;
@@ -276,10 +284,50 @@ static int print_result(const struct copy *c, const struct target *t, bool as_js
 	return out_flush();
 }
 
+/* What is there to be copied is not known before the instant, unless a bitmap says it. */
+static int print_plan(const struct attached *a, const struct level_plan *level,
+		      const struct target *t, bool as_json)
+{
+	const struct bitmap *bitmap = level->is_incremental ? bitmaps_find(&level->there, level->old) : NULL;
+	bool is_counted = bitmap && bitmap->is_counted;
+	char size[16];
+	json_object *o;
+
+	if (as_json) {
+		o = json_object_new_object();
+		json_object_object_add(o, "name", json_object_new_string(a->d.name));
+		json_object_object_add(o, "target", json_object_new_string(t->name));
+		json_object_object_add(o, "size_bytes", out_bytes_json(a->bytes));
+		json_object_object_add(o, "data_bytes",
+				       is_counted ? out_bytes_json(bitmap->dirty_bytes) : NULL);
+		json_object_object_add(o, "base", t->below ? json_object_new_string(t->below) : NULL);
+		out_json(o);
+	} else {
+		out_format_bytes(is_counted ? bitmap->dirty_bytes : a->bytes, size, sizeof(size));
+		printf("data: %s%s\n", is_counted ? "" : "at most ", size);
+		if (t->below)
+			printf("base: %s\n", t->below);
+	}
+	return out_flush();
+}
+
 static int plan(const struct attached *a, const struct args *args, struct level_plan *plan)
 {
 	*plan = (struct level_plan){};
-	return args->bitmap ? level_plan(a, args->bitmap, args->level, plan) : VBLK_OK;
+	return args->bitmap ? level_plan(a, args->bitmap, args->level, args->is_dry, plan) : VBLK_OK;
+}
+
+/* All that may be wrong, and nothing is made. */
+static int run_dry(const struct attached *a, const struct args *args, const struct level_plan *level,
+		   struct target *t)
+{
+	int ret;
+
+	t->is_dry = true;
+	ret = target_check(t);
+	if (!ret && args->bitmap)
+		ret = level_prepare(a, level);
+	return ret ? ret : print_plan(a, level, t, args->as_json);
 }
 
 /* @thaw_ret: how the thaw has ended; the copy is whole all the same */
@@ -307,16 +355,16 @@ static int copy_frozen(struct attached *a, const struct args *args, const struct
 	return ret;
 }
 
-/* @t: open */
 static int run(struct attached *a, const struct args *args, const struct level_plan *level,
 	       struct copy *c, struct target *t)
 {
-	int ret = VBLK_OK, thaw_ret = VBLK_OK;
+	int ret, thaw_ret = VBLK_OK;
 	bool has_bitmap = false;
 
-	if (args->bitmap && t->kind != TARGET_FILE)
-		ret = err_report(VBLK_USAGE, t->name, "a backup by a bitmap is a file");
-	else if (args->bitmap)
+	ret = target_open(t);
+	if (ret)
+		return ret;
+	if (args->bitmap)
 		ret = level_prepare(a, level);
 	if (!ret) {
 		has_bitmap = args->bitmap;
@@ -333,14 +381,23 @@ static int run(struct attached *a, const struct args *args, const struct level_p
 	return ret ? ret : thaw_ret;
 }
 
+static int run_and_print(struct attached *a, const struct args *args, const struct level_plan *level,
+			 struct target *t)
+{
+	struct copy c = {
+		.disk = a->d.name, .fd = -1, .size = a->bytes, .bandwidth = args->bandwidth,
+		.bitmap = level->is_incremental ? level->old : NULL,
+	};
+	int ret = run(a, args, level, &c, t);
+
+	return ret ? ret : print_result(&c, t, args->as_json);
+}
+
 static int backup(struct attached *a, const char *name, const struct args *args)
 {
 	struct target t = {
 		.name = name, .disk = a->d.name, .bytes = a->bytes, .format = args->format ?: "qcow2",
 		.is_compressed = args->compresses, .force = args->force,
-	};
-	struct copy c = {
-		.disk = a->d.name, .fd = -1, .size = a->bytes, .bandwidth = args->bandwidth,
 	};
 	struct level_plan level = {};
 	int ret;
@@ -349,18 +406,12 @@ static int backup(struct attached *a, const char *name, const struct args *args)
 	ret = view_check_disk(a);
 	if (!ret)
 		ret = plan(a, args, &level);
-	if (ret) {
-		level_free(&level);
-		return ret;
-	}
 	t.below = level.is_incremental ? level.base : NULL;
 	t.mark = args->bitmap ? &level.mark : NULL;
-	c.bitmap = level.is_incremental ? level.old : NULL;
-	ret = target_open(&t);
 	if (!ret)
-		ret = run(a, args, &level, &c, &t);
+		ret = args->is_dry ? run_dry(a, args, &level, &t) : run_and_print(a, args, &level, &t);
 	level_free(&level);
-	return ret ? ret : print_result(&c, &t, args->as_json);
+	return ret;
 }
 
 /** cmd_backup() - the verb */

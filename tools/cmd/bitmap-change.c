@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "backup/child.h"
 #include "backup/mark.h"
 #include "bitmap-change.h"
 #include "disk/qemu-img.h"
@@ -248,12 +249,26 @@ static int drop(struct change *c, const void *arg)
 	return ret;
 }
 
-static int check_new(const struct change *c, const char *bitmap)
+/* Those that would go first. */
+static void leave_out(struct bitmaps *b, const struct old *old)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < b->n; i++)
+		if (!is_old(old, b->list[i].name))
+			b->list[n++] = b->list[i];
+	b->n = n;
+}
+
+/* @old: what is there still and would have gone, or NULL */
+static int check_new(const struct change *c, const char *bitmap, const struct old *old)
 {
 	struct bitmaps b = {};
 	int err, ret = VBLK_OK;
 
 	err = bitmaps_read_image(c->chain.list[0].fd, &b);
+	if (old)
+		leave_out(&b, old);
 	if (err)
 		ret = err_errno(-err, c->a.d.name, "cannot read its bitmaps");
 	else if (!has_room(c, &b))
@@ -276,21 +291,24 @@ static int make(struct change *c, const void *arg)
 	};
 	int ret;
 
-	ret = new->name ? drop(c, &old) : VBLK_OK;
+	ret = new->name && !c->is_dry ? drop(c, &old) : VBLK_OK;
 	if (!ret)
-		ret = check_new(c, new->bitmap);
+		ret = check_new(c, new->bitmap, new->name && c->is_dry ? &old : NULL);
 	if (!ret)
 		ret = bitmap_check_space(c);
+	if (!ret && c->is_dry)
+		return child_check("qemu-img");
 	return ret ? ret : bitmap_change(c, &add);
 }
 
 /* A disk as it was found, which others may have meanwhile. */
 static int with_lock(const struct attached *a, int (*call)(struct change *c, const void *arg),
-		     const void *arg)
+		     const void *arg, bool is_dry)
 {
 	struct change c = CHANGE_NONE;
 	int lock, ret;
 
+	c.is_dry = is_dry;
 	ret = attached_lock(a->d.name, &c.a, &lock);
 	if (ret)
 		return ret;
@@ -315,13 +333,13 @@ static int with_lock(const struct attached *a, int (*call)(struct change *c, con
  */
 int bitmap_make(const struct attached *a, const struct bitmap_new *new)
 {
-	return with_lock(a, make, new);
+	return with_lock(a, make, new, new->is_dry);
 }
 
 /** bitmap_remove() - remove one; an exit code, reported */
 int bitmap_remove(const struct attached *a, const char *bitmap)
 {
-	return with_lock(a, remove_one, bitmap);
+	return with_lock(a, remove_one, bitmap, false);
 }
 
 /**
@@ -335,7 +353,9 @@ int bitmap_remove(const struct attached *a, const char *bitmap)
 int bitmap_drop(const struct attached *a, const char *name, const char *but,
 		const struct bitmaps *there)
 {
-	return with_lock(a, drop, &(struct old){ .name = name, .but = but, .there = there });
+	const struct old old = { .name = name, .but = but, .there = there };
+
+	return with_lock(a, drop, &old, false);
 }
 
 /**

@@ -30,12 +30,14 @@ struct bitmap_request {
  * @name: what those of such backups are called by, or NULL: it is for no backup of ours
  * @but: the one that is needed meanwhile, or ""
  * @there: all that there were when that was chosen: those of @name may go for it
+ * @is_dry: it is not to be made, only whether it can be
  */
 struct bitmap_new {
 	const char *bitmap;
 	const char *name;
 	const char *but;
 	const struct bitmaps *there;
+	bool is_dry;
 };
 
 int bitmap_change(struct change *c, const struct bitmap_request *r);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backup/child.h"
 #include "backup/mark.h"
 #include "bitmap-change.h"
 #include "cmd.h"
@@ -22,21 +23,23 @@
 #define MAX_GRANULARITY		(2ULL << 30)
 
 static const char help[] =
-"Usage: vblk-bitmap add [--granularity SIZE] [--disabled] DISK BITMAP\n"
-"       vblk-bitmap remove|enable|disable|clear DISK BITMAP\n"
-"       vblk-bitmap merge DISK FROM INTO\n"
+"Usage: vblk-bitmap add [OPTION...] DISK BITMAP\n"
+"       vblk-bitmap remove|enable|disable|clear [--dry-run] DISK BITMAP\n"
+"       vblk-bitmap merge [--dry-run] DISK FROM INTO\n"
 "       vblk-bitmap list [--json] DISK\n"
 "\n"
 "Record which parts of a disk change, for incremental backups.\n"
 "\n"
 "      --granularity SIZE  of the disk that a bit stands for; else 64K\n"
 "      --disabled          record nothing yet\n"
+"      --dry-run           check everything, print the result, change nothing\n"
 "      --json              print JSON\n"
 "  -h, --help              print this\n";
 
 static const struct option options[] = {
 	{ "granularity", required_argument, NULL, 'g' },
 	{ "disabled", no_argument, NULL, 'd' },
+	{ "dry-run", no_argument, NULL, 'n' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "help", no_argument, NULL, 'h' },
 	{}
@@ -46,6 +49,7 @@ static const struct option options[] = {
  * struct args - the command line
  * @verb: what to do
  * @request: the same for qemu-img, and to what
+ * @is_dry: nothing is to be changed
  * @as_json: print JSON
  * @help: print the help
  * @disk: the disk
@@ -53,6 +57,7 @@ static const struct option options[] = {
 struct args {
 	const struct bitmap_verb *verb;
 	struct bitmap_request request;
+	bool is_dry;
 	bool as_json;
 	bool help;
 	const char *disk;
@@ -63,6 +68,7 @@ struct args {
  * @name: as it is called
  * @nr_args: behind it
  * @option: of qemu-img bitmap
+ * @done: when that is done to one
  * @is_taken_in_use: it does something to a bitmap that says nothing any more
  * @keeps: a bitmap that says what has changed since a backup says that as before
  */
@@ -70,16 +76,17 @@ static const struct bitmap_verb {
 	const char *name;
 	int nr_args;
 	const char *option;
+	const char *done;
 	bool is_taken_in_use;
 	bool keeps;
 } verbs[] = {
-	{ "add", 2, "--add", false, false },
-	{ "remove", 2, "--remove", true, true },
-	{ "enable", 2, "--enable", false, false },
-	{ "disable", 2, "--disable", false, false },
-	{ "clear", 2, "--clear", false, false },
-	{ "merge", 3, "--merge", false, true },
-	{ "list", 1, NULL, false, true },
+	{ "add", 2, "--add", "added", false, false },
+	{ "remove", 2, "--remove", "removed", true, true },
+	{ "enable", 2, "--enable", "enabled", false, false },
+	{ "disable", 2, "--disable", "disabled", false, false },
+	{ "clear", 2, "--clear", "cleared", false, false },
+	{ "merge", 3, "--merge", "merged", false, true },
+	{ "list", 1, NULL, NULL, false, true },
 	{}
 };
 
@@ -120,6 +127,8 @@ static int check_args(struct args *args, int argc, char **argv)
 		return err_report(VBLK_USAGE, args->verb->name, "makes no bitmap");
 	if (args->as_json && !is(args, "list"))
 		return err_report(VBLK_USAGE, "--json", "goes with list only");
+	if (args->is_dry && is(args, "list"))
+		return err_report(VBLK_USAGE, "--dry-run", "there is nothing to change");
 	args->disk = argv[optind];
 	args->request.option = args->verb->option;
 	/* QEMU would take less for smaller clusters. */
@@ -153,6 +162,9 @@ static int parse(struct args *args, int argc, char **argv)
 			break;
 		case 'd':
 			args->request.is_disabled = true;
+			break;
+		case 'n':
+			args->is_dry = true;
 			break;
 		case 'j':
 			args->as_json = true;
@@ -330,6 +342,35 @@ static int check_kept(const struct args *args)
 	return VBLK_UNSUPPORTED;
 }
 
+static int say_plan(const struct change *c, const struct args *args)
+{
+	const struct bitmap_request *r = &args->request;
+
+	if (r->from)
+		printf("%s: bitmap '%s' would be merged into '%s'\n", c->a.d.name, r->from, r->bitmap);
+	else
+		printf("%s: bitmap '%s' would be %s\n", c->a.d.name, r->bitmap, args->verb->done);
+	return out_flush();
+}
+
+static int apply(struct change *c, const struct args *args)
+{
+	int ret;
+
+	c->may_be_suspended = true;
+	c->is_dry = args->is_dry;
+	ret = change_begin(c);
+	if (!ret && c->a.d.is_suspended && !c->is_dry)
+		ret = bitmap_resume(c);
+	if (!ret)
+		ret = check(c, args);
+	if (!ret && is(args, "add"))
+		ret = bitmap_check_space(c);
+	if (!ret && c->is_dry)
+		return child_check("qemu-img") ?: say_plan(c, args);
+	return ret ? ret : bitmap_change(c, &args->request);
+}
+
 static int change(const struct args *args)
 {
 	struct change c = CHANGE_NONE;
@@ -341,16 +382,7 @@ static int change(const struct args *args)
 	if (ret)
 		return ret;
 	state_share_lock(lock);
-	c.may_be_suspended = true;
-	ret = change_begin(&c);
-	if (!ret && c.a.d.is_suspended)
-		ret = bitmap_resume(&c);
-	if (!ret)
-		ret = check(&c, args);
-	if (!ret && is(args, "add"))
-		ret = bitmap_check_space(&c);
-	if (!ret)
-		ret = bitmap_change(&c, &args->request);
+	ret = apply(&c, args);
 	change_end(&c);
 	state_unlock(c.a.d.uuid, lock);
 	return ret;

@@ -22,7 +22,7 @@ static int pause_server(struct change *c)
 	const char *why;
 	int err, ret;
 
-	if (!c->a.server)
+	if (!c->a.server || c->is_dry)
 		return VBLK_OK;
 	request = control_request("pause");
 	json_object_object_add(request, "hold", json_object_new_boolean(true));

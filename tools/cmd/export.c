@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backup/child.h"
 #include "cmd.h"
 #include "disk/bitmaps.h"
 #include "disk/view.h"
@@ -53,6 +54,7 @@ static const char help[] =
 "  -t, --persistent       end at a signal only\n"
 "      --fork             return when clients can connect, and go on behind\n"
 "      --memory SIZE      of the kernel's, that it may take; default 256M\n"
+"      --dry-run          check everything, print the result, change nothing\n"
 "      --json             print JSON\n"
 "  -h, --help             print this\n";
 
@@ -64,6 +66,7 @@ enum option_id {
 	OPT_BITMAP,
 	OPT_FORK,
 	OPT_MEMORY,
+	OPT_DRY_RUN,
 	OPT_JSON,
 };
 
@@ -76,6 +79,7 @@ static const struct option options[] = {
 	{ "persistent", no_argument, NULL, 't' },
 	{ "fork", no_argument, NULL, OPT_FORK },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, 'h' },
 	{}
@@ -91,6 +95,7 @@ static const struct option options[] = {
  * @is_persistent: end at a signal only
  * @forks: go on in a process of its own
  * @memory: for the instant, 0 unless it was given
+ * @is_dry: nothing is to be changed
  * @as_json: print JSON
  * @help: print the help
  */
@@ -103,6 +108,7 @@ struct args {
 	bool is_persistent;
 	bool forks;
 	uint64_t memory;
+	bool is_dry;
 	bool as_json;
 	bool help;
 };
@@ -164,6 +170,9 @@ static int parse_option(struct args *args, int opt)
 		return VBLK_OK;
 	case OPT_MEMORY:
 		return view_parse_memory(optarg, &args->memory);
+	case OPT_DRY_RUN:
+		args->is_dry = true;
+		return VBLK_OK;
 	case OPT_JSON:
 		args->as_json = true;
 		return VBLK_OK;
@@ -300,7 +309,8 @@ static char *make_uri(const char *socket)
 	return fclose(to) ? NULL : uri;
 }
 
-static int print_export(const struct export *e, bool as_json)
+/* @pid: who serves it, or 0 */
+static int print_export(const struct export *e, pid_t pid, bool as_json)
 {
 	char device[sizeof(DMDEV_DIR) + sizeof(e->view.name)];
 	char *uri = make_uri(e->serving.socket);
@@ -315,11 +325,12 @@ static int print_export(const struct export *e, bool as_json)
 		json_object_object_add(o, "frozen", json_object_new_string(device));
 		json_object_object_add(o, "socket", json_object_new_string(e->serving.socket));
 		json_object_object_add(o, "uri", json_object_new_string(uri));
-		json_object_object_add(o, "pid", json_object_new_int(getpid()));
+		json_object_object_add(o, "pid", pid ? json_object_new_int(pid) : NULL);
 		out_json(o);
 	} else {
-		printf("frozen: %s\nsocket: %s\nuri:    %s\npid:    %d\n", device,
-		       e->serving.socket, uri, getpid());
+		printf("frozen: %s\nsocket: %s\nuri:    %s\n", device, e->serving.socket, uri);
+		if (pid)
+			printf("pid:    %d\n", pid);
 	}
 	free(uri);
 	return out_flush();
@@ -351,14 +362,49 @@ static int begin_front(struct export *e, const struct args *args)
 	return front_start(f);
 }
 
+static int check_disk(const struct export *e, const struct args *args, bool is_view)
+{
+	if (is_view && args->memory)
+		return err_report(VBLK_USAGE, "--memory", "%s is frozen already", args->disk);
+	return is_view ? VBLK_OK : view_check_disk(&e->a);
+}
+
+static int check_programs(const struct args *args)
+{
+	int ret = nbdkit_check();
+
+	if (ret || !args->nr_bitmaps)
+		return ret;
+	return child_check("qemu-img") ?: child_check("qemu-io") ?: child_check("qemu-nbd");
+}
+
+/* Under the lock: all that may be wrong, and nothing is made. */
+static int plan(struct export *e, const struct args *args, bool is_view)
+{
+	int ret;
+
+	ret = check_disk(e, args, is_view);
+	if (!ret)
+		ret = choose_socket(e, args->socket);
+	if (!ret)
+		ret = server_check_socket(e->a.d.name, e->serving.socket);
+	if (!ret)
+		ret = check_programs(args);
+	if (ret)
+		return ret;
+	view_find(&e->a.d, &e->view);
+	if (args->nr_bitmaps)
+		ret = bits_check(e->a.d.name, is_view ? e->view.name : e->a.d.name, args->bitmaps,
+				 args->nr_bitmaps);
+	return ret ? ret : print_export(e, 0, args->as_json);
+}
+
 /* Under the lock. Signals are blocked. */
 static int begin(struct export *e, const struct args *args, bool is_view)
 {
 	int ret;
 
-	if (is_view && args->memory)
-		return err_report(VBLK_USAGE, "--memory", "%s is frozen already", args->disk);
-	ret = is_view ? VBLK_OK : view_check_disk(&e->a);
+	ret = check_disk(e, args, is_view);
 	if (!ret)
 		ret = open_socket(e, args);
 	if (!ret && !is_view) {
@@ -441,7 +487,7 @@ static int serve(struct export *e, const struct args *args, int ready)
 {
 	int ret, lasted;
 
-	ret = print_export(e, args->as_json);
+	ret = print_export(e, getpid(), args->as_json);
 	if (!ret && ready >= 0)
 		ret = leave_terminal(ready);
 	if (!ret)
@@ -467,6 +513,11 @@ static int export(const struct args *args, int ready)
 	ret = attached_lock(is_view ? origin.name : args->disk, &e.a, &e.lock);
 	if (ret)
 		return ret;
+	if (args->is_dry) {
+		ret = plan(&e, args, is_view);
+		unlock(&e);
+		return ret;
+	}
 	nbdkit_block_signals();
 	ret = begin(&e, args, is_view);
 	if (!ret) {
@@ -538,5 +589,5 @@ int cmd_export(int argc, char **argv)
 	ret = dmdev_init();
 	if (ret)
 		return ret;
-	return args.forks ? export_behind(&args) : export(&args, -1);
+	return args.forks && !args.is_dry ? export_behind(&args) : export(&args, -1);
 }

@@ -7,19 +7,21 @@
 #include "backup/mark.h"
 #include "bitmap-change.h"
 #include "cmd.h"
+#include "disk/view.h"
 #include "err.h"
 #include "out.h"
 #include "server/state.h"
 #include "view-use.h"
 
 static const char freeze_help[] =
-"Usage: vblk-freeze [--memory SIZE] [--bitmap-new BITMAP] [--json] DISK\n"
+"Usage: vblk-freeze [OPTION...] DISK\n"
 "\n"
 "Make a read-only device NAME-frozen that shows the disk as it is now, while it\n"
 "is in use and goes on. vblk-thaw ends it.\n"
 "\n"
 "      --memory SIZE      of the kernel's, that it may take; default 256M\n"
 "      --bitmap-new BITMAP  record what changes from that instant on\n"
+"      --dry-run          check everything, print the result, change nothing\n"
 "      --json             print JSON\n"
 "  -h, --help             print this\n";
 
@@ -33,6 +35,7 @@ static const char thaw_help[] =
 static const struct option freeze_options[] = {
 	{ "memory", required_argument, NULL, 'm' },
 	{ "bitmap-new", required_argument, NULL, 'b' },
+	{ "dry-run", no_argument, NULL, 'd' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "help", no_argument, NULL, 'h' },
 	{}
@@ -41,6 +44,20 @@ static const struct option freeze_options[] = {
 static const struct option thaw_options[] = {
 	{ "help", no_argument, NULL, 'h' },
 	{}
+};
+
+/**
+ * struct args - the command line of vblk-freeze
+ * @memory: for the instant
+ * @bitmap: to begin with the instant, or NULL
+ * @is_dry: nothing is to be changed
+ * @as_json: print JSON
+ */
+struct args {
+	uint64_t memory;
+	const char *bitmap;
+	bool is_dry;
+	bool as_json;
 };
 
 static int print_view(const struct attached *a, const struct dmdev *view, bool as_json)
@@ -60,44 +77,55 @@ static int print_view(const struct attached *a, const struct dmdev *view, bool a
 	return out_flush();
 }
 
-static int freeze_locked(struct attached *a, uint64_t memory, const char *bitmap, bool as_json)
+/* There is none of that name. */
+static int plan_view(const struct attached *a, struct dmdev *view)
+{
+	int ret = view_check_disk(a);
+
+	if (!ret)
+		view_find(&a->d, view);
+	return ret;
+}
+
+static int freeze_locked(struct attached *a, const struct args *args)
 {
 	struct dmdev view;
 	int ret;
 
 	cmd_block_signals();
-	ret = view_freeze(a, memory, &view);
+	ret = args->is_dry ? plan_view(a, &view) : view_freeze(a, args->memory, &view);
 	/* What has changed between the bitmap and the instant. */
-	if (!ret && bitmap)
-		ret = bitmap_use(a, bitmap, view.name);
-	return ret ? ret : print_view(a, &view, as_json);
+	if (!ret && args->bitmap && !args->is_dry)
+		ret = bitmap_use(a, args->bitmap, view.name);
+	return ret ? ret : print_view(a, &view, args->as_json);
 }
 
-static int make_bitmap(const char *disk, const char *bitmap)
+static int make_bitmap(const char *disk, const struct args *args)
 {
+	const struct bitmap_new new = { .bitmap = args->bitmap, .is_dry = args->is_dry };
 	char token[TOKEN_SIZE];
 	struct attached a;
 	int ret;
 
-	if (token_of_bitmap(bitmap, token))
-		return err_report(VBLK_USAGE, bitmap, "such names are for vblk-backup's bitmaps");
+	if (token_of_bitmap(new.bitmap, token))
+		return err_report(VBLK_USAGE, new.bitmap, "such names are for vblk-backup's bitmaps");
 	ret = attached_find(disk, &a);
 	if (!ret)
 		ret = view_check_disk(&a);
-	return ret ? ret : bitmap_make(&a, &(struct bitmap_new){ .bitmap = bitmap });
+	return ret ? ret : bitmap_make(&a, &new);
 }
 
-static int freeze(const char *disk, uint64_t memory, const char *bitmap, bool as_json)
+static int freeze(const char *disk, const struct args *args)
 {
 	struct attached a;
 	int lock, ret;
 
-	ret = bitmap ? make_bitmap(disk, bitmap) : VBLK_OK;
+	ret = args->bitmap ? make_bitmap(disk, args) : VBLK_OK;
 	if (!ret)
 		ret = attached_lock(disk, &a, &lock);
 	if (ret)
 		return ret;
-	ret = freeze_locked(&a, memory, bitmap, as_json);
+	ret = freeze_locked(&a, args);
 	state_unlock(a.d.uuid, lock);
 	return ret;
 }
@@ -105,22 +133,23 @@ static int freeze(const char *disk, uint64_t memory, const char *bitmap, bool as
 /** cmd_freeze() - the verb */
 int cmd_freeze(int argc, char **argv)
 {
-	uint64_t memory = VIEW_DEFAULT_MEMORY;
-	const char *bitmap = NULL;
-	bool as_json = false;
+	struct args args = { .memory = VIEW_DEFAULT_MEMORY };
 	int opt, ret;
 
 	while ((opt = getopt_long(argc, argv, "h", freeze_options, NULL)) != -1) {
 		switch (opt) {
 		case 'm':
-			if (view_parse_memory(optarg, &memory))
+			if (view_parse_memory(optarg, &args.memory))
 				return cmd_usage_error("freeze");
 			break;
 		case 'b':
-			bitmap = optarg;
+			args.bitmap = optarg;
+			break;
+		case 'd':
+			args.is_dry = true;
 			break;
 		case 'j':
-			as_json = true;
+			args.as_json = true;
 			break;
 		case 'h':
 			fputs(freeze_help, stdout);
@@ -134,7 +163,7 @@ int cmd_freeze(int argc, char **argv)
 		return cmd_usage_error("freeze");
 	}
 	ret = dmdev_init();
-	return ret ? ret : freeze(argv[optind], memory, bitmap, as_json);
+	return ret ? ret : freeze(argv[optind], &args);
 }
 
 /** cmd_thaw() - the verb */

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backup/child.h"
 #include "disk/backing-name.h"
 #include "disk/grow.h"
 #include "disk/lockers.h"
@@ -23,6 +24,7 @@
 #include "disk/qemu-img.h"
 #include "bitmap-change.h"
 #include "err.h"
+#include "out.h"
 #include "server/state.h"
 #include "snapshot.h"
 
@@ -264,27 +266,38 @@ static int delete_held(struct change *c, size_t overlay)
 	int ret;
 
 	ret = hold_images(&del);
-	if (!ret)
+	if (!ret && !c->is_dry)
 		ret = delete(c, overlay);
 	let_go(&del);
 	return ret;
+}
+
+static int say_plan(const struct change *c, const struct layers *layers, size_t overlay, bool as_json)
+{
+	struct snapshot s;
+
+	snapshot_of_layer(layers, overlay, &s);
+	if (as_json)
+		return snapshot_print(&c->a, &s, true);
+	printf("%s: %s would be written into %s, and removed\n", c->a.d.name, s.overlay, s.image);
+	return out_flush();
 }
 
 /**
  * snapshot_delete() - forget a snapshot of a disk that nobody uses
  * @c: @a is locked
  * @arg: the snapshot
+ * @as_json: what is printed where nothing is to be changed
  *
  * Return: an exit code; what is wrong has been reported.
  */
-int snapshot_delete(struct change *c, const char *arg)
+int snapshot_delete(struct change *c, const char *arg, bool as_json)
 {
 	struct layers layers;
 	size_t overlay;
 	int ret;
 
 	ret = snapshot_find(&c->a, arg, &layers, &overlay);
-	layers_free(&layers);
 	c->may_be_suspended = true;
 	if (!ret)
 		ret = change_begin(c);
@@ -294,5 +307,12 @@ int snapshot_delete(struct change *c, const char *arg)
 		ret = change_claim_disk(c);
 	if (!ret)
 		ret = check_delete(c, overlay);
-	return ret ? ret : delete_held(c, overlay);
+	if (!ret && c->is_dry)
+		ret = child_check("qemu-img");
+	if (!ret)
+		ret = delete_held(c, overlay);
+	if (!ret && c->is_dry)
+		ret = say_plan(c, &layers, overlay, as_json);
+	layers_free(&layers);
+	return ret;
 }

@@ -140,6 +140,8 @@ static int revert(struct change *c, size_t overlay, const char *file)
 	ret = change_claim_disk(c);
 	if (!ret)
 		ret = name_overlay(c, overlay, file);
+	if (!ret && c->is_dry)
+		return change_check_overlay(c, overlay + 1);
 	if (!ret)
 		ret = change_make_overlay(c, overlay + 1);
 	if (ret)
@@ -154,6 +156,14 @@ static int revert(struct change *c, size_t overlay, const char *file)
 	if (!file)
 		remove_images(c, overlay);
 	return VBLK_OK;
+}
+
+/* Of the overlay; if nobody else uses those above the snapshot, it gets the name of the lowest. */
+static const char *final_path(const struct change *c, size_t overlay, const char *file)
+{
+	if (!c->is_dry)
+		return c->top.path;
+	return file ? c->overlay.path : c->chain.list[overlay].path;
 }
 
 /**
@@ -180,7 +190,7 @@ int snapshot_revert(struct change *c, const char *arg, const char *file, bool as
 		ret = revert(c, overlay, file);
 	if (!ret) {
 		snapshot_of_layer(&layers, overlay, &s);
-		s.overlay = c->top.path;
+		s.overlay = final_path(c, overlay, file);
 		s.name = snapshot_name(s.image, s.overlay);
 		ret = snapshot_print(&c->a, &s, as_json);
 	}

@@ -14,8 +14,8 @@
 
 static const char help[] =
 "Usage: vblk-snapshot [--dry-run] [--json] [--file PATH] DISK [SNAPSHOT]\n"
-"       vblk-snapshot [--json] [--file PATH] --revert SNAPSHOT DISK\n"
-"       vblk-snapshot --delete SNAPSHOT DISK\n"
+"       vblk-snapshot [--dry-run] [--json] [--file PATH] --revert SNAPSHOT DISK\n"
+"       vblk-snapshot [--dry-run] [--json] --delete SNAPSHOT DISK\n"
 "       vblk-snapshot [--json] --list DISK\n"
 "\n"
 "Leave a disk's image as it is now, and write to a new overlay from here on. A\n"
@@ -85,8 +85,8 @@ static int check_args(struct args *args, int argc, char **argv)
 		return err_report(VBLK_USAGE, NULL, "one of --revert, --delete and --list");
 	if (args->file && (args->is_list || args->delete))
 		return err_report(VBLK_USAGE, "--file", "goes with a new overlay only");
-	if (args->is_dry && is_old)
-		return err_report(VBLK_USAGE, "--dry-run", "goes with a new snapshot only");
+	if (args->is_dry && args->is_list)
+		return err_report(VBLK_USAGE, "--dry-run", "there is nothing to change");
 	return VBLK_OK;
 }
 
@@ -170,7 +170,6 @@ static int make(struct change *c, const struct args *args)
 	int ret;
 
 	snapshot_make_name(now, sizeof(now));
-	c->is_dry = args->is_dry;
 	ret = change_begin(c);
 	if (!ret)
 		ret = change_read_bitmaps(c);
@@ -195,10 +194,11 @@ static int change(const char *disk, const struct args *args)
 		return ret;
 	state_share_lock(lock);
 	cmd_block_signals();
+	c.is_dry = args->is_dry;
 	if (args->revert)
 		ret = snapshot_revert(&c, args->revert, args->file, args->as_json);
 	else if (args->delete)
-		ret = snapshot_delete(&c, args->delete);
+		ret = snapshot_delete(&c, args->delete, args->as_json);
 	else
 		ret = make(&c, args);
 	change_end(&c);

@@ -89,6 +89,6 @@ void snapshot_say_left(const struct live_image *img, int err);
 int snapshot_revert(struct change *c, const char *arg, const char *file, bool as_json);
 
 /* snapshot-delete.c */
-int snapshot_delete(struct change *c, const char *arg);
+int snapshot_delete(struct change *c, const char *arg, bool as_json);
 
 #endif

@@ -202,6 +202,25 @@ static int fill(const struct bits *b, const char *const names[], size_t n)
 }
 
 /**
+ * bits_check() - whether there are bitmaps of these names that record
+ * @disk: name of the disk
+ * @device: of it, or of what shows it
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int bits_check(const char *disk, const char *device, const char *const names[], size_t n)
+{
+	const struct bits b = { .disk = disk };
+	struct bitmaps known;
+	int err, ret;
+
+	err = bitmaps_ask(device, &known);
+	ret = err ? err_errno(-err, disk, "cannot read its bitmaps") : check(&b, &known, names, n);
+	bitmaps_free(&known);
+	return ret;
+}
+
+/**
  * bits_make() - make the image
  * @disk: name of the disk
  * @view: name of the device that shows it

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+int bits_check(const char *disk, const char *device, const char *const names[], size_t n);
 int bits_make(const char *disk, const char *view, uint64_t size, const char *const names[],
 	      size_t n, int *fd);
 

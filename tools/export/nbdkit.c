@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backup/child.h"
 #include "cmd/err.h"
 #include "hand-over.h"
 #include "nbdkit.h"
@@ -99,6 +100,19 @@ static int wait_ready(struct nbdkit *n, int ready)
 	return ret ? ret : err_report(VBLK_FAILED, n->name, "nbdkit has ended at its start");
 }
 
+static int report_no_plugin(void)
+{
+	return err_report(VBLK_NOT_FOUND, PLUGIN, "not found, and needed here");
+}
+
+/** nbdkit_check() - whether all of it is there to be run: an exit code, reported */
+int nbdkit_check(void)
+{
+	char plugin[PATH_MAX];
+
+	return find_plugin(plugin, sizeof(plugin)) ? report_no_plugin() : child_check("nbdkit");
+}
+
 /**
  * nbdkit_start() - serve the disk, in a process of its own
  *
@@ -111,7 +125,7 @@ int nbdkit_start(struct nbdkit *n)
 	int ready[2], ret;
 
 	if (find_plugin(plugin, sizeof(plugin)))
-		return err_report(VBLK_NOT_FOUND, PLUGIN, "not found, and needed here");
+		return report_no_plugin();
 	if (pipe2(ready, O_CLOEXEC) < 0)
 		return err_errno(errno, n->name, "cannot start nbdkit");
 	n->pid = run(n, plugin, ready[1]);

@@ -27,6 +27,7 @@ struct nbdkit {
 };
 
 void nbdkit_block_signals(void);
+int nbdkit_check(void);
 int nbdkit_start(struct nbdkit *n);
 int nbdkit_wait(struct nbdkit *n, struct front *front);
 void nbdkit_kill(struct nbdkit *n);

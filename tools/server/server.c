@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <libgen.h>
 #include <limits.h>
 #include <linux/securebits.h>
 #include <poll.h>
@@ -96,6 +97,47 @@ bool server_owns_socket(const char *name, const char *path)
 	return !strcmp(own, path);
 }
 
+static int check_socket(const char *path, const struct stat *st)
+{
+	return S_ISSOCK(st->st_mode) ? VBLK_OK :
+	       err_report(VBLK_BUSY, path, "socket path in use: not a socket");
+}
+
+static int report_listener(const char *path)
+{
+	return err_report(VBLK_BUSY, path, "socket path in use: a process listens on it");
+}
+
+/* @path: where nothing is */
+static int check_directory(const char *path)
+{
+	char dir[PATH_MAX];
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	return faccessat(AT_FDCWD, dirname(dir), W_OK | X_OK, AT_EACCESS) < 0 ?
+	       err_errno(errno, path, "cannot create the socket") : VBLK_OK;
+}
+
+/**
+ * server_check_socket() - whether a socket can be made there
+ * @name: the disk
+ *
+ * As server_unlink_socket(), and nothing is removed. Return: an exit code; what is wrong has been reported.
+ */
+int server_check_socket(const char *name, const char *path)
+{
+	struct stat st;
+	int ret;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? check_directory(path) :
+			err_errno(errno, path, "cannot use it as a socket");
+	ret = check_socket(path, &st);
+	if (!ret && !server_owns_socket(name, path) && is_in_use(path))
+		ret = report_listener(path);
+	return ret;
+}
+
 /**
  * server_unlink_socket() - remove the socket that a killed server left
  * @name: the disk; its claim is held by the caller
@@ -118,13 +160,11 @@ int server_unlink_socket(const char *name, const char *path, int wait_ms,
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? VBLK_OK :
 			err_errno(errno, path, "cannot use it as a socket");
-	if (!S_ISSOCK(st.st_mode))
-		return err_report(VBLK_BUSY, path,
-				  "socket path in use: not a socket");
+	if (check_socket(path, &st))
+		return VBLK_BUSY;
 	while (!server_owns_socket(name, path) && is_in_use(path)) {
 		if (wait_ms <= 0 || poll(&stop, 1, SOCKET_POLL_MS) > 0)
-			return err_report(VBLK_BUSY, path,
-					  "socket path in use: a process listens on it");
+			return report_listener(path);
 		wait_ms -= SOCKET_POLL_MS;
 	}
 	if (unlink(path) < 0 && errno != ENOENT)

@@ -12,6 +12,7 @@ struct server;
 
 int server_check(void);
 bool server_owns_socket(const char *name, const char *path);
+int server_check_socket(const char *name, const char *path);
 int server_unlink_socket(const char *name, const char *path, int wait_ms,
 			 int stop_fd);
 int server_listen(int fd, const struct serving *serving);
