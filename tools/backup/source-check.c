@@ -78,8 +78,17 @@ static int check_marks(struct source *s)
 	return ret;
 }
 
+static int check_end(struct source *s, const struct image *img, const struct qcow2_header *h)
+{
+	int cut = source_is_cut(img, h);
+
+	if (cut < 0)
+		return err_errno(-cut, img->arg, "cannot read its tables");
+	return cut ? complain_of_change(s, img, "it was cut short") : VBLK_OK;
+}
+
 /* Alone: each is looked at in its turn. */
-static int check_tables(struct source *s, const struct image *img)
+static int check_tables(struct source *s, const struct image *img, const struct qcow2_header *h)
 {
 	struct live_image one = { .fd = img->fd, .format = img->format, .st = img->st };
 	const struct live_chain alone = { .list = &one, .n = 1 };
@@ -94,7 +103,7 @@ static int check_tables(struct source *s, const struct image *img)
 	if (ret)
 		return ret;
 	if (WIFEXITED(status) && (!WEXITSTATUS(status) || WEXITSTATUS(status) == STATUS_LEAKS))
-		return VBLK_OK;
+		return check_end(s, img, h);
 	if (WIFEXITED(status) && WEXITSTATUS(status) != CHILD_NOT_FOUND)
 		return complain_of_damage(s, img, "it is damaged, or was cut short");
 	return child_report(argv[0], status);
@@ -112,7 +121,7 @@ static int check_image(struct source *s, const struct image *img)
 		return err_errno(-err, img->arg, "cannot read the header");
 	if (h.incompatible & QCOW2_INCOMPAT_CORRUPT)
 		ret = complain_of_damage(s, img, "it is marked as corrupt");
-	return ret ? ret : check_tables(s, img);
+	return ret ? ret : check_tables(s, img, &h);
 }
 
 /**

@@ -37,4 +37,8 @@ void source_close(struct source *s);
 /* source-check.c */
 int source_check(struct source *s);
 
+/* source-end.c */
+struct qcow2_header;
+int source_is_cut(const struct image *img, const struct qcow2_header *h);
+
 #endif
