@@ -6,6 +6,8 @@
  * image must not have done it behind our look at it: nothing that came of it is kept then.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -105,6 +107,7 @@ int source_open(struct source *s, const char *path, enum image_format format, co
 	ret = image_identify(&s->img, path);
 	s->img.format = format;
 	s->img.name = target;
+	s->img.is_for_program = s->policy->is_for_program;
 	if (!ret)
 		ret = image_open(&s->img, true);
 	if (!ret)
@@ -153,6 +156,27 @@ int source_check_still(const struct source *s)
 			return err_report(VBLK_BUSY, img->arg, "somebody has changed it meanwhile");
 	}
 	return VBLK_OK;
+}
+
+static bool has_direct_io(const struct image *img)
+{
+	char self[32];
+	int fd;
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", img->fd);
+	fd = open(self, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/** source_has_direct_io() - whether all of it has: some file systems have none */
+bool source_has_direct_io(const struct source *s)
+{
+	for (size_t i = 0; i < s->chain.n; i++)
+		if (!has_direct_io(s->chain.images[i]))
+			return false;
+	return true;
 }
 
 /** source_close() - let go of it */

@@ -31,6 +31,7 @@ struct source {
 };
 
 int source_open(struct source *s, const char *path, enum image_format format, const char *target);
+bool source_has_direct_io(const struct source *s);
 int source_check_still(const struct source *s);
 void source_close(struct source *s);
 

@@ -217,17 +217,18 @@ static bool is_raw_device(const struct target *t)
 	return t->kind == TARGET_DEVICE && !strcmp(t->format, "raw");
 }
 
-/* What is written in one go goes past the page cache: nobody reads it soon. */
-static const char *cache_mode(const struct target *t)
+/* What is read or written in one go goes past the page cache: nobody reads it soon. */
+static const char *cache_mode(bool has_direct_io)
 {
-	return target_has_direct_io(t) ? "none" : "writeback";
+	return has_direct_io ? "none" : "writeback";
 }
 
 static int convert(struct restore *r)
 {
 	char path[TARGET_PATH_BYTES], rate[24];
 	const char *argv[20] = {
-		"qemu-img", "convert", "-T", "none", "-t", cache_mode(&r->t), "-O", r->t.format,
+		"qemu-img", "convert", "-T", cache_mode(source_has_direct_io(&r->source)),
+		"-t", cache_mode(target_has_direct_io(&r->t)), "-O", r->t.format,
 	};
 	uint64_t before;
 	size_t n = 8;
@@ -276,7 +277,8 @@ static int verify(struct restore *r)
 {
 	char *copy = describe_target(&r->t);
 	const char *argv[] = {
-		"qemu-img", "compare", r->shows_progress ? "-p" : "-q", "-T", cache_mode(&r->t),
+		"qemu-img", "compare", r->shows_progress ? "-p" : "-q", "-T",
+		cache_mode(target_has_direct_io(&r->t) && source_has_direct_io(&r->source)),
 		r->source.text, copy, NULL
 	};
 	int status, ret;
@@ -395,7 +397,7 @@ static int restore(const struct args *args, const char *backup, const char *targ
 int cmd_restore(int argc, char **argv)
 {
 	struct args args = {
-		.from = IMAGE_QCOW2, .format = "qcow2", .policy.program = "vblk-restore",
+		.from = IMAGE_QCOW2, .format = "qcow2", .policy = { .program = "vblk-restore", .is_for_program = true },
 	};
 	int ret;
 

@@ -236,6 +236,7 @@ static struct attempt attempt(const struct backing_request *r)
 		.path = r->name->path,
 		.kind = r->name->kind,
 		.is_writable = r->is_data && !r->namer->is_read_only,
+		.may_be_cached = r->policy->is_for_program,
 	};
 }
 
@@ -259,7 +260,7 @@ int backing_open_named(const struct backing_request *r, int *fd)
 /**
  * backing_open() - open a backing file or a data file, if its name may be followed
  * @r: what, and for whom
- * @fd: set to a descriptor with O_DIRECT, on success
+ * @fd: set to a descriptor, with O_DIRECT unless the policy takes others, on success
  *
  * Return: an exit code; what is wrong has been reported.
  */

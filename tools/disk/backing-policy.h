@@ -40,6 +40,7 @@
  * @allowed: those that it names
  * @nr_allowed: how many there are
  * @data_file: the data file of the top, or NULL
+ * @is_for_program: a program reads them, and takes those that have no direct I/O, too
  */
 struct backing_policy {
 	const char *program;
@@ -48,6 +49,7 @@ struct backing_policy {
 	struct stat allowed[MAX_CHAIN];
 	size_t nr_allowed;
 	const char *data_file;
+	bool is_for_program;
 };
 
 /**

@@ -127,7 +127,7 @@ static int adopt(struct chain *c, int fd, const char *path, enum image_format fo
 	if (!b)
 		return VBLK_FAILED;
 	c->images[c->n++] = &b->img;
-	return image_adopt(&b->img, fd, b->name, format, true);
+	return image_adopt(&b->img, fd, b->name, format, c->images[0], true);
 }
 
 /* Data files */
@@ -174,7 +174,7 @@ static int adopt_data(struct chain *c, struct image *img, int fd, const char *pa
 	if (!b)
 		return VBLK_FAILED;
 	img->data = &b->img;
-	ret = image_adopt(&b->img, fd, b->name, IMAGE_RAW, img->is_read_only);
+	ret = image_adopt(&b->img, fd, b->name, IMAGE_RAW, img, img->is_read_only);
 	return ret ? ret : check_data(img);
 }
 

@@ -87,6 +87,8 @@ static int open_direct(struct image *img, bool read_only)
 	img->fd = open(img->path, flags | O_NOATIME);
 	if (img->fd < 0 && errno == EPERM)
 		img->fd = open(img->path, flags);
+	if (img->fd < 0 && errno == EINVAL && img->is_for_program)
+		img->fd = open(img->path, flags & ~O_DIRECT);
 	err = img->fd < 0 ? errno : 0;
 	if (err == EINVAL)
 		return err_report(VBLK_UNSUPPORTED, img->arg,
@@ -124,7 +126,7 @@ static int take_lock(struct image *img, bool read_only)
 	char who[512];
 	int err = lock_image(img->fd, read_only);
 
-	if (!err)
+	if (!err || (err != -EAGAIN && img->is_for_program))
 		return VBLK_OK;
 	if (err != -EAGAIN)
 		return err_errno(-err, img->arg, "cannot lock");
@@ -243,7 +245,7 @@ static int check_direct_io(struct image *img)
 {
 	struct statx stx;
 
-	if (S_ISBLK(img->st.st_mode))
+	if (S_ISBLK(img->st.st_mode) || img->is_for_program)
 		return VBLK_OK;
 	if (statx(img->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) < 0)
 		return err_errno(errno, img->arg, "cannot ask for direct I/O");
@@ -297,16 +299,17 @@ static void read_path(struct image *img)
 /**
  * image_adopt() - lock and check an image that another one has below it, or as its data file
  * @img: filled in
- * @fd: open with O_DIRECT; belongs to @img
+ * @fd: of it; belongs to @img
  * @arg: the name that it was opened by; kept in @img
  * @format: what it is; nobody looks for that
+ * @above: the image that names it
  * @read_only: lock it for reading only
  *
  * Return: an exit code; what is wrong has been reported. image_close() is due in
  * either case.
  */
 int image_adopt(struct image *img, int fd, const char *arg, enum image_format format,
-		bool read_only)
+		const struct image *above, bool read_only)
 {
 	int ret;
 
@@ -315,6 +318,7 @@ int image_adopt(struct image *img, int fd, const char *arg, enum image_format fo
 	img->fd = fd;
 	img->format = format;
 	img->is_read_only = read_only;
+	img->is_for_program = above->is_for_program;
 	read_path(img);
 	if (fstat(fd, &img->st) < 0)
 		return err_errno(errno, arg, "cannot look at it");

@@ -28,6 +28,7 @@ enum image_format {
  * @backing: the name of its backing file, as it stands in the header, or NULL
  * @backing_format: what the header says that this is, "" if it does not
  * @is_read_only: open and locked for reading only
+ * @is_for_program: and a program reads it: it need have no direct I/O, nor locks
  * @has_data_file: its guest's data is in another file
  * @data_name: the name of that, as it stands in the header, or NULL
  * @data: that, open, as a raw image; belongs to this one; or NULL
@@ -44,6 +45,7 @@ struct image {
 	char *backing;
 	char backing_format[IMAGE_FORMAT_BYTES];
 	bool is_read_only;
+	bool is_for_program;
 	bool has_data_file;
 	char *data_name;
 	struct image *data;
@@ -53,7 +55,7 @@ int image_identify(struct image *img, const char *arg);
 int image_uuid(const struct stat *st, char *uuid, size_t size);
 int image_open(struct image *img, bool read_only);
 int image_adopt(struct image *img, int fd, const char *arg, enum image_format format,
-		bool read_only);
+		const struct image *above, bool read_only);
 bool image_is_same(const struct stat *a, const struct stat *b);
 void image_close(struct image *img);
 

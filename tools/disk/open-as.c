@@ -74,10 +74,18 @@ static bool is_in(const char *path, const char *dir)
 	return len == strlen(dir) && !strncmp(path, dir, len);
 }
 
+/* Reading is no news of a file; only its owner may say so. */
+static int open_quietly(const char *path, int flags)
+{
+	int fd = open(path, flags | O_NOATIME);
+
+	return fd < 0 && errno == EPERM ? open(path, flags) : fd;
+}
+
 /* @at was found and not yet opened, so there is no second look at the path. */
 static int open_found(int at, const struct attempt *a, struct verdict *v)
 {
-	const int flags = (a->is_writable ? O_RDWR : O_RDONLY) | O_DIRECT | O_CLOEXEC;
+	const int flags = (a->is_writable ? O_RDWR : O_RDONLY) | O_CLOEXEC;
 	char link[32];
 	struct stat st;
 	ssize_t n;
@@ -97,9 +105,9 @@ static int open_found(int at, const struct attempt *a, struct verdict *v)
 		return stop(v, STEP_PLACE, 0);
 	if (a->dir && !is_in(v->real, a->dir))
 		return stop(v, STEP_DIR, 0);
-	fd = open(link, flags | O_NOATIME);
-	if (fd < 0 && errno == EPERM)
-		fd = open(link, flags);
+	fd = open_quietly(link, flags | O_DIRECT);
+	if (fd < 0 && errno == EINVAL && a->may_be_cached)
+		fd = open_quietly(link, flags);
 	return fd < 0 ? stop(v, STEP_OPEN, errno) : fd;
 }
 

@@ -34,12 +34,13 @@ struct verdict {
 };
 
 /**
- * struct attempt - what is to be opened, with O_DIRECT
+ * struct attempt - what is to be opened, with O_DIRECT unless that is not there
  * @path: the file
  * @dir: the directory that it has to be in, without links, or NULL
  * @kind: what it has to be
  * @is_writable: for writing, too
  * @allows_devices: a block device below /dev is no reason to stop
+ * @may_be_cached: nor is a file system without direct I/O
  */
 struct attempt {
 	const char *path;
@@ -47,6 +48,7 @@ struct attempt {
 	enum backing_kind kind;
 	bool is_writable;
 	bool allows_devices;
+	bool may_be_cached;
 };
 
 bool path_is_below(const char *path, const char *dir);
