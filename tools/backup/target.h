@@ -103,6 +103,10 @@ void target_device_wipe(const struct target *t, bool is_ours);
 /* target-apart.c */
 int target_check_apart(const struct target *t, const struct chain *c);
 
+/* target-rights.c */
+int target_take_owner(const struct target *t);
+int target_take_mode(const struct target *t);
+
 /* target-serve.c */
 void target_fd_path(const struct target *t, char path[TARGET_PATH_BYTES]);
 bool target_has_direct_io(const struct target *t);

@@ -312,19 +312,6 @@ static int begin_bitmap(const struct restore *r)
 	return ret;
 }
 
-/* Who may use the image that was there may use this one. */
-static int take_owner(const struct target *t)
-{
-	struct stat st;
-
-	if (t->kind != TARGET_FILE || t->old_fd < 0)
-		return VBLK_OK;
-	if (fstat(t->old_fd, &st) < 0 || fchown(t->fd, st.st_uid, st.st_gid) < 0 ||
-	    fchmod(t->fd, st.st_mode & 07777) < 0)
-		return err_errno(errno, t->name, "cannot give it the owner of what it replaces");
-	return VBLK_OK;
-}
-
 static int copy(struct restore *r)
 {
 	int ret;
@@ -336,6 +323,8 @@ static int copy(struct restore *r)
 		return ret;
 	ret = target_check_apart(&r->t, &r->source.chain);
 	if (!ret)
+		ret = target_take_owner(&r->t);
+	if (!ret)
 		ret = convert(r);
 	if (!ret && r->args->verifies)
 		ret = verify(r);
@@ -344,7 +333,7 @@ static int copy(struct restore *r)
 	if (!ret)
 		ret = begin_bitmap(r);
 	if (!ret)
-		ret = take_owner(&r->t);
+		ret = target_take_mode(&r->t);
 	if (!ret)
 		return target_place(&r->t);
 	target_abandon(&r->t);
