@@ -92,7 +92,9 @@ static int claim_old(struct target *t, int path, const struct stat *st)
 	ret = check_mutable(t);
 	if (!ret)
 		ret = lock_old(t->name, t->old_fd);
-	return ret ? ret : check_unused(t, st);
+	if (!ret)
+		ret = check_unused(t, st);
+	return ret ? ret : target_check_above(t);
 }
 
 static int check_old(struct target *t, int path)

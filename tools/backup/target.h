@@ -103,6 +103,9 @@ void target_device_wipe(const struct target *t, bool is_ours);
 /* target-apart.c */
 int target_check_apart(const struct target *t, const struct chain *c);
 
+/* target-above.c */
+int target_check_above(const struct target *t);
+
 /* target-rights.c */
 int target_take_owner(const struct target *t);
 int target_take_mode(const struct target *t);

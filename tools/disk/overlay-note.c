@@ -182,22 +182,28 @@ static bool has_clusters(int fd, const struct qcow2_header *h)
 	return false;
 }
 
-static bool hides(char overlay[PATH_MAX], const struct image *img, bool is_in_use)
+static bool hides(const char *overlay, const struct stat *below, bool is_in_use)
 {
 	struct image above = { .arg = overlay };
 	struct qcow2_header h;
 	struct stat st;
 	bool is_so;
 
-	strcpy(above.path, overlay);
+	snprintf(above.path, sizeof(above.path), "%s", overlay);
 	above.fd = open(overlay, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (above.fd < 0)
 		return false;
 	is_so = fstat(above.fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
-		live_read_header(above.fd, &h) == 0 && lies_on(&above, &h, &img->st) &&
+		live_read_header(above.fd, &h) == 0 && lies_on(&above, &h, below) &&
 		(is_in_use || has_clusters(above.fd, &h));
 	close(above.fd);
 	return is_so;
+}
+
+/** overlay_lies_on() - whether an image, by its header, lies on a file; @path: of the image, absolute */
+bool overlay_lies_on(const char *path, const struct stat *below)
+{
+	return hides(path, below, true);
 }
 
 /**
@@ -209,6 +215,6 @@ static bool hides(char overlay[PATH_MAX], const struct image *img, bool is_in_us
  */
 bool overlay_note_find(const struct image *img, char overlay[PATH_MAX])
 {
-	return (read_note(img->path, BEGUN, overlay) && hides(overlay, img, false)) ||
-	       (read_note(img->path, "", overlay) && hides(overlay, img, true));
+	return (read_note(img->path, BEGUN, overlay) && hides(overlay, &img->st, false)) ||
+	       (read_note(img->path, "", overlay) && hides(overlay, &img->st, true));
 }

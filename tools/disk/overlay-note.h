@@ -15,6 +15,7 @@ void overlay_note_undo(const char *image);
 int overlay_note(const char *image, const char *overlay);
 bool overlay_note_read(const char *image, char overlay[PATH_MAX]);
 void overlay_note_forget(const char *image);
+bool overlay_lies_on(const char *path, const struct stat *below);
 bool overlay_note_find(const struct image *img, char overlay[PATH_MAX]);
 
 #endif
