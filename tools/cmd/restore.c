@@ -22,7 +22,9 @@
 #include "backup/writes.h"
 #include "backup/target.h"
 #include "cmd.h"
+#include "disk/layers.h"
 #include "err.h"
+#include "out-chain.h"
 #include "out.h"
 #include "size.h"
 
@@ -41,6 +43,7 @@ static const char help[] =
 "      --from FORMAT      of BACKUP: qcow2, the default, or raw\n"
 "      --format FORMAT    of TARGET: qcow2, the default, or raw\n"
 "      --backing PATH     a file that an image of the chain may lie on\n"
+"      --no-backing       refuse a backup that lies on any\n"
 "      --bandwidth SIZE   bytes a second at most\n"
 "      --verify           read what was written, and compare it\n"
 "      --force            over a file that is there, or what is on a device\n"
@@ -52,6 +55,7 @@ enum option_id {
 	OPT_FROM = 0x100,
 	OPT_FORMAT,
 	OPT_BACKING,
+	OPT_NO_BACKING,
 	OPT_BANDWIDTH,
 	OPT_VERIFY,
 	OPT_FORCE,
@@ -63,6 +67,7 @@ static const struct option options[] = {
 	{ "from", required_argument, NULL, OPT_FROM },
 	{ "format", required_argument, NULL, OPT_FORMAT },
 	{ "backing", required_argument, NULL, OPT_BACKING },
+	{ "no-backing", no_argument, NULL, OPT_NO_BACKING },
 	{ "bandwidth", required_argument, NULL, OPT_BANDWIDTH },
 	{ "verify", no_argument, NULL, OPT_VERIFY },
 	{ "force", no_argument, NULL, OPT_FORCE },
@@ -134,6 +139,9 @@ static int parse_option(struct args *args, int opt)
 		if (args->policy.nr_allowed == MAX_CHAIN)
 			return err_report(VBLK_USAGE, "--backing", "given too often");
 		return backing_allow(&args->policy, optarg);
+	case OPT_NO_BACKING:
+		args->policy.is_none = true;
+		return VBLK_OK;
 	case OPT_BANDWIDTH:
 		return parse_bandwidth(args);
 	case OPT_VERIFY:
@@ -167,6 +175,8 @@ static int parse(struct args *args, int argc, char **argv)
 	}
 	if (!args->help && optind + 2 != argc)
 		return err_report(VBLK_USAGE, NULL, "needs a BACKUP and a TARGET");
+	if (args->policy.is_none && args->policy.nr_allowed)
+		return err_report(VBLK_USAGE, "--no-backing", "goes without --backing");
 	return VBLK_OK;
 }
 
@@ -340,7 +350,8 @@ static int copy(struct restore *r)
 	return ret;
 }
 
-static int print_result(const struct restore *r)
+/* Whatever is below came from names in headers: who restores is told what that was. */
+static int print_layers(const struct restore *r, const struct layers *layers)
 {
 	char size[16];
 	json_object *o;
@@ -351,12 +362,26 @@ static int print_result(const struct restore *r)
 		json_object_object_add(o, "target", json_object_new_string(r->t.name));
 		json_object_object_add(o, "format", json_object_new_string(r->t.format));
 		json_object_object_add(o, "size_bytes", out_bytes_json(r->t.bytes));
+		json_object_object_add(o, "chain", out_layers_json(layers));
 		out_json(o);
 	} else {
 		out_format_bytes(r->t.bytes, size, sizeof(size));
 		printf("image: %s\nsize:  %s\n", r->t.name, size);
+		for (size_t i = 1; i < layers->n; i++)
+			out_path("below: ", layers->list[i].path);
 	}
 	return out_flush();
+}
+
+static int print_result(const struct restore *r)
+{
+	struct layers layers = {};
+	int err = layers_of_chain(&r->source.chain, &layers), ret;
+
+	ret = err ? err_errno(-err, r->t.name, "it is restored, and cannot be told of") :
+		    print_layers(r, &layers);
+	layers_free(&layers);
+	return ret;
 }
 
 static int restore(const struct args *args, const char *backup, const char *target)
@@ -378,8 +403,10 @@ static int restore(const struct args *args, const char *backup, const char *targ
 	r.t.bytes = (r.source.img.virtual_bytes + 511) & ~511ULL;
 	if (!ret)
 		ret = copy(&r);
+	if (!ret)
+		ret = print_result(&r);
 	source_close(&r.source);
-	return ret ? ret : print_result(&r);
+	return ret;
 }
 
 /** cmd_restore() - the verb */
