@@ -68,12 +68,13 @@ bool token_is_of(const char *bitmap, const char *name, char token[TOKEN_SIZE])
 	       strlen(bitmap) == len + TOKEN_SIZE && token_of_bitmap(bitmap, token);
 }
 
-/** token_name_bitmap() - the name of such a bitmap; 0, or -ENAMETOOLONG */
+/** token_name_bitmap() - the name of such a bitmap; 0, or -ENAMETOOLONG, also if that in the backup would be too long */
 int token_name_bitmap(const char *name, const char *token, char bitmap[BITMAP_NAME_SIZE])
 {
-	int n = snprintf(bitmap, BITMAP_NAME_SIZE, "%s.%s", name, token);
-
-	return n < BITMAP_NAME_SIZE ? 0 : -ENAMETOOLONG;
+	if (strlen(PREFIX) + 2 * TOKEN_SIZE + strlen(name) >= BITMAP_NAME_SIZE)
+		return -ENAMETOOLONG;
+	snprintf(bitmap, BITMAP_NAME_SIZE, "%s.%s", name, token);
+	return 0;
 }
 
 static bool parse(const char *text, struct mark *m)

@@ -260,7 +260,8 @@ int level_note(const struct attached *a, const struct level_plan *plan, const ch
 	history_take_file(&h, &st);
 	err = history_write(plan->mark.token, &h);
 	if (err)
-		return err_errno(-err, HISTORY_DIR, "cannot note the backup");
+		return err_errno(-err, HISTORY_DIR,
+				 "cannot note the backup, which is whole: the next one copies all");
 	history_prune(h.target);
 	if (bitmap_drop(a, plan->mark.name, plan->new, &plan->there))
 		err_warn(a->d.name, "the bitmap of the backup before goes on recording; "

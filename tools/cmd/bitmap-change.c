@@ -202,6 +202,17 @@ static int remove_one(struct change *c, const void *arg)
 	return bitmap_change(c, &remove);
 }
 
+/* It may have been removed meanwhile. */
+static int remove_there(struct change *c, const void *arg)
+{
+	struct bitmaps b = {};
+	int err = bitmaps_read_image(c->chain.list[0].fd, &b);
+	bool is_there = err || bitmaps_find(&b, arg);
+
+	bitmaps_free(&b);
+	return is_there ? remove_one(c, arg) : VBLK_OK;
+}
+
 /**
  * struct old - bitmaps of backups that are not needed any more
  * @name: that they are called by
@@ -336,10 +347,10 @@ int bitmap_make(const struct attached *a, const struct bitmap_new *new)
 	return with_lock(a, make, new, new->is_dry);
 }
 
-/** bitmap_remove() - remove one; an exit code, reported */
+/** bitmap_remove() - remove one, if it is there; an exit code, reported */
 int bitmap_remove(const struct attached *a, const char *bitmap)
 {
-	return with_lock(a, remove_one, bitmap, false);
+	return with_lock(a, remove_there, bitmap, false);
 }
 
 /**
