@@ -204,6 +204,8 @@ static int find_target(const char *arg, const char **target)
 		return VBLK_OK;
 	if (attach_read_config(&a))
 		return VBLK_USAGE;
+	if (a.policy.data_file)
+		return err_report(VBLK_UNSUPPORTED, path, "data-file= does not go with what is restored");
 	*target = a.image_arg;
 	return VBLK_OK;
 }
