@@ -6,6 +6,8 @@
  * suspended, and reads them when it is resumed.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,16 +170,31 @@ int bitmap_change(struct change *c, const struct bitmap_request *r)
 	return change_apart(c, work, (void *)r, "its bitmaps were changed");
 }
 
+/* By a file without a name: of what statvfs() says is free, ext4 keeps some to itself, and a part is for root. */
+static bool can_allocate(const struct live_image *img, uint64_t bytes)
+{
+	char dir[PATH_MAX];
+	struct statvfs fs;
+	bool can;
+	int fd;
+
+	snprintf(dir, sizeof(dir), "%s", img->path);
+	fd = open(dirname(dir), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fstatvfs(img->fd, &fs) < 0 || fs.f_bfree * fs.f_frsize >= bytes;
+	can = fallocate(fd, 0, 0, bytes) == 0 || (errno != ENOSPC && errno != EDQUOT);
+	close(fd);
+	return can;
+}
+
 /* QEMU stores all of them anew before it lets go of where they were. */
 static bool has_space(const struct change *c, const struct bitmaps *b)
 {
 	uint64_t disk_bytes = c->chain.sectors << 9, bytes = (b->n + 2) * CLUSTERS_EACH;
-	struct statvfs fs;
 
 	for (size_t i = 0; i < b->n; i++)
 		bytes += b->list[i].granularity ? disk_bytes / b->list[i].granularity / 8 : 0;
-	return S_ISBLK(c->chain.list[0].st.st_mode) || fstatvfs(c->chain.list[0].fd, &fs) < 0 ||
-	       fs.f_bfree * fs.f_frsize >= bytes;
+	return S_ISBLK(c->chain.list[0].st.st_mode) || can_allocate(&c->chain.list[0], bytes);
 }
 
 /** bitmap_check_space() - whether the host has room to store the bitmaps and one more; an exit code, reported */
