@@ -80,6 +80,16 @@ static int check_mutable(const struct target *t)
 	return err_report(VBLK_DENIED, t->name, "it is immutable, or append-only");
 }
 
+/* Not even --force: what is made lies on it. */
+static int check_below(const struct target *t, const struct stat *st)
+{
+	struct stat below;
+
+	if (!t->below || stat(t->below, &below) < 0 || !image_is_same(&below, st))
+		return VBLK_OK;
+	return err_report(VBLK_BUSY, t->name, "it is the backup that the new one would lie on");
+}
+
 static int claim_old(struct target *t, int path, const struct stat *st)
 {
 	char self[32];
@@ -94,6 +104,8 @@ static int claim_old(struct target *t, int path, const struct stat *st)
 		ret = lock_old(t->name, t->old_fd);
 	if (!ret)
 		ret = check_unused(t, st);
+	if (!ret)
+		ret = check_below(t, st);
 	return ret ? ret : target_check_above(t);
 }
 

@@ -67,6 +67,11 @@ static int claim_node(struct change *c)
 		return err_errno(errno, c->a.d.name, "cannot open the device");
 	if (!S_ISBLK(st.st_mode) || st.st_rdev != c->a.d.dev)
 		return err_report(VBLK_FAILED, c->a.d.name, "%s is another device", path);
+	/* A guest that comes finds it free. */
+	if (c->is_dry) {
+		close(c->node);
+		c->node = -1;
+	}
 	return VBLK_OK;
 }
 
