@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,7 +15,8 @@
 #include "pass.h"
 
 #define PIECE_BYTES	(1ULL << 20)
-#define ALIGNMENT	4096
+#define ALIGNMENT	4096UL
+#define HUGE_PAGE	(2UL << 20)
 #define SECOND_NS	1000000000ULL
 #define MS_NS		1000000ULL
 
@@ -40,6 +42,21 @@ static uint64_t choose_piece_bytes(const struct copy *c, const struct target *t)
 	return bytes ?: t->unit;
 }
 
+/* In large pages, if there are any: direct I/O looks each page up. */
+static bool get_memory(struct pass *p)
+{
+	size_t piece_bytes = (p->max_bytes + ALIGNMENT - 1) & -ALIGNMENT;
+	size_t bytes = (PASS_PIECES * piece_bytes + HUGE_PAGE - 1) & -HUGE_PAGE;
+
+	p->memory = aligned_alloc(HUGE_PAGE, bytes);
+	if (!p->memory)
+		return false;
+	madvise(p->memory, bytes, MADV_HUGEPAGE);
+	for (int i = 0; i < PASS_PIECES; i++)
+		p->pieces[i].data = p->memory + i * piece_bytes;
+	return true;
+}
+
 /**
  * pass_begin() - get ready
  * @verb: "copied", say
@@ -51,21 +68,14 @@ int pass_begin(struct pass *p, struct copy *c, struct target *t, const char *ver
 	*p = (struct pass) { .c = c, .t = t };
 	progress_start(verb, c->size);
 	p->max_bytes = choose_piece_bytes(c, t);
-	for (int i = 0; i < PASS_PIECES; i++) {
-		p->pieces[i].data = aligned_alloc(ALIGNMENT, p->max_bytes < ALIGNMENT ?
-						  ALIGNMENT : p->max_bytes);
-		if (!p->pieces[i].data)
-			return err_report(VBLK_FAILED, c->disk, "out of memory");
-	}
-	return VBLK_OK;
+	return get_memory(p) ? VBLK_OK : err_report(VBLK_FAILED, c->disk, "out of memory");
 }
 
 /** pass_end() - when no command is in flight any more, or the connection is closed */
 void pass_end(struct pass *p)
 {
 	progress_end();
-	for (int i = 0; i < PASS_PIECES; i++)
-		free(p->pieces[i].data);
+	free(p->memory);
 }
 
 /**

@@ -23,6 +23,7 @@ struct piece {
  * struct pass - one walk
  * @c: the copy
  * @t: the target
+ * @memory: of all pieces
  * @pieces: in turn
  * @max_bytes: of a piece
  * @next: which one is next
@@ -31,6 +32,7 @@ struct piece {
 struct pass {
 	struct copy *c;
 	struct target *t;
+	char *memory;
 	struct piece pieces[PASS_PIECES];
 	uint64_t max_bytes;
 	unsigned int next;
