@@ -12,6 +12,11 @@ write_parts()
 	done
 }
 
+median_of_three()
+{
+	sort -n | sed -n 2p
+}
+
 # per_block LESS: lines with the time of a quarter of the disk, where the half of that takes LESS, to what 4 KiB more take. So
 # the start of programs, and the first use of their memory, do not count.
 per_block()
@@ -54,7 +59,7 @@ measure_copy()
 	local row=$1 less
 
 	copy_source_make "$row" 2
-	less=$(copy_rounds "$row" 2 | tail -n 1)
+	less=$(copy_rounds "$row" 4 | sed 1d | median_of_three)
 	row_remove
 	copy_source_make "$row" 4
 	copy_rounds "$row" 4 | sed 1d | per_block "$less" >"$TMP/rounds"

@@ -37,16 +37,18 @@ merge()
 # merge_once ROW MIB: print what it takes until all is durable.
 merge_once()
 {
-	local row=$1 before
+	local row=$1 before ns
 
 	merge_chain_make "$row" "$2"
 	[[ $row == qemu-* ]] || run vblk-attach --no-vhost "$IMAGE" "$DM_NAME" >&2
 	before=$(busy-ns)
 	merge "$row" || fail "$row: it has failed"
 	run sync -f "$IMAGE_MNT"
-	echo $(($(busy-ns) - before)) | tee /dev/stderr
+	ns=$(($(busy-ns) - before))
 	[[ $row == qemu-* ]] || run vblk-detach "$DM_NAME" >&2
 	row_remove
+	echo "$row: $2 of 16 MiB: $ns" >&2
+	echo $ns
 }
 
 # merge_rounds ROW MIB N: without the first, in which programs are loaded.
@@ -64,7 +66,7 @@ measure_merge()
 {
 	local row=$1 less
 
-	less=$(merge_rounds "$row" 2 1) || exit
+	less=$(merge_rounds "$row" 2 3 | median_of_three) || exit
 	merge_rounds "$row" 4 3 | per_block "$less" >"$TMP/rounds" || exit
 	note "$row" merge
 }
