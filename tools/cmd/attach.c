@@ -16,6 +16,7 @@
 #include "attach.h"
 #include "cmd.h"
 #include "err.h"
+#include "job-left.h"
 #include "server/notify.h"
 
 /*
@@ -138,6 +139,7 @@ static int attach(struct attach *a, const char *name_arg)
 {
 	int lock, err, ret;
 
+	job_left_clean();
 	err = lock_device(a, &lock);
 	if (err)
 		return err_errno(-err, a->img.arg, "cannot lock its device");

@@ -11,6 +11,7 @@
 #include "disk/holder.h"
 #include "disk/live.h"
 #include "err.h"
+#include "job-left.h"
 #include "job-run.h"
 #include "out.h"
 #include "server/server.h"
@@ -40,13 +41,15 @@ static int report_busy(const struct attached *a, const char *what)
 	return err_report(VBLK_BUSY, a->d.name, "in use: %s", what);
 }
 
-/* Of a commit that has not ended: what the device was on. */
+/* Of a commit that has not ended: what the device was on. The file of the job goes last: it says that there may be one. */
 static int remove_below(const struct attached *a)
 {
 	int err = lower_remove(&a->d);
 
-	return err ? err_errno(-err, a->d.name, "detached, but the device below it cannot be removed") :
-		     VBLK_OK;
+	if (err)
+		return err_errno(-err, a->d.name, "detached, but the device below it cannot be removed");
+	job_forget(a->d.uuid);
+	return VBLK_OK;
 }
 
 static int remove_device(const struct attached *a)
@@ -62,10 +65,8 @@ static int remove_device(const struct attached *a)
 	err = dmdev_remove(a->d.name);
 	if (!err && *uuid)
 		state_forget_top(uuid);
-	if (!err) {
-		job_forget(a->d.uuid);
+	if (!err)
 		return remove_below(a);
-	}
 	if (a->is_served)
 		state_save(&a->serving);
 	if (!holder_of_device(a->d.dev, 0, who, sizeof(who)))
@@ -140,6 +141,9 @@ static int detach(const char *arg, bool force, bool is_dry)
 	int lock, ret;
 
 	ret = attached_lock_any(arg, &a, &lock);
+	/* Perhaps by one that was killed before it had done all. */
+	if (ret == VBLK_NOT_FOUND && !is_dry)
+		job_left_clean();
 	if (ret)
 		return ret;
 	ret = detach_locked(&a, force, is_dry);

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef VBLK_JOB_LEFT_H
+#define VBLK_JOB_LEFT_H
+
+void job_left_clean(void);
+
+#endif
