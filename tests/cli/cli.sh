@@ -70,6 +70,15 @@ detach_all()
 	done
 }
 
+# stop_host NAME: what a reboot takes of a disk that no guest has: its devices, and all in /run.
+stop_host()
+{
+	wait_until 60 sh -c '! pgrep -f "[q]emu-img commit"'
+	run dmsetup remove --retry "$1"
+	[ ! -e "/dev/mapper/$1-below" ] || run dmsetup remove --retry "$1-below"
+	rm -rf /run/vblk/*
+}
+
 # poke FILE OFFSET HEX: overwrite bytes.
 poke()
 {

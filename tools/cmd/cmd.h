@@ -29,6 +29,7 @@ int cmd_freeze(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
+int cmd_resume(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_thaw(int argc, char **argv);

@@ -224,9 +224,32 @@ static int prepare(struct commit *m, const struct job_args *args)
 	return ret;
 }
 
+/* What is to be done behind a reboot, with which the chain has all of its images again. Return: an exit code. */
+static int fill_request(const struct commit *m, const struct job_args *args,
+			struct job_request *request)
+{
+	const struct live_image *top = &m->c.chain.list[m->first];
+	const struct live_image *base = m->is_below ? &m->lower.list[0] :
+						      &m->c.chain.list[commit_base(m)];
+	int err;
+
+	job_request_fill(request, COMMIT_VERB, args);
+	err = job_image_take(&request->top, top->path, top->fd) ?:
+	      job_image_take(&request->base, base->path, base->fd);
+	request->count = m->job.count;
+	/* It has its overlay. */
+	if (m->first)
+		request->file[0] = '\0';
+	if (!err && m->first)
+		err = job_image_take(&request->above, top[-1].path, top[-1].fd);
+	return err ? err_errno(-err, m->c.a.d.name, "cannot look at its images") : VBLK_OK;
+}
+
 static int begin(struct commit *m, struct job_run *r, const struct job_args *args)
 {
 	struct attached *a = &m->c.a;
+	struct job_request request;
+	bool is_new;
 	int ret;
 
 	if (a->has_job && (a->job.is_running || strcmp(a->job.verb, COMMIT_VERB) != 0))
@@ -237,8 +260,12 @@ static int begin(struct commit *m, struct job_run *r, const struct job_args *arg
 		m->job.is_whole = true;
 	else if (!ret && !m->is_done)
 		ret = commit_hold(m);
+	/* Where a guest may wait, what was noted does. */
+	is_new = !m->is_done && !m->job.is_whole;
+	if (!ret && is_new)
+		ret = fill_request(m, args, &request);
 	if (!ret)
-		ret = job_run_begin(r, a, &m->job, args);
+		ret = job_run_begin(r, a, &m->job, args, is_new ? &request : NULL);
 	if (ret || m->is_done || m->job.is_whole)
 		return ret;
 	/* It begins anew. */
@@ -260,8 +287,7 @@ static int begin_locked(const char *disk, struct commit *m, struct job_run *r,
 	if (ret && r->fd >= 0 && !m->c.a.has_job && !m->is_below && !m->c.has_noted_top) {
 		if (!m->was_noted)
 			merge_note_forget(&m->c.chain.list[commit_base(m)]);
-		job_end(r->uuid, r->fd);
-		r->fd = -1;
+		job_run_undo(r);
 	}
 	/* As long as somebody has the images open their blocks are not leased. */
 	live_close(&m->lower);
@@ -295,10 +321,8 @@ static int finish(struct job_run *r, struct commit *held)
 	commit_close_below(held);
 	if (!ret && !m.is_done)
 		ret = shorten(r, &m, held->held.n);
-	if (!ret) {
-		job_end(r->uuid, r->fd);
-		r->fd = -1;
-	}
+	if (!ret)
+		job_run_done(r);
 	close_commit(&m);
 	state_unlock(m.c.a.d.uuid, lock);
 	return ret;

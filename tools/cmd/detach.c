@@ -135,6 +135,19 @@ static int detach_locked(struct attached *a, bool force, bool is_dry)
 	return *a->serving.socket ? remove_served(a) : remove_device(a);
 }
 
+/* Whoever stops a service does not mean the job; who means it has to say so. */
+static void say_what_is_left(const struct attached *a)
+{
+	struct job_request request;
+	char text[128];
+
+	if (!a->has_job || job_request_load(a->d.name, &request))
+		return;
+	snprintf(text, sizeof(text), "its %s has not ended: vblk-resume goes on with it once it is attached again",
+		 request.verb);
+	err_warn(a->d.name, text);
+}
+
 static int detach(const char *arg, bool force, bool is_dry)
 {
 	struct attached a;
@@ -147,6 +160,8 @@ static int detach(const char *arg, bool force, bool is_dry)
 	if (ret)
 		return ret;
 	ret = detach_locked(&a, force, is_dry);
+	if (!ret && !is_dry)
+		say_what_is_left(&a);
 	state_unlock(a.d.uuid, lock);
 	return ret;
 }

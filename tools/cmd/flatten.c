@@ -266,10 +266,8 @@ static int finish(struct job_run *r)
 		return ret;
 	state_share_lock(lock);
 	ret = finish_locked(r, &c);
-	if (!ret) {
-		job_end(r->uuid, r->fd);
-		r->fd = -1;
-	}
+	if (!ret)
+		job_run_done(r);
 	state_unlock(c.a.d.uuid, lock);
 	return ret;
 }
@@ -298,14 +296,20 @@ static int begin(struct change *c, struct job_run *r, const struct job_args *arg
 {
 	const struct job job = { .verb = VERB };
 	struct attached *a = &c->a;
+	struct job_request request;
 	int err, ret;
 
 	if (a->has_job && (a->job.is_running || strcmp(a->job.verb, VERB) != 0))
 		return attached_check_no_job(a);
 	/* What is suspended without one was suspended by somebody else. */
 	ret = a->has_job ? settle(c) : change_begin(c);
-	if (!ret)
-		ret = job_run_begin(r, a, &job, args);
+	if (ret)
+		return ret;
+	job_request_fill(&request, VERB, args);
+	err = job_image_take(&request.top, c->chain.list[0].path, c->chain.list[0].fd);
+	if (err)
+		return err_errno(-err, a->d.name, "cannot look at its image");
+	ret = job_run_begin(r, a, &job, args, &request);
 	if (ret)
 		return ret;
 	err = dmdev_ask(r->name, "images", &r->images);
@@ -327,6 +331,18 @@ static int begin_locked(const char *disk, struct job_run *r, const struct job_ar
 	return ret;
 }
 
+/* The same would be said behind each boot. */
+static void call_off(struct job_run *r)
+{
+	struct attached a;
+	int lock;
+
+	if (r->fd < 0 || job_run_lock(r, &a, &lock))
+		return;
+	job_run_undo(r);
+	state_unlock(a.d.uuid, lock);
+}
+
 static int flatten(const char *disk, const struct job_args *args)
 {
 	struct job_run r = { .fd = -1 };
@@ -338,6 +354,8 @@ static int flatten(const char *disk, const struct job_args *args)
 		ret = copy(&r, &copied);
 	if (!ret)
 		ret = finish(&r);
+	else if (ret == VBLK_UNSUPPORTED)
+		call_off(&r);
 	job_run_end(&r);
 	return ret ? ret : print_result(r.name, copied, args->as_json);
 }

@@ -3,7 +3,8 @@
  * A long change of a disk's chain, in the foreground: how far it is, how fast it may be, and how it ends early.
  *
  * The disk is locked at its beginning and its end only. In between its file keeps other verbs away. Who is asked to end
- * leaves the file, and the job goes on by the same command; --cancel removes it.
+ * leaves the file, and the job goes on by the same command; --cancel removes it. What was asked for is noted besides, for the
+ * time behind a reboot: vblk-resume.
  */
 #include <errno.h>
 #include <poll.h>
@@ -110,16 +111,60 @@ static uint64_t now(void)
 	return ts.tv_sec * SECOND_NS + ts.tv_nsec;
 }
 
+/** job_request_fill() - note what the command line says; the images are the caller's */
+void job_request_fill(struct job_request *request, const char *verb, const struct job_args *args)
+{
+	char cwd[PATH_MAX];
+	int n = 0;
+
+	*request = (struct job_request){ .bandwidth = args->bandwidth };
+	strcpy(request->verb, verb);
+	if (args->file && *args->file == '/')
+		n = snprintf(request->file, PATH_MAX, "%s", args->file);
+	else if (args->file && getcwd(cwd, sizeof(cwd)))
+		n = snprintf(request->file, PATH_MAX, "%s/%s", cwd, args->file);
+	if (n >= PATH_MAX)
+		request->file[0] = '\0';
+}
+
+static int report_request(int err)
+{
+	return err ? err_errno(-err, JOB_REQUEST_DIR, "cannot write") : VBLK_OK;
+}
+
+static void put_request_back(const struct job_run *r)
+{
+	report_request(r->was_requested ? job_request_save(r->name, &r->before) :
+					  job_request_forget(r->name));
+}
+
+/* Before anything is changed. */
+static int note_request(struct job_run *r, const struct job_request *request)
+{
+	int ret;
+
+	if (!request)
+		return VBLK_OK;
+	r->was_requested = job_request_load(r->name, &r->before) == 0;
+	ret = report_request(job_request_save(r->name, request));
+	if (ret && !r->was_requested)
+		job_request_forget(r->name);
+	return ret;
+}
+
 /**
  * job_run_begin() - keep other verbs from the disk from here on, and look for signals
  * @a: the disk, locked; no job of another verb is there, and nobody is at one
  * @job: what is to be noted of it; but for who is at it, and how far it is
+ * @request: what is to be done behind a reboot; NULL: what was noted of that stays
  *
  * Return: an exit code; what is wrong has been reported.
  */
 int job_run_begin(struct job_run *r, const struct attached *a, const struct job *job,
-		  const struct job_args *args)
+		  const struct job_args *args, const struct job_request *request)
 {
+	int ret;
+
 	*r = (struct job_run){
 		.dev = a->d.dev, .sectors = a->bytes >> 9, .bandwidth = args->bandwidth,
 		.shows_progress = isatty(STDERR_FILENO), .job = *job,
@@ -128,11 +173,35 @@ int job_run_begin(struct job_run *r, const struct attached *a, const struct job 
 	strcpy(r->uuid, a->d.uuid);
 	r->job.pid = getpid();
 	r->job.percent = a->has_job ? a->job.percent : 0;
-	r->fd = job_begin(a->d.uuid, &r->job);
-	if (r->fd < 0)
-		return err_errno(-r->fd, STATE_DIR, "cannot write");
+	r->fd = -1;
 	cancel_init();
+	ret = note_request(r, request);
+	if (ret)
+		return ret;
+	r->fd = job_begin(a->d.uuid, &r->job);
+	if (r->fd < 0) {
+		ret = err_errno(-r->fd, STATE_DIR, "cannot write");
+		if (request)
+			put_request_back(r);
+		return ret;
+	}
 	return VBLK_OK;
+}
+
+/** job_run_done() - it has come to its end; the disk is locked */
+void job_run_done(struct job_run *r)
+{
+	report_request(job_request_forget(r->name));
+	job_end(r->uuid, r->fd);
+	r->fd = -1;
+}
+
+/** job_run_undo() - it has changed nothing, and was not there before; the disk is locked */
+void job_run_undo(struct job_run *r)
+{
+	put_request_back(r);
+	job_end(r->uuid, r->fd);
+	r->fd = -1;
 }
 
 /** job_run_end() - let others be at it; the file stays, unless it is gone */
@@ -259,21 +328,35 @@ static int stop(const struct attached *a)
 			 VBLK_OK;
 }
 
+/* One that is damaged is anybody's. */
+static bool is_requested(const char *name, const char *verb)
+{
+	struct job_request r;
+	int err = job_request_load(name, &r);
+
+	return err != -ENOENT && (err || !strcmp(r.verb, verb));
+}
+
 static int forget(const char *disk, const char *verb, int (*settle)(struct change *c))
 {
 	struct change c = CHANGE_NONE;
+	bool was_requested;
 	int lock, ret;
 
 	ret = attached_lock_any(disk, &c.a, &lock);
 	if (ret)
 		return ret;
 	state_share_lock(lock);
-	if (!c.a.has_job)
+	was_requested = is_requested(c.a.d.name, verb);
+	if (!c.a.has_job && !was_requested)
 		ret = err_report(VBLK_NOT_FOUND, c.a.d.name, "it has no %s to cancel", verb);
-	else if (c.a.job.is_running || (*c.a.job.verb && strcmp(c.a.job.verb, verb) != 0))
+	else if (c.a.has_job &&
+		 (c.a.job.is_running || (*c.a.job.verb && strcmp(c.a.job.verb, verb) != 0)))
 		ret = attached_check_no_job(&c.a);
-	else
+	else if (c.a.has_job)
 		ret = settle(&c);
+	if (!ret && was_requested)
+		ret = report_request(job_request_forget(c.a.d.name));
 	if (!ret)
 		job_forget(c.a.d.uuid);
 	change_end(&c);
@@ -296,6 +379,18 @@ int job_stop(const struct attached *a, const char *verb)
 	return stop(a);
 }
 
+/* Detached before it had come to its end, perhaps for good. */
+static bool is_only_requested(const char *disk, const char *verb)
+{
+	struct dmdev d;
+	int err;
+
+	if (!is_requested(disk, verb))
+		return false;
+	err = dmdev_find_name(disk, &d);
+	return err == -ENXIO || (!err && !dmdev_is_ours(&d));
+}
+
 /**
  * job_cancel() - end the job of a disk for good
  * @verb: which it has to be of
@@ -309,6 +404,8 @@ int job_cancel(const char *disk, const char *verb, int (*settle)(struct change *
 	bool was_there;
 	int ret;
 
+	if (is_only_requested(disk, verb))
+		return report_request(job_request_forget(disk));
 	ret = attached_find(disk, &a);
 	if (ret)
 		return ret;

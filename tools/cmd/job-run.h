@@ -6,7 +6,7 @@
 #include <getopt.h>
 
 #include "attached.h"
-#include "server/job.h"
+#include "server/job-request.h"
 #include "snapshot.h"
 
 /**
@@ -39,6 +39,7 @@ struct job_args {
  * @sectors: its size
  * @job: what its file says
  * @fd: of that, locked; or -1
+ * @was_requested: one was, and has not ended: @before
  * @images: which the disk had when it began, by the kernel's word; or NULL
  * @bandwidth: bytes a second, or 0
  * @due: when it may go on, in nanoseconds
@@ -51,6 +52,8 @@ struct job_run {
 	uint64_t sectors;
 	struct job job;
 	int fd;
+	bool was_requested;
+	struct job_request before;
 	char *images;
 	uint64_t bandwidth;
 	uint64_t due;
@@ -58,10 +61,13 @@ struct job_run {
 };
 
 int job_parse(struct job_args *args, int argc, char **argv);
+void job_request_fill(struct job_request *request, const char *verb, const struct job_args *args);
 int job_run_begin(struct job_run *r, const struct attached *a, const struct job *job,
-		  const struct job_args *args);
+		  const struct job_args *args, const struct job_request *request);
 int job_run_report_stopped(const struct job_run *r);
 int job_run_lock(const struct job_run *r, struct attached *a, int *lock);
+void job_run_done(struct job_run *r);
+void job_run_undo(struct job_run *r);
 void job_run_end(struct job_run *r);
 void job_run_show(struct job_run *r, uint64_t sector);
 int job_run_wait(const struct job_run *r, int ms);

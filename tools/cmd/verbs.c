@@ -20,6 +20,7 @@ const struct verb program_verbs[] = {
 	{ "list", cmd_list, "list attached disks" },
 	{ "resize", cmd_resize, "make a disk larger while it is in use" },
 	{ "restore", NULL, "put a backup back, as an image or on a device" },
+	{ "resume", cmd_resume, "go on with commits and flattens that have not ended" },
 	{ "snapshot", cmd_snapshot, "leave a disk's image as it is, and write to an overlay" },
 	{ "status", cmd_status, "show what disks have done and are doing" },
 	{ "thaw", cmd_thaw, "end what vblk-freeze has begun" },
