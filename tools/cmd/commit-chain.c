@@ -261,8 +261,11 @@ int commit_prepare(struct commit *m, const char *file)
 		ret = put_overlay(m, file);
 	if (!ret && !m->is_below)
 		ret = use_below(m);
-	/* Who had suspended it was killed, perhaps when the image had grown. */
-	if (!ret && (m->below.is_read_only || m->below.is_suspended))
+	/*
+	 * Who had suspended it was killed, perhaps when the image had grown; and one that had no space, or failed, goes on with
+	 * what the host is now.
+	 */
+	if (!ret)
 		ret = change_apart(&m->c, let_write, m, "what is below was made writable");
 	err = ret ? 0 : lower_find(&m->c.a.d, &m->below);
 	return err ? err_errno(-err, m->c.a.d.name, "cannot find what is below it") : ret;

@@ -66,7 +66,7 @@ static int report_failed(const struct job_run *r, const struct merge *m, int err
 		err_report(VBLK_FAILED, r->name, "the host has no space left for the image below: the chain stays");
 	} else {
 		merge_repeat_errors(m);
-		err_report(VBLK_FAILED, r->name, "cannot write to the image below: the chain stays");
+		err_report(VBLK_FAILED, r->name, "cannot merge into the image below: the chain stays");
 	}
 	err_hint_command("vblk-commit", r->name, NULL);
 	return VBLK_FAILED;
