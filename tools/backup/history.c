@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "disk/durable.h"
 #include "history.h"
 
 #define VERSION		2
@@ -97,33 +98,6 @@ int history_read(const char *token, struct history *h)
 	return err ? err : read_file(path, h);
 }
 
-static int sync_directory(void)
-{
-	int fd = open(HISTORY_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
-
-	if (fd < 0)
-		return -errno;
-	err = fsync(fd) < 0 ? -errno : 0;
-	close(fd);
-	return err;
-}
-
-static int write_file(const char *path, const char *text)
-{
-	size_t bytes = strlen(text);
-	int fd, err = 0;
-
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, bytes) != (ssize_t)bytes)
-		err = -EIO;
-	if (!err && fsync(fd) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
 /**
  * history_write() - note a backup, durably; 0 or -errno
  */
@@ -142,11 +116,9 @@ int history_write(const char *token, const struct history *h)
 	json_object_object_add(o, "inode", json_object_new_uint64(h->inode));
 	json_object_object_add(o, "bytes", json_object_new_uint64(h->bytes));
 	json_object_object_add(o, "mtime_ns", json_object_new_uint64(h->mtime_ns));
-	err = write_file(new, json_object_to_json_string(o));
+	err = durable_replace(HISTORY_DIR, path, new, json_object_to_json_string(o));
 	json_object_put(o);
-	if (!err && rename(new, path) < 0)
-		err = -errno;
-	return err ? err : sync_directory();
+	return err;
 }
 
 /**
@@ -163,7 +135,7 @@ int history_forget(const char *token)
 		return err;
 	if (unlink(path) < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-	return sync_directory();
+	return durable_directory(HISTORY_DIR);
 }
 
 static bool is_in(const char *path, const char *dir, size_t len)

@@ -22,6 +22,7 @@
 #include "backing-name.h"
 #include "dm-qcow2/format/disk.h"
 #include "dm-qcow2/format/userspace.h"
+#include "durable.h"
 #include "live.h"
 #include "overlay-note.h"
 
@@ -48,17 +49,6 @@ static int make_directories(void)
 	return 0;
 }
 
-static int sync_directory(void)
-{
-	int fd = open(OVERLAY_NOTE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
-
-	if (fd < 0)
-		return -errno;
-	err = fsync(fd) < 0 ? -errno : 0;
-	close(fd);
-	return err;
-}
-
 static int make_note(const char *image, const char *suffix, const char *overlay)
 {
 	char note[PATH_MAX], new[PATH_MAX];
@@ -70,7 +60,7 @@ static int make_note(const char *image, const char *suffix, const char *overlay)
 	name_note(new, image, ".new");
 	if ((unlink(new) < 0 && errno != ENOENT) || symlink(overlay, new) < 0 || rename(new, note) < 0)
 		return -errno;
-	return sync_directory();
+	return durable_directory(OVERLAY_NOTE_DIR);
 }
 
 static bool read_note(const char *image, const char *suffix, char overlay[PATH_MAX])

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "disk/durable.h"
 #include "job-request.h"
 
 #define VERSION		1
@@ -61,22 +62,11 @@ static int make_path(char path[PATH_MAX], const char *disk, const char *suffix)
 	       0 : -ENAMETOOLONG;
 }
 
-static int sync_directory(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
-
-	if (fd < 0)
-		return -errno;
-	err = fsync(fd) < 0 ? -errno : 0;
-	close(fd);
-	return err;
-}
-
 static int make_directory(const char *path, const char *parent)
 {
 	if (mkdir(path, 0700) < 0)
 		return errno == EEXIST ? 0 : -errno;
-	return sync_directory(parent);
+	return durable_directory(parent);
 }
 
 static int make_directories(void)
@@ -115,24 +105,6 @@ static json_object *to_json(const struct job_request *r)
 	return o;
 }
 
-static int write_file(const char *path, const char *text)
-{
-	size_t bytes = strlen(text);
-	int fd, err = 0;
-	ssize_t n;
-
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	n = write(fd, text, bytes);
-	if (n != (ssize_t)bytes)
-		err = n < 0 ? -errno : -ENOSPC;
-	if (!err && fsync(fd) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
 /**
  * job_request_save() - a job of a disk is about to begin, or to go on; durable
  * @disk: its name
@@ -149,13 +121,9 @@ int job_request_save(const char *disk, const struct job_request *r)
 	if (err)
 		return err;
 	o = to_json(r);
-	err = write_file(new, json_object_to_json_string(o));
+	err = durable_replace(JOB_REQUEST_DIR, path, new, json_object_to_json_string(o));
 	json_object_put(o);
-	if (!err && rename(new, path) < 0)
-		err = -errno;
-	if (err)
-		unlink(new);
-	return err ? err : sync_directory(JOB_REQUEST_DIR);
+	return err;
 }
 
 static bool take_string(json_object *o, const char *key, char *to, size_t size)
@@ -270,7 +238,7 @@ int job_request_forget(const char *disk)
 		return err;
 	if (unlink(path) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	return sync_directory(JOB_REQUEST_DIR);
+	return durable_directory(JOB_REQUEST_DIR);
 }
 
 static int is_request(const struct dirent *de)
