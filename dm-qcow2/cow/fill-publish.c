@@ -28,10 +28,26 @@ static void requeue_all(struct qcow2_image *img, struct list_head *works)
 		img->space->requeue(img, work);
 }
 
-/* Writes that looked the cluster up before it was kept for zeroes may reach it late. */
-static bool has_old_writes(struct qcow2_image *img, const struct qcow2_fill *f)
+/*
+ * Whether nothing is to be copied. Of a fill of subclusters more may be to come, so it stays
+ * for as long as there is room for others.
+ */
+static bool is_complete(const struct qcow2_fills *fs, const struct qcow2_fill *f)
 {
-	return f->may_be_late && !poll_state_synchronize_srcu(&img->inflight, f->kept);
+	if (!qcow2_has_subclusters(&fs->img->geo))
+		return bitmap_full(f->valid, qcow2_fill_sectors(fs->img, f));
+	return f->whole && (f->whole == U32_MAX || fs->count >= fs->limit / 2) &&
+	       qcow2_fill_wanted(fs->img, f) == f->whole;
+}
+
+/*
+ * Writes that looked the cluster up before it was kept for zeroes, or before the fill moved it, may
+ * reach it late; to one that nothing is copied from they may.
+ */
+static bool has_old_writes(const struct qcow2_fills *fs, const struct qcow2_fill *f)
+{
+	return f->may_be_late && (f->is_in_place || !is_complete(fs, f)) &&
+	       !poll_state_synchronize_srcu(&fs->img->inflight, f->kept);
 }
 
 /* What is not data now is what it was: zeroes, or what is below. */
@@ -183,7 +199,7 @@ static void wait_for_writes(struct qcow2_fills *fs, struct list_head *fills)
 		return;
 	list_for_each_entry(f, fills, node) {
 		wait_event(fs->wait, !has_writes(fs, f));
-		if (unlikely(has_old_writes(fs->img, f)))
+		if (unlikely(has_old_writes(fs, f)))
 			synchronize_srcu(&fs->img->inflight);
 	}
 }
@@ -453,21 +469,9 @@ int qcow2_fills_publish(struct qcow2_image *img)
 
 /* Ahead of a commit */
 
-/*
- * Whether nothing is to be copied. Of a fill of subclusters more may be to come, so it stays
- * for as long as there is room for others.
- */
-static bool is_complete(const struct qcow2_fills *fs, const struct qcow2_fill *f)
-{
-	if (!qcow2_has_subclusters(&fs->img->geo))
-		return bitmap_full(f->valid, qcow2_fill_sectors(fs->img, f));
-	return f->whole && (f->whole == U32_MAX || fs->count >= fs->limit / 2) &&
-	       qcow2_fill_wanted(fs->img, f) == f->whole;
-}
-
 static bool is_whole(const struct qcow2_fills *fs, const struct qcow2_fill *f)
 {
-	return !f->nr_writes && is_complete(fs, f) && !has_old_writes(fs->img, f);
+	return !f->nr_writes && is_complete(fs, f) && !has_old_writes(fs, f);
 }
 
 /* One of the oldest, if it needs no copying. */

@@ -183,6 +183,25 @@ static bool suits_instant(struct qcow2_image *img, const struct qcow2_fill *f)
 	return qcow2_instant_has_data(img, f->page, qcow2_fill_slot(img, f), f->old) == !f->is_in_place;
 }
 
+/*
+ * Older writes may be on their way to what is copied. Of a cluster that is kept for zeroes they
+ * began before that, of subclusters that are frozen before the instant; of another cluster that is
+ * frozen, before there was the fill, as what is in memory is written in place (saved.h).
+ */
+static void wait_for_late(struct qcow2_fills *fs, struct qcow2_fill *f)
+{
+	bool is_moved = !f->is_in_place && is_own_data(fs->img, f->old);
+
+	lockdep_assert_held(&fs->lock);
+	if (is_moved && !qcow2_has_subclusters(&fs->img->geo)) {
+		/* Whoever is not waited for finds the fill. */
+		fs->kept = start_poll_synchronize_srcu(&fs->img->inflight);
+		fs->has_kept = true;
+	}
+	f->may_be_late = fs->has_kept && (f->is_in_place || is_moved);
+	f->kept = fs->kept;
+}
+
 static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 {
 	bool is_new;
@@ -198,10 +217,9 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 		hash_add(fs->by_cluster, &f->hash, f->cluster);
 		f->number = ++fs->newest;
 		f->nr_writes = 1;
-		f->may_be_late = fs->has_kept && (f->is_in_place || is_own_data(fs->img, f->old));
-		f->kept = fs->kept;
 		list_add_tail(&f->node, &fs->open);
 		qcow2_fills_set_count(fs, fs->count + 1);
+		wait_for_late(fs, f);
 	}
 	spin_unlock_irq(&fs->lock);
 	return is_new;

@@ -155,6 +155,26 @@ static bool stop(struct qcow2_instant *instant, enum qcow2_instant_state why)
 	return lasted;
 }
 
+int qcow2_instant_pass(struct qcow2_instant *instant, u64 guest_off)
+{
+	u64 passed;
+
+	/* Who ends it frees what it has, and takes a while. */
+	if (!mutex_trylock(&instant->ending))
+		return qcow2_instant_redirects(instant) ? -EBUSY : -ENODATA;
+	if (!qcow2_instant_redirects(instant)) {
+		mutex_unlock(&instant->ending);
+		return -ENODATA;
+	}
+	passed = instant->passed;
+	if (guest_off > passed) {
+		WRITE_ONCE(instant->passed, guest_off);
+		qcow2_saved_forget(instant, passed, guest_off);
+	}
+	mutex_unlock(&instant->ending);
+	return 0;
+}
+
 enum qcow2_give_up qcow2_instant_give_up(struct qcow2_image *img, enum qcow2_instant_state why)
 {
 	enum qcow2_give_up result = QCOW2_HAS_NOTHING;
@@ -455,6 +475,7 @@ static void end(struct qcow2_image *img, struct qcow2_instant *instant)
 	forget_pointer(img);
 	wait_for_lookers(img);
 	free_pages_of(instant, &gone);
+	qcow2_saved_free(&instant->saved);
 	instant->is_ended = true;
 	let_waiters_look(img);
 	tell(img, instant);
@@ -542,6 +563,7 @@ static struct qcow2_instant *alloc_instant(struct qcow2_image *img, dev_t number
 	INIT_LIST_HEAD(&instant->node);
 	xa_init(&instant->pages);
 	instant->max_pages = div64_u64(mib << 20, page_bytes);
+	qcow2_saved_init(&instant->saved);
 	mutex_init(&instant->ending);
 	INIT_WORK(&instant->work, end_work);
 	return instant;
@@ -633,6 +655,7 @@ static int begin(struct qcow2_image *img, dev_t number, u64 mib)
 		forget_latest(img);
 		return err;
 	}
+	WRITE_ONCE(instant->saved.is_open, true);
 	mutex_lock(&all_lock);
 	list_add(&instant->node, &all_instants);
 	mutex_unlock(&all_lock);

@@ -7,11 +7,11 @@
  *	               |  commit       redirects                                 |  commit
  *	               +-- the instant                                           +-- clusters dropped
  *
- * While it lasts no write goes in place to a host cluster that the disk of the instant shows: it
- * takes a fresh one, by a fill, as if the old one were shared. L2 pages are kept as they were
- * before the first change of an entry, and host clusters that only such a page points at are
- * not dropped. Whoever looks for the disk of the instant takes a kept page where there is
- * one, else the present one, and then makes sure that there is none yet.
+ * While it lasts no write goes in place to a host cluster that the disk of the instant shows,
+ * unless what it covers is in memory (saved.h): it takes a fresh one, by a fill, as if the old one
+ * were shared. L2 pages are kept as they were before the first change of an entry, and host clusters
+ * that only such a page points at are not dropped. Whoever looks for the disk of the instant takes a
+ * kept page where there is one, else the present one, and then makes sure that there is none yet.
  *
  * Each host cluster that an entry lets go of is dropped once, and who does it is decided under the
  * lock of the entry's page: if the kept page has it, who ends the instant, else who changes it.
@@ -27,6 +27,7 @@
 #include <linux/xarray.h>
 
 #include "cow.h"
+#include "saved.h"
 
 struct qcow2_bitmap_cut;
 
@@ -60,8 +61,10 @@ enum qcow2_instant_state {
  * @state: enum qcow2_instant_state; changes once, under the lock of the fills
  * @sealed: fills up to this number were there before: they take no more writes; constant
  * @pages: struct qcow2_mpage by index: L2 pages as they were
- * @nr_pages: their number
+ * @nr_pages: their number, and that of saved blocks
  * @max_pages: how many there may be
+ * @saved: blocks that are overwritten in place
+ * @passed: up to there nobody wants to see it any more, in bytes; grows, under @ending
  * @ending: held by who ends it
  * @is_ended: nothing is left of it but what its readers have; under @ending
  * @cut: bitmaps as they were, or NULL when there are none; constant
@@ -78,6 +81,8 @@ struct qcow2_instant {
 	struct xarray pages;
 	atomic_long_t nr_pages;
 	unsigned long max_pages;
+	struct qcow2_saved saved;
+	u64 passed;
 	struct mutex ending;
 	bool is_ended;
 	struct qcow2_bitmap_cut *cut;
@@ -141,6 +146,24 @@ static inline bool qcow2_instant_lasts(const struct qcow2_instant *instant)
 	smp_rmb();
 	return qcow2_instant_redirects(instant);
 }
+
+/* Likewise of the disk from an offset on. */
+static inline bool qcow2_instant_shows(const struct qcow2_instant *instant, u64 guest_off)
+{
+	/* With the barrier of that: whoever wrote unsaved blocks had seen it. */
+	return qcow2_instant_lasts(instant) && guest_off >= READ_ONCE(instant->passed);
+}
+
+/**
+ * qcow2_instant_pass - nobody wants to see the beginning of the disk any more
+ * @instant: the instant
+ * @guest_off: how much of it; less than before is nothing
+ *
+ * The guest's writes to data there go in place, and reads of it fail. Sleeps.
+ *
+ * Return: 0, -ENODATA when it has ended, or -EBUSY: another one of these is under way.
+ */
+int qcow2_instant_pass(struct qcow2_instant *instant, u64 guest_off);
 
 /**
  * qcow2_instant_page - the L2 page of the instant, if it is another one than now

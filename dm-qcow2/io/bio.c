@@ -39,13 +39,18 @@ static int put_run(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run
 	return DM_MAPIO_SUBMITTED;
 }
 
-/* A run of host clusters; from here on the end of the bio leaves the read section. */
-static int map_data(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
-		    struct qcow2_mapping *m)
+/*
+ * A run of host clusters; from here on the end of the bio leaves the read section.
+ * @read: set to what of the bio it is, or NULL
+ */
+static __always_inline int map_data(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *run,
+				    struct qcow2_mapping *m, struct bvec_iter *read)
 {
 	struct qcow2_file *file = &m->img->file;
 	bool is_remapped = true;
 
+	if (read)
+		*read = bio->bi_iter;
 	run->file = file;
 	if (file->bdev)
 		remap(file->bdev, bio, m);
@@ -53,6 +58,8 @@ static int map_data(struct qcow2_dev *dev, struct bio *bio, struct qcow2_run *ru
 		is_remapped = qcow2_lease_map(file->lease, bio, m->host_off, m->is_fresh,
 					      &m->bytes, &run->lease_io);
 	accept(bio, m->bytes);
+	if (read)
+		read->bi_size = bio->bi_iter.bi_size;
 	return is_remapped ? DM_MAPIO_REMAPPED : put_run(dev, bio, run, m);
 }
 
@@ -81,7 +88,7 @@ int qcow2_bio_map_instant(struct qcow2_dev *dev, struct qcow2_instant *instant, 
 	rcu_read_unlock();
 	if (likely(result == QCOW2_MAP_DATA) && qcow2_run_fits(&m, bio, bio->bi_iter)) {
 		rq->run.srcu_idx = srcu_idx;
-		return map_data(dev, bio, &rq->run, &m);
+		return map_data(dev, bio, &rq->run, &m, &rq->iter);
 	}
 	if (result == QCOW2_MAP_ZERO) {
 		qcow2_inflight_leave(img, srcu_idx);
@@ -156,7 +163,7 @@ static __always_inline int map_rw(struct qcow2_dev *dev, struct bio *bio, struct
 	if (likely(result == QCOW2_MAP_DATA && fits && !needs_commit(bio, &m)) &&
 	    likely(qcow2_run_fits(&m, bio, bio->bi_iter))) {
 		run->srcu_idx = srcu_idx;
-		return map_data(dev, bio, run, &m);
+		return map_data(dev, bio, run, &m, NULL);
 	}
 	if (result == QCOW2_MAP_IN_FILL)
 		return map_in_fill(dev, bio, guest_off, &m, srcu_idx);

@@ -28,6 +28,7 @@ const char *const qcow2_map_names[] = {
 	[QCOW2_MAP_INFLATE] = "inflate",
 	[QCOW2_MAP_TAIL] = "tail",
 	[QCOW2_MAP_UNMARKED] = "unmarked",
+	[QCOW2_MAP_SAVE] = "save",
 };
 
 /* What is not inside of the image: all data of one that has a data file. */
@@ -151,12 +152,18 @@ bool qcow2_map_is_redirected(struct qcow2_image *img, const struct qcow2_mpage *
 static noinline int map_frozen(struct qcow2_image *img, struct qcow2_mpage *p, u64 guest_off,
 			       u32 bytes, bool is_write, u64 entry, struct qcow2_mapping *m)
 {
+	enum qcow2_saved_verdict verdict = QCOW2_SAVED_ALL;
+
 	m->old = (struct qcow2_l2_entry) { .word = entry };
 	if (!is_write)
 		return QCOW2_MAP_SHARED;
 	m->bytes = run_bytes(img, guest_off, bytes, 1);
-	if (qcow2_map_is_redirected(img, p, guest_off, m->old))
+	if (qcow2_instant_has_data(img, p, qcow2_l2_slot(&img->geo, guest_off), m->old))
+		verdict = qcow2_saved_judge(img, guest_off, m->bytes, bytes);
+	if (verdict == QCOW2_SAVED_NOT || qcow2_fill_moves(img, guest_off))
 		return QCOW2_MAP_FILL;
+	if (verdict == QCOW2_SAVED_MAY)
+		return QCOW2_MAP_SAVE;
 	return qcow2_mpage_entry(p, qcow2_l2_slot(&img->geo, guest_off)) == entry &&
 	       !qcow2_map_is_evicted(img, p) ? QCOW2_MAP_DATA : QCOW2_MAP_AGAIN;
 }

@@ -31,6 +31,7 @@ struct qcow2_mpage;
  * @QCOW2_MAP_INFLATE: a read of a compressed cluster
  * @QCOW2_MAP_UNMARKED: a write that no bitmap may record yet
  * @QCOW2_MAP_TAIL: a read of the last sector of a raw file that ends inside it
+ * @QCOW2_MAP_SAVE: a write of which the disk of an instant has to keep what it covers, first
  *
  * Negative values are errors, whichever they are: the host's file system may give any, so
  * none of them says what to do next.
@@ -51,6 +52,7 @@ enum qcow2_map_result {
 	QCOW2_MAP_INFLATE,
 	QCOW2_MAP_TAIL,
 	QCOW2_MAP_UNMARKED,
+	QCOW2_MAP_SAVE,
 };
 
 /* For a tracepoint, by enum qcow2_map_result: why a request could not be mapped at once. */
@@ -60,7 +62,8 @@ extern const char *const qcow2_map_names[];
  * struct qcow2_mapping - where a run of guest bytes is
  * @img: for QCOW2_MAP_DATA, QCOW2_MAP_IN_FILL, QCOW2_MAP_TAIL and QCOW2_MAP_INFLATE: the image
  *	that has it
- * @host_off: likewise, host offset of the first byte; but for the last of them, the L2 entry
+ * @host_off: likewise, and for QCOW2_MAP_SAVE, host offset of the first byte; but for
+ *	QCOW2_MAP_INFLATE the L2 entry
  * @old: for QCOW2_MAP_FILL and what qcow2_map_unowned() is asked for, the L2 entry
  * @fill: for QCOW2_MAP_IN_FILL, the fill
  * @bytes: length of the run; contiguous on the host, at most what was asked for

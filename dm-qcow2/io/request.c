@@ -356,6 +356,9 @@ static int act(struct qcow2_request *rq, struct qcow2_mpage *p, u64 guest_off)
 		return read_compressed(rq, &m, srcu_idx);
 	case QCOW2_MAP_FILL:
 		return map_result(do_fill(rq, p, &m, srcu_idx));
+	case QCOW2_MAP_SAVE:
+		qcow2_saved_take(img, guest_off, m.host_off, m.bytes);
+		result = QCOW2_MAP_AGAIN;
 	}
 	qcow2_inflight_leave(img, srcu_idx);
 	return prepare(rq, p, guest_off, result, &m);

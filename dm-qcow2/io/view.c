@@ -136,12 +136,26 @@ static int view_map(struct dm_target *ti, struct bio *bio)
 	return qcow2_bio_map_instant(rq->run.dev, v->instant, bio, srcu_idx);
 }
 
+/* The iterator of a bio that has gone on by itself is used up. */
+static struct bvec_iter what_was_read(const struct qcow2_request *rq, const struct bio *bio)
+{
+	return rq->run.srcu_idx >= 0 ? rq->iter : bio->bi_iter;
+}
+
+static bool is_of_instant(const struct view *v, const struct qcow2_request *rq, struct bio *bio)
+{
+	struct bvec_iter iter = what_was_read(rq, bio);
+
+	return qcow2_saved_show(v->instant, bio, iter) &&
+	       qcow2_instant_shows(v->instant, (u64)iter.bi_sector << SECTOR_SHIFT);
+}
+
 static int view_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 {
 	struct qcow2_request *rq = dm_per_bio_data(bio, sizeof(*rq));
 	struct view *v = ti->private;
 
-	if (!*error && !qcow2_instant_lasts(v->instant))
+	if (!*error && !is_of_instant(v, rq, bio))
 		*error = BLK_STS_IOERR;
 	if (rq->run.lease_io.idx >= 0)
 		qcow2_lease_leave(rq->run.file->lease, bio, &rq->run.lease_io);
@@ -174,8 +188,9 @@ static void view_status(struct dm_target *ti, status_type_t type, unsigned int f
 
 	switch (type) {
 	case STATUSTYPE_INFO:
-		DMEMIT("%ld/%lu %s", atomic_long_read(&v->instant->nr_pages),
-		       v->instant->max_pages, state(v->instant));
+		DMEMIT("%ld/%lu %llu %s", atomic_long_read(&v->instant->nr_pages),
+		       v->instant->max_pages, READ_ONCE(v->instant->passed),
+		       state(v->instant));
 		break;
 	case STATUSTYPE_TABLE:
 		DMEMIT("%u:%u", MAJOR(v->origin->bd_dev), MINOR(v->origin->bd_dev));
@@ -214,6 +229,16 @@ static int bitmaps_message(struct view *v, unsigned int argc, char **argv, char 
 	return 1;
 }
 
+/* "passed <bytes>": so much has been read, and nobody will read it again. */
+static int passed_message(struct view *v, u64 end, const char *word)
+{
+	u64 bytes;
+
+	if (kstrtou64(word, 10, &bytes) || bytes > end)
+		return -EINVAL;
+	return qcow2_instant_pass(v->instant, bytes);
+}
+
 /*
  * "map <first byte> [BITMAP]": where there is data, or what the bitmap says has changed;
  * "bitmaps [<first>]"; "used BITMAP": what it says is in a backup. Return: 1 when there is a result.
@@ -227,6 +252,8 @@ static int view_message(struct dm_target *ti, unsigned int argc, char **argv, ch
 		return map_message(v, ti->len << SECTOR_SHIFT, argc, argv, result, maxlen);
 	if (!strcasecmp(argv[0], "bitmaps"))
 		return bitmaps_message(v, argc, argv, result, maxlen);
+	if (argc == 2 && !strcasecmp(argv[0], "passed"))
+		return passed_message(v, ti->len << SECTOR_SHIFT, argv[1]);
 	if (argc == 2 && !strcasecmp(argv[0], "used"))
 		return qcow2_view_use_bitmap(v->instant, argv[1]);
 	return -EINVAL;

@@ -28,7 +28,7 @@ view_is()
 # view_state: frozen, or why it is not.
 view_state()
 {
-	dmsetup status "${VIEW##*/}" | cut -d ' ' -f 5
+	dmsetup status "${VIEW##*/}" | cut -d ' ' -f 6
 }
 
 # view_fails: no byte of it can be read.
