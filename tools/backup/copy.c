@@ -105,6 +105,8 @@ static int copy_extent(struct pass *p, const struct extent *e)
 		bytes = pass_piece_bytes(p, offset, end);
 		ret = copy_piece(p, offset, bytes);
 		if (!ret)
+			pass_have_read(p, offset + bytes);
+		if (!ret)
 			ret = target_turn(p->t, 0);
 		p->c->data_bytes += bytes;
 	}
@@ -147,6 +149,8 @@ static int copy_changed(struct pass *p)
 		if (!range.is_zero)
 			ret = copy_range(p, &extents, &range);
 		progress_update(range.offset + range.bytes);
+		if (!ret)
+			pass_have_read(p, range.offset + range.bytes);
 	}
 	extents_end(&changed);
 	extents_end(&extents);
@@ -166,6 +170,8 @@ static int copy_extents(struct pass *p)
 	while (!ret && (more = extents_next(&extents, &e)) > 0) {
 		ret = copy_extent(p, &e);
 		progress_update(e.offset + e.bytes);
+		if (!ret)
+			pass_have_read(p, e.offset + e.bytes);
 		if (!ret && cancel_asked())
 			ret = target_turn(p->t, 0);
 	}

@@ -14,6 +14,7 @@
  * @fd: that device, open for direct I/O
  * @size: of the disk, in bytes
  * @bandwidth: bytes a second at most; 0: as many as there are
+ * @is_read_twice: copy_verify() is to follow copy_run()
  * @data_bytes: set to how much was not known to be zero
  */
 struct copy {
@@ -23,6 +24,7 @@ struct copy {
 	int fd;
 	uint64_t size;
 	uint64_t bandwidth;
+	bool is_read_twice;
 	uint64_t data_bytes;
 };
 

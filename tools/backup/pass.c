@@ -23,6 +23,9 @@
 /* So much of what a slow target has kept from being read is made good at once. */
 #define MAX_DEBT_NS	(SECOND_NS / 10)
 
+/* Not for each piece. */
+#define PASSED_BYTES	(8ULL << 20)
+
 static uint64_t now(void)
 {
 	struct timespec ts;
@@ -161,6 +164,21 @@ int pass_read(struct pass *p, uint64_t offset, char *data, uint64_t bytes)
 			return pass_report_lost(p->c, n ? errno : EIO, "cannot read it");
 	}
 	return VBLK_OK;
+}
+
+/**
+ * pass_have_read() - nobody will read the disk before an offset again
+ *
+ * The guest's writes there cost what they cost without a backup, if the module that is loaded knows that.
+ */
+void pass_have_read(struct pass *p, uint64_t end)
+{
+	char message[32];
+
+	if (p->c->is_read_twice || end < p->next_passed)
+		return;
+	snprintf(message, sizeof(message), "passed %ju", (uintmax_t)end);
+	p->next_passed = dmdev_message(p->c->view, message) ? UINT64_MAX : end + PASSED_BYTES;
 }
 
 /** pass_piece_bytes() - how much of what begins at an offset is one piece; they end alike everywhere */

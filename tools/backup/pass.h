@@ -28,6 +28,7 @@ struct piece {
  * @max_bytes: of a piece
  * @next: which one is next
  * @due: when the next may be read, in nanoseconds
+ * @next_passed: from where on the kernel is to know again how far the disk has been read
  */
 struct pass {
 	struct copy *c;
@@ -37,12 +38,14 @@ struct pass {
 	uint64_t max_bytes;
 	unsigned int next;
 	uint64_t due;
+	uint64_t next_passed;
 };
 
 int pass_begin(struct pass *p, struct copy *c, struct target *t, const char *verb);
 void pass_end(struct pass *p);
 int pass_spend(struct pass *p, uint64_t bytes);
 int pass_read(struct pass *p, uint64_t offset, char *data, uint64_t bytes);
+void pass_have_read(struct pass *p, uint64_t end);
 int pass_report_lost(const struct copy *c, int error, const char *what);
 uint64_t pass_piece_bytes(const struct pass *p, uint64_t offset, uint64_t end);
 uint64_t pass_padded(const struct pass *p, uint64_t bytes);

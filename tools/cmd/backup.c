@@ -187,7 +187,8 @@ static int open_view(struct copy *c, const struct dmdev *view)
 	char path[sizeof(DMDEV_DIR) + sizeof(view->name)];
 
 	snprintf(path, sizeof(path), DMDEV_DIR "%s", view->name);
-	c->fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	/* Nobody is to mount it: as we go on it is of use to nobody else (pass_have_read()). */
+	c->fd = open(path, O_RDONLY | O_DIRECT | O_EXCL | O_CLOEXEC);
 	return c->fd < 0 ? err_errno(errno, view->name, "cannot open it") : VBLK_OK;
 }
 
@@ -386,7 +387,7 @@ static int run_and_print(struct attached *a, const struct args *args, const stru
 {
 	struct copy c = {
 		.disk = a->d.name, .fd = -1, .size = a->bytes, .bandwidth = args->bandwidth,
-		.bitmap = level->is_incremental ? level->old : NULL,
+		.bitmap = level->is_incremental ? level->old : NULL, .is_read_twice = args->verifies,
 	};
 	int ret = run(a, args, level, &c, t);
 

@@ -364,9 +364,16 @@ static int begin_front(struct export *e, const struct args *args)
 
 static int check_disk(const struct export *e, const struct args *args, bool is_view)
 {
-	if (is_view && args->memory)
+	struct dmdev view;
+
+	if (!is_view)
+		return view_check_disk(&e->a);
+	if (args->memory)
 		return err_report(VBLK_USAGE, "--memory", "%s is frozen already", args->disk);
-	return is_view ? VBLK_OK : view_check_disk(&e->a);
+	if (view_find(&e->a.d, &view) == 0 && view_passed(&view) != 0)
+		return err_report(VBLK_BUSY, view.name,
+				  "it is of a backup, and its beginning cannot be read any more");
+	return VBLK_OK;
 }
 
 static int check_programs(const struct args *args)

@@ -2,6 +2,7 @@
 /* NAME-frozen: a device that shows what a frozen one held. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "view.h"
@@ -47,6 +48,21 @@ int view_find_origin(const struct dmdev *view, struct dmdev *origin)
 		return -ENXIO;
 	snprintf(uuid, sizeof(uuid), DMDEV_PREFIX "%s", view->uuid + strlen(VIEW_PREFIX));
 	return dmdev_find_uuid(uuid, origin);
+}
+
+/** view_passed() - how much of the beginning of what it shows nobody can read any more, in bytes */
+uint64_t view_passed(const struct dmdev *view)
+{
+	uintmax_t passed = 0;
+	uint64_t sectors;
+	char *params;
+
+	if (dmdev_view_status(view->name, &sectors, &params))
+		return 0;
+	if (sscanf(params, "%*s %ju", &passed) != 1)
+		passed = 0;
+	free(params);
+	return passed;
 }
 
 /**

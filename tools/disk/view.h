@@ -6,6 +6,7 @@
 #include "dm.h"
 
 int view_find(const struct dmdev *origin, struct dmdev *view);
+uint64_t view_passed(const struct dmdev *view);
 int view_find_origin(const struct dmdev *view, struct dmdev *origin);
 int view_create(const struct dmdev *origin, uint64_t sectors, struct dmdev *view);
 
