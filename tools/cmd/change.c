@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bitmap-change.h"
@@ -85,7 +87,7 @@ static int open_directory(struct change *c, const struct live_image *below)
 }
 
 /* As virsh names it: SUFFIX in the place of what is behind the last dot. */
-static int name_beside(struct change *c, const struct live_image *below, const char *suffix)
+static int put_suffix(struct change *c, const struct live_image *below, const char *suffix)
 {
 	const char *file = strrchr(below->path, '/') + 1, *dot = strrchr(file, '.');
 	int stem = dot && dot > file ? dot - below->path : (int)strlen(below->path);
@@ -102,7 +104,37 @@ static int name_beside(struct change *c, const struct live_image *below, const c
 	if (n >= (int)sizeof(c->overlay.path))
 		return err_errno(ENAMETOOLONG, suffix, "cannot name the overlay");
 	c->overlay.name = strrchr(c->overlay.path, '/') + 1;
-	return open_directory(c, below);
+	return VBLK_OK;
+}
+
+static int name_beside(struct change *c, const struct live_image *below, const char *suffix)
+{
+	int ret = put_suffix(c, below, suffix);
+
+	return ret ? ret : open_directory(c, below);
+}
+
+static bool is_taken(const struct change *c)
+{
+	struct stat st;
+
+	return fstatat(c->overlay.dir, c->overlay.name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Two may be made in one second. */
+static int name_by_time(struct change *c, const struct live_image *below, const char *prefix)
+{
+	intmax_t now = time(NULL);
+	char suffix[64];
+	int ret;
+
+	do {
+		snprintf(suffix, sizeof(suffix), "%.30s%jd", prefix, now++);
+		ret = put_suffix(c, below, suffix);
+		if (!ret && c->overlay.dir < 0)
+			ret = open_directory(c, below);
+	} while (!ret && is_taken(c));
+	return ret;
 }
 
 /* Where root wants it. */
@@ -137,6 +169,17 @@ int change_name_overlay(struct change *c, size_t below, const char *suffix, cons
 	const struct live_image *img = &c->chain.list[below];
 
 	return file ? name_as_told(c, file) : name_beside(c, img, suffix);
+}
+
+/**
+ * change_name_overlay_by_time() - the same where nobody has named it
+ * @prefix: of its suffix, which ends with the number of seconds since 1970, or the first one behind that of which there is no file
+ */
+int change_name_overlay_by_time(struct change *c, size_t below, const char *prefix, const char *file)
+{
+	const struct live_image *img = &c->chain.list[below];
+
+	return file ? name_as_told(c, file) : name_by_time(c, img, prefix);
 }
 
 static void undo(struct change *c)

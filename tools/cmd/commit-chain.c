@@ -132,13 +132,11 @@ static int go_over(struct change *c, const struct live_chain *to)
 static int put_overlay(struct commit *m, const char *file)
 {
 	struct change *c = &m->c;
-	char suffix[24];
 	int ret;
 
-	snapshot_make_name(suffix, sizeof(suffix));
 	ret = change_read_bitmaps(c);
 	if (!ret)
-		ret = change_name_overlay(c, 0, suffix, file);
+		ret = change_name_overlay_by_time(c, 0, "", file);
 	if (!ret)
 		ret = change_make_overlay(c, 0);
 	if (!ret)

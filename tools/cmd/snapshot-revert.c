@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "disk/lock.h"
@@ -124,13 +123,13 @@ int snapshot_check_whole(const struct change *c)
 
 static int name_overlay(struct change *c, size_t overlay, const char *file)
 {
-	char suffix[64];
+	char prefix[32];
 	const char *path = c->chain.list[overlay].path, *dot = strrchr(path, '.');
 
 	if (!dot || dot < strrchr(path, '/'))
 		dot = "";
-	snprintf(suffix, sizeof(suffix), "%.30s-%jd", *dot ? dot + 1 : "revert", (intmax_t)time(NULL));
-	return change_name_overlay(c, overlay, suffix, file);
+	snprintf(prefix, sizeof(prefix), "%.29s-", *dot ? dot + 1 : "revert");
+	return change_name_overlay_by_time(c, overlay, prefix, file);
 }
 
 static int revert(struct change *c, size_t overlay, const char *file)

@@ -4,7 +4,6 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "cmd.h"
 #include "err.h"
@@ -132,12 +131,6 @@ static int check_name(const char *snapshot)
 	return VBLK_OK;
 }
 
-/** snapshot_make_name() - a name for one: seconds since 1970, as virsh names one */
-void snapshot_make_name(char *name, size_t size)
-{
-	snprintf(name, size, "%jd", (intmax_t)time(NULL));
-}
-
 static int go_over(struct change *c, void *unused)
 {
 	(void)unused;
@@ -166,15 +159,14 @@ static int print_made(const struct change *c, bool as_json)
 static int make(struct change *c, const struct args *args)
 {
 	const char *suffix = args->snapshot;
-	char now[24];
 	int ret;
 
-	snapshot_make_name(now, sizeof(now));
 	ret = change_begin(c);
 	if (!ret)
 		ret = change_read_bitmaps(c);
 	if (!ret)
-		ret = change_name_overlay(c, 0, suffix ?: now, args->file);
+		ret = suffix ? change_name_overlay(c, 0, suffix, args->file) :
+			       change_name_overlay_by_time(c, 0, "", args->file);
 	if (!ret && args->is_dry)
 		ret = change_check_overlay(c, 0);
 	else if (!ret)

@@ -49,6 +49,7 @@ void change_end(struct change *c);
 int change_claim_disk(struct change *c);
 void change_drop_page_cache(const struct change *c);
 int change_name_overlay(struct change *c, size_t below, const char *suffix, const char *file);
+int change_name_overlay_by_time(struct change *c, size_t below, const char *prefix, const char *file);
 int change_make_overlay(struct change *c, size_t below);
 int change_check_overlay(struct change *c, size_t below);
 bool change_has_bitmaps(const struct change *c);
@@ -71,7 +72,6 @@ struct snapshot {
 };
 
 /* snapshot.c */
-void snapshot_make_name(char *name, size_t size);
 int snapshot_switch(struct change *c);
 
 /* snapshot-list.c */
