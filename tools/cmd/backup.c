@@ -44,7 +44,7 @@ static const char help[] =
 "      --fsfreeze CMD     run `CMD freeze' before the instant, `CMD thaw' after\n"
 "      --verify           read the copy, and compare it\n"
 "      --force            over a file that is there, or what is on a device\n"
-"      --memory SIZE      of the kernel's, that it may take; default 256M\n"
+"      --memory SIZE      of the kernel's, that it may take\n"
 "      --dry-run          check everything, print the result, change nothing\n"
 "      --progress MODE    auto (a bar on a terminal), none, plain or json\n"
 "      --json             print JSON\n"
@@ -418,7 +418,7 @@ static int backup(struct attached *a, const char *name, const struct args *args)
 /** cmd_backup() - the verb */
 int cmd_backup(int argc, char **argv)
 {
-	struct args args = { .memory = VIEW_DEFAULT_MEMORY };
+	struct args args = {};
 	struct attached a;
 	int ret;
 

@@ -53,7 +53,7 @@ static const char help[] =
 "                         may be given several times\n"
 "  -t, --persistent       end at a signal only\n"
 "      --fork             return when clients can connect, and go on behind\n"
-"      --memory SIZE      of the kernel's, that it may take; default 256M\n"
+"      --memory SIZE      of the kernel's, that it may take\n"
 "      --dry-run          check everything, print the result, change nothing\n"
 "      --json             print JSON\n"
 "  -h, --help             print this\n";
@@ -415,8 +415,7 @@ static int begin(struct export *e, const struct args *args, bool is_view)
 	if (!ret)
 		ret = open_socket(e, args);
 	if (!ret && !is_view) {
-		ret = view_freeze(&e->a, args->memory ? args->memory : VIEW_DEFAULT_MEMORY,
-				  &e->view);
+		ret = view_freeze(&e->a, args->memory, &e->view);
 		e->is_frozen = !ret;
 	}
 	if (!ret)

@@ -19,7 +19,7 @@ static const char freeze_help[] =
 "Make a read-only device NAME-frozen that shows the disk as it is now, while it\n"
 "is in use and goes on. vblk-thaw ends it.\n"
 "\n"
-"      --memory SIZE      of the kernel's, that it may take; default 256M\n"
+"      --memory SIZE      of the kernel's, that it may take\n"
 "      --bitmap-new BITMAP  record what changes from that instant on\n"
 "      --dry-run          check everything, print the result, change nothing\n"
 "      --json             print JSON\n"
@@ -133,7 +133,7 @@ static int freeze(const char *disk, const struct args *args)
 /** cmd_freeze() - the verb */
 int cmd_freeze(int argc, char **argv)
 {
-	struct args args = { .memory = VIEW_DEFAULT_MEMORY };
+	struct args args = {};
 	int opt, ret;
 
 	while ((opt = getopt_long(argc, argv, "h", freeze_options, NULL)) != -1) {

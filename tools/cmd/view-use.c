@@ -16,6 +16,10 @@
 #define MIB		(1ULL << 20)
 #define MAX_MEMORY	(65536 * MIB)
 
+/* Of the host's, and at least. */
+#define DEFAULT_SHARE	64
+#define MIN_DEFAULT	(256 * MIB)
+
 /**
  * view_parse_memory() - read the value of --memory
  * @memory: set to it, in bytes
@@ -100,10 +104,21 @@ static int report_refusal(const char *name, int err)
 	}
 }
 
+/* It is taken as it is needed: of a large host as much as lets a busy guest go on for long. */
+static uint64_t default_memory(void)
+{
+	uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+	uint64_t share = all / DEFAULT_SHARE;
+
+	if (share < MIN_DEFAULT)
+		return MIN_DEFAULT;
+	return share < MAX_MEMORY ? share : MAX_MEMORY;
+}
+
 /**
  * view_freeze() - make a device that shows a disk as it is now
  * @a: the disk, locked
- * @memory: how much of the kernel's it may take, in bytes
+ * @memory: how much of the kernel's it may take, in bytes; 0: as is usual
  * @view: filled in
  *
  * Return: an exit code; what is wrong has been reported, and nothing is frozen.
@@ -116,7 +131,7 @@ int view_freeze(struct attached *a, uint64_t memory, struct dmdev *view)
 	ret = view_check_disk(a);
 	if (ret)
 		return ret;
-	snprintf(message, sizeof(message), "freeze %ju", (uintmax_t)(memory / MIB));
+	snprintf(message, sizeof(message), "freeze %ju", (uintmax_t)((memory ? memory : default_memory()) / MIB));
 	err = dmdev_message(a->d.name, message);
 	if (err)
 		return report_refusal(a->d.name, err);

@@ -7,8 +7,6 @@
 
 #include "attached.h"
 
-#define VIEW_DEFAULT_MEMORY	(256ULL << 20)
-
 int view_parse_memory(const char *text, uint64_t *memory);
 int view_check_disk(const struct attached *a);
 int view_freeze(struct attached *a, uint64_t memory, struct dmdev *view);
