@@ -21,6 +21,20 @@
 #define system_dfl_wq system_unbound_wq
 #endif
 
+/* For modules, too, but declared where none looks. A kernel without it is as slow as it is. */
+#ifdef QCOW2_HAS_EXPEDITE_GP
+void rcu_expedite_gp(void);
+void rcu_unexpedite_gp(void);
+#else
+static inline void rcu_expedite_gp(void)
+{
+}
+
+static inline void rcu_unexpedite_gp(void)
+{
+}
+#endif
+
 /* It went in 7.2, with its last user in the tree. */
 #ifndef QCOW2_HAS_ZERO_FILL_BIO_ITER
 static inline void zero_fill_bio_iter(struct bio *bio, struct bvec_iter start)

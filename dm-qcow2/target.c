@@ -5,6 +5,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
+#include "compat.h"
 #include "format/header.h"
 #include "format/table.h"
 #include "image/activate.h"
@@ -173,11 +174,31 @@ static void qcow2_target_dtr(struct dm_target *ti)
 	kfree(dev);
 }
 
+/*
+ * dm waits for two grace periods of SRCU, one right behind the other, and so takes the second for
+ * one of many that nobody is in a hurry for: three jiffies. Under the file system of a suspend with
+ * flush it may take long, and so that does without.
+ */
+static void hurry(struct qcow2_dev *dev)
+{
+	dev->is_hurried = dm_noflush_suspending(dev->ti);
+	if (dev->is_hurried)
+		rcu_expedite_gp();
+}
+
+static void hurry_no_more(struct qcow2_dev *dev)
+{
+	if (dev->is_hurried)
+		rcu_unexpedite_gp();
+	dev->is_hurried = false;
+}
+
 /* What waits for space may go back to dm, if dm takes it; see full.c. */
 static void qcow2_target_presuspend(struct dm_target *ti)
 {
 	struct qcow2_dev *dev = ti->private;
 
+	hurry(dev);
 	set_bit(QCOW2_SUSPENDING, &dev->img->state);
 	/* What was kept begins to go as long as everything runs; nothing waits for that here. */
 	qcow2_instant_give_up(dev->img, QCOW2_INSTANT_SUSPENDED);
@@ -190,11 +211,15 @@ static void qcow2_target_presuspend_undo(struct dm_target *ti)
 	struct qcow2_dev *dev = ti->private;
 
 	clear_bit(QCOW2_SUSPENDING, &dev->img->state);
+	hurry_no_more(dev);
 }
 
 static void qcow2_target_postsuspend(struct dm_target *ti)
 {
-	deactivate(ti->private);
+	struct qcow2_dev *dev = ti->private;
+
+	deactivate(dev);
+	hurry_no_more(dev);
 }
 
 static int activate(struct qcow2_dev *dev)

@@ -67,6 +67,7 @@ struct qcow2_clearing {
  * @cache_mb: of the table line
  * @no_layouts: of the table line
  * @discard: of the table line, or what suits the image
+ * @is_hurried: RCU is, too, between presuspend and postsuspend, or the undoing of the former
  * @image: what @img points at
  */
 struct qcow2_dev {
@@ -86,6 +87,7 @@ struct qcow2_dev {
 	u32 cache_mb;
 	bool no_layouts;
 	enum qcow2_discard discard;
+	bool is_hurried;
 	struct qcow2_image image ____cacheline_aligned_in_smp;
 };
 
