@@ -174,6 +174,15 @@ static void qcow2_target_dtr(struct dm_target *ti)
 	kfree(dev);
 }
 
+/* Most of what would be copied while the guest waits is copied while it does not. */
+static void write_ahead(struct qcow2_image *img)
+{
+	if (!test_bit(QCOW2_ACTIVE, &img->state))
+		return;
+	qcow2_fills_hold_few(img);
+	qcow2_fills_release_few(img);
+}
+
 /*
  * dm waits for two grace periods of SRCU, one right behind the other, and so takes the second for
  * one of many that nobody is in a hurry for: three jiffies. Under the file system of a suspend with
@@ -198,6 +207,7 @@ static void qcow2_target_presuspend(struct dm_target *ti)
 {
 	struct qcow2_dev *dev = ti->private;
 
+	write_ahead(dev->img);
 	hurry(dev);
 	set_bit(QCOW2_SUSPENDING, &dev->img->state);
 	/* What was kept begins to go as long as everything runs; nothing waits for that here. */

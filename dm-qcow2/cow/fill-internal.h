@@ -54,6 +54,18 @@ struct qcow2_fill {
 	unsigned long valid[];
 };
 
+/* As many as are copied together. */
+#define QCOW2_FEW_FILLS		QCOW2_COPY_PIECES
+
+/* Whether one more may begin. */
+static inline bool qcow2_fills_have_room(const struct qcow2_fills *fs)
+{
+	lockdep_assert_held(&fs->lock);
+	if (fs->count >= fs->limit)
+		return false;
+	return likely(!fs->nr_few) || fs->count < QCOW2_FEW_FILLS || fs->admitted;
+}
+
 /* A data file need not have what is behind the end of the disk. */
 static inline unsigned int qcow2_fill_sectors(const struct qcow2_image *img,
 					      const struct qcow2_fill *f)
@@ -115,6 +127,12 @@ static inline bool qcow2_fill_is_old(const struct qcow2_image *img, const struct
 
 /* The lock of the fills is held. */
 void qcow2_fills_set_count(struct qcow2_fills *fs, unsigned int count);
+
+/* fill-few.c: some want few, and there are @count from now on. With the lock. */
+void qcow2_fills_note_few(struct qcow2_fills *fs, unsigned int count);
+
+/* fill-publish.c: each struct qcow2_work of a list is queued again. */
+void qcow2_fills_requeue(struct qcow2_image *img, struct list_head *works);
 void qcow2_fill_free(struct qcow2_fill *f);
 
 /* fill-publish.c */

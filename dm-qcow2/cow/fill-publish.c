@@ -13,14 +13,14 @@
 #include "test-hold.h"
 #include "test-skip.h"
 
-/* How many are closed at a time, to be copied together. */
+/* How many are closed at a time, to be copied together, unless few are wanted. */
 #define CLOSE_TOGETHER	16
 
 /* How many whole ones the maker of a new one publishes, and among how many it looks for them. */
 #define PUBLISH_AHEAD	2
 #define PUBLISH_TRIES	8
 
-static void requeue_all(struct qcow2_image *img, struct list_head *works)
+void qcow2_fills_requeue(struct qcow2_image *img, struct list_head *works)
 {
 	struct qcow2_work *work, *next;
 
@@ -110,9 +110,10 @@ static void forget(struct qcow2_fills *fs, struct qcow2_fill *f)
 	hash_del(&f->hash);
 	qcow2_fills_set_count(fs, fs->count - 1);
 	list_splice_init(&f->waiting, &works);
-	list_splice_tail_init(&fs->waiting, &works);
+	if (qcow2_fills_have_room(fs))
+		list_splice_tail_init(&fs->waiting, &works);
 	spin_unlock_irq(&fs->lock);
-	requeue_all(fs->img, &works);
+	qcow2_fills_requeue(fs->img, &works);
 	qcow2_fill_free(f);
 }
 
@@ -152,7 +153,7 @@ static void reopen(struct qcow2_fills *fs, struct list_head *fills)
 	}
 	list_splice_init(fills, &fs->open);
 	spin_unlock_irq(&fs->lock);
-	requeue_all(fs->img, &works);
+	qcow2_fills_requeue(fs->img, &works);
 }
 
 static void reopen_one(struct qcow2_fills *fs, struct qcow2_fill *f)
@@ -199,8 +200,9 @@ static void wait_for_writes(struct qcow2_fills *fs, struct list_head *fills)
 		return;
 	list_for_each_entry(f, fills, node) {
 		wait_event(fs->wait, !has_writes(fs, f));
+		/* The guest may wait for it. */
 		if (unlikely(has_old_writes(fs, f)))
-			synchronize_srcu(&fs->img->inflight);
+			synchronize_srcu_expedited(&fs->img->inflight);
 	}
 }
 
@@ -209,10 +211,10 @@ static void wait_for_writes(struct qcow2_fills *fs, struct list_head *fills)
  */
 static unsigned int close_some(struct qcow2_fills *fs, u64 newest, struct list_head *fills)
 {
+	unsigned int count, most = READ_ONCE(fs->nr_few) ? QCOW2_FEW_FILLS : CLOSE_TOGETHER;
 	struct qcow2_fill *f;
-	unsigned int count;
 
-	for (count = 0; count < CLOSE_TOGETHER; count++) {
+	for (count = 0; count < most; count++) {
 		f = close_next(fs, newest);
 		if (!f)
 			break;
@@ -285,7 +287,7 @@ static void fail_waiting(struct qcow2_fills *fs, int err)
 	spin_unlock_irq(&fs->lock);
 	list_for_each_entry(work, &works, node)
 		work->err = err;
-	requeue_all(fs->img, &works);
+	qcow2_fills_requeue(fs->img, &works);
 }
 
 /* Whoever wants to change an entry itself, and met a fill that is gone now, most likely. */
@@ -296,7 +298,7 @@ static void let_changes_try(struct qcow2_fills *fs)
 	spin_lock_irq(&fs->lock);
 	list_splice_init(&fs->changes, &works);
 	spin_unlock_irq(&fs->lock);
-	requeue_all(fs->img, &works);
+	qcow2_fills_requeue(fs->img, &works);
 }
 
 /*

@@ -30,6 +30,8 @@ static struct qcow2_fill *find(struct qcow2_fills *fs, u64 cluster)
 void qcow2_fills_set_count(struct qcow2_fills *fs, unsigned int count)
 {
 	lockdep_assert_held(&fs->lock);
+	if (unlikely(fs->nr_few))
+		qcow2_fills_note_few(fs, count);
 	fs->count = count;
 	/* Who reads that there are none sees the entries: fills_publish(), count_same() in map.c */
 	smp_store_release(&fs->img->commit->nr_fills, count);
@@ -142,7 +144,7 @@ static int enter_old(struct qcow2_fills *fs, u64 cluster, struct qcow2_l2_entry 
 	*fill = find(fs, cluster);
 	if (*fill && unlikely(is_stale(fs, *fill, old)))
 		goto unlock;
-	if (*fill ? is_shut(fs, *fill) : fs->count >= fs->limit || is_trimmed(fs, cluster)) {
+	if (*fill ? is_shut(fs, *fill) : !qcow2_fills_have_room(fs) || is_trimmed(fs, cluster)) {
 		if (work)
 			list_add_tail(&work->node, *fill ? &(*fill)->waiting : &fs->waiting);
 		/* Nobody may be at it yet. */
@@ -208,7 +210,7 @@ static bool add(struct qcow2_fills *fs, struct qcow2_fill *f)
 
 	spin_lock_irq(&fs->lock);
 	/* Whoever published one has changed the entry before. */
-	is_new = fs->count < fs->limit && !find(fs, f->cluster) && suits_instant(fs->img, f) &&
+	is_new = qcow2_fills_have_room(fs) && !find(fs, f->cluster) && suits_instant(fs->img, f) &&
 		 !is_trimmed(fs, f->cluster) &&
 		 (qcow2_fill_is_old(fs->img, f) || qcow2_test_skips(QCOW2_STEP_WRITE_AGAIN));
 	if (is_new) {
@@ -374,7 +376,7 @@ static bool may_pull(struct qcow2_fills *fs, u64 cluster)
 	bool result;
 
 	spin_lock_irq(&fs->lock);
-	result = fs->count < fs->limit / 2 && !find(fs, cluster);
+	result = fs->count < fs->limit / 2 && !fs->nr_few && !find(fs, cluster);
 	spin_unlock_irq(&fs->lock);
 	return result;
 }

@@ -80,6 +80,9 @@ struct qcow2_instant;
  * @count: number of fills
  * @limit: how many there may be
  * @newest: number of the newest
+ * @nr_few: how many want few of them: qcow2_fills_hold_few()
+ * @admitted: then, how many may begin although there are more than a few: half of those that have gone
+ * @gone: how many have
  * @waiting: struct qcow2_work that wait for another one to go
  * @changes: struct qcow2_work that wait for a commit to publish what they have met
  * @trims: of an image whose data file is given back what is discarded; else NULL
@@ -104,6 +107,9 @@ struct qcow2_fills {
 	unsigned int count;
 	unsigned int limit;
 	u64 newest;
+	unsigned int nr_few;
+	unsigned int admitted;
+	unsigned int gone;
 	struct list_head waiting;
 	struct list_head changes;
 	struct qcow2_trims *trims;
@@ -255,6 +261,22 @@ bool qcow2_fills_has_older(struct qcow2_image *img, u64 number);
  * of whose flushes fail would be of no use to anybody.
  */
 int qcow2_fills_publish(struct qcow2_image *img);
+
+/**
+ * qcow2_fills_hold_few - before a guest has to wait for all of them: have most published
+ * @img: the image, active
+ *
+ * Sleeps, for a quarter of a second at most, less for a signal. The guest goes on: for two that are
+ * published one may begin, so whoever begins one waits for a few copies at most, and the longer
+ * there are new ones the fewer they are. qcow2_fills_release_few() is to follow, soon.
+ */
+void qcow2_fills_hold_few(struct qcow2_image *img);
+
+/**
+ * qcow2_fills_release_few - there may be as many as ever
+ * @img: the image
+ */
+void qcow2_fills_release_few(struct qcow2_image *img);
 
 /**
  * qcow2_fills_change - change entries, if none of their clusters has a fill

@@ -605,7 +605,9 @@ static int settle(struct qcow2_image *img, const struct qcow2_instant *instant)
 
 	/* Writes wait for what is sealed. */
 	qcow2_commit_kick(img);
-	wait_for_lookers(img);
+	/* As wait_for_lookers(). */
+	synchronize_rcu_expedited();
+	synchronize_srcu_expedited(&img->inflight);
 	err = qcow2_commit_wait(img);
 	while (!err && qcow2_fills_has_older(img, instant->sealed)) {
 		if (fatal_signal_pending(current))
@@ -646,7 +648,10 @@ static int begin(struct qcow2_image *img, dev_t number, u64 mib)
 		return err;
 	}
 	img->fills->latest = instant;
+	/* What is sealed is waited for. */
+	qcow2_fills_hold_few(img);
 	set_frozen(img, instant);
+	qcow2_fills_release_few(img);
 	err = settle(img, instant);
 	if (!err)
 		qcow2_cut_make(img, instant->cut);
