@@ -359,7 +359,7 @@ static void drop(struct qcow2_lease *l, sector_t first, sector_t last)
 	if (!store(l, first, last, NULL))
 		qcow2_lease_start_anew(l);
 	else
-		synchronize_srcu(&l->users);
+		synchronize_srcu_expedited(&l->users);
 	qcow2_unwritten_drop(&l->unwritten, first, last);
 }
 
@@ -378,6 +378,51 @@ void qcow2_lease_forget(struct qcow2_lease *l, u64 host_off, u64 bytes)
 	else
 		leave_to_file_system(l, round_down(first, block), round_up(last + 1, block) - 1,
 				     NULL);
+}
+
+static sector_t first_of(const struct qcow2_lease_range *range)
+{
+	return range->host_off >> SECTOR_SHIFT;
+}
+
+static sector_t last_of(const struct qcow2_lease_range *range)
+{
+	return ((range->host_off + range->bytes) >> SECTOR_SHIFT) - 1;
+}
+
+static bool has_whole_blocks(const struct qcow2_lease *l, const struct qcow2_lease_range *range)
+{
+	return IS_ALIGNED(range->host_off | range->bytes, block_sectors(l) << SECTOR_SHIFT);
+}
+
+/* Return: whether there was something. */
+static bool forget_soon(struct qcow2_lease *l, sector_t first, sector_t last)
+{
+	unsigned long index = first;
+
+	if (!mt_find(&l->extents, &index, last))
+		return false;
+	if (!store(l, first, last, NULL))
+		qcow2_lease_start_anew(l);
+	return true;
+}
+
+void qcow2_lease_forget_many(struct qcow2_lease *l, const struct qcow2_lease_range *ranges,
+			     unsigned int count)
+{
+	bool waits = false;
+
+	lockdep_assert_held(&l->lock);
+	for (unsigned int i = 0; i < count; i++)
+		if (has_whole_blocks(l, &ranges[i]))
+			waits |= forget_soon(l, first_of(&ranges[i]), last_of(&ranges[i]));
+	if (!waits)
+		return;
+	synchronize_srcu_expedited(&l->users);
+	for (unsigned int i = 0; i < count; i++)
+		if (has_whole_blocks(l, &ranges[i]))
+			qcow2_unwritten_drop(&l->unwritten, first_of(&ranges[i]),
+					     last_of(&ranges[i]));
 }
 
 /* What settle() has to know of an entry: the parts of what it takes. */

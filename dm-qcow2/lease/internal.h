@@ -205,6 +205,10 @@ bool qcow2_lease_find(struct qcow2_lease *l, bool is_write, struct qcow2_lease_i
  */
 void qcow2_lease_forget(struct qcow2_lease *l, u64 host_off, u64 bytes);
 
+/* The same for many, but for those that do not begin and end with blocks: it waits once. */
+void qcow2_lease_forget_many(struct qcow2_lease *l, const struct qcow2_lease_range *ranges,
+			     unsigned int count);
+
 /**
  * qcow2_lease_forget_all - forget all extents
  * @l: the lease; under its lock, and without leases

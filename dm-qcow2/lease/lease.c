@@ -173,6 +173,16 @@ void qcow2_lease_begin_change(struct qcow2_lease *l, struct qcow2_lease_caller *
 	qcow2_lease_add_caller(l, caller);
 }
 
+void qcow2_lease_foresee(struct qcow2_lease *l, const struct qcow2_lease_range *ranges,
+			 unsigned int count)
+{
+	if (!l || count < 2)
+		return;
+	mutex_lock(&l->lock);
+	qcow2_lease_forget_many(l, ranges, count);
+	mutex_unlock(&l->lock);
+}
+
 void qcow2_lease_end_change(struct qcow2_lease *l, struct qcow2_lease_caller *caller)
 {
 	if (!l)

@@ -30,6 +30,16 @@ struct qcow2_lease_caller {
 };
 
 /**
+ * struct qcow2_lease_range - a range of the file
+ * @host_off: where it begins
+ * @bytes: its length
+ */
+struct qcow2_lease_range {
+	u64 host_off;
+	u64 bytes;
+};
+
+/**
  * qcow2_lease_open - get ready to lease the blocks of a file
  * @file: an open regular file; outlives the lease
  * @lease: set on success; NULL when its file system does not say where they are
@@ -188,6 +198,18 @@ int __must_check qcow2_lease_commit(struct qcow2_lease *l, bool *is_durable);
 void qcow2_lease_begin_change(struct qcow2_lease *l, struct qcow2_lease_caller *caller,
 			      u64 host_off, u64 bytes);
 void qcow2_lease_end_change(struct qcow2_lease *l, struct qcow2_lease_caller *caller);
+
+/**
+ * qcow2_lease_foresee - qcow2_lease_begin_change() is to come for each of some ranges
+ * @l: the lease or NULL
+ * @ranges: where
+ * @count: how many
+ *
+ * Waits for I/O that goes past the file system once, so that most likely none of those does. Nothing of what
+ * is there need stay.
+ */
+void qcow2_lease_foresee(struct qcow2_lease *l, const struct qcow2_lease_range *ranges,
+			 unsigned int count);
 
 /**
  * qcow2_lease_expect - blocks of the file were made, and will be written to

@@ -22,6 +22,7 @@
 #include <linux/slab.h>
 
 #include "format/refcount-entry.h"
+#include "lease/lease.h"
 
 #include "refcount.h"
 #include "space.h"
@@ -42,10 +43,14 @@ struct run {
 
 #define MAX_RUNS	256
 
+/* For so long at least clusters are zeroed although somebody waits for some. */
+#define ZEROING_NS	(2 * NSEC_PER_MSEC)
+
 /**
  * struct plan - what one refill prepares
  * @runs: in ascending order
  * @nr_runs: how many
+ * @ranges: of the file: neighbouring runs are zeroed together
  * @nr_clusters: clusters in them
  * @cursor: where the next refill goes on
  * @is_tail: they are from the tail, as it is not known where others are free
@@ -53,6 +58,7 @@ struct run {
 struct plan {
 	struct run runs[MAX_RUNS];
 	unsigned int nr_runs;
+	struct qcow2_lease_range ranges[MAX_RUNS];
 	u64 nr_clusters;
 	u64 cursor;
 	bool is_tail;
@@ -181,25 +187,69 @@ static int make_plan(struct qcow2_image *img, struct plan *plan, u64 want)
 	return err ?: check_plan(img, plan);
 }
 
-/* Neighbouring runs are zeroed together. */
-static int zero_runs(struct qcow2_image *img, const struct plan *plan)
+/* Leave a run out, and those behind it. */
+static void cut_plan(struct plan *plan, unsigned int run)
 {
-	unsigned int bits = img->geo.cluster_bits;
-	const struct run *run = plan->runs;
-	const struct run *last = run + plan->nr_runs;
-	u64 start, count;
-	int err;
+	plan->nr_runs = run;
+	plan->cursor = plan->runs[run].start;
+}
 
-	while (run < last) {
-		start = run->start;
-		count = run->count;
-		while (++run < last && run->start == start + count)
-			count += run->count;
-		err = qcow2_file_zero(&img->file, start << bits, count << bits);
-		if (err)
-			return err;
+/*
+ * Whether to go on with what has been zeroed since then. Where free clusters are scattered the zeroing takes
+ * long; as long as the barrier behind it is no great loss.
+ */
+static bool is_enough(const struct qcow2_image *img, u64 begun)
+{
+	const struct qcow2_space *s = img->space;
+
+	return READ_ONCE(s->nr_waiting) &&
+	       ktime_get_ns() - begun > max_t(u64, ZEROING_NS, s->barrier_ns);
+}
+
+/* Return: how many there are. */
+static unsigned int find_ranges(const struct qcow2_image *img, struct plan *plan)
+{
+	unsigned int bits = img->geo.cluster_bits, count = 0;
+	struct qcow2_lease_range *range = NULL;
+
+	for (unsigned int i = 0; i < plan->nr_runs; i++) {
+		u64 host_off = plan->runs[i].start << bits;
+
+		if (!range || range->host_off + range->bytes != host_off) {
+			range = &plan->ranges[count++];
+			*range = (struct qcow2_lease_range) { .host_off = host_off };
+		}
+		range->bytes += plan->runs[i].count << bits;
 	}
-	return 0;
+	return count;
+}
+
+static unsigned int run_of(const struct qcow2_image *img, const struct plan *plan, u64 host_off)
+{
+	unsigned int run = 0;
+
+	while (plan->runs[run].start << img->geo.cluster_bits != host_off)
+		run++;
+	return run;
+}
+
+static int zero_runs(struct qcow2_image *img, struct plan *plan)
+{
+	unsigned int count = find_ranges(img, plan);
+	u64 begun = ktime_get_ns();
+	int err = 0;
+
+	qcow2_lease_foresee(img->file.lease, plan->ranges, count);
+	for (unsigned int i = 0; i < count && !err; i++) {
+		const struct qcow2_lease_range *range = &plan->ranges[i];
+
+		if (i && is_enough(img, begun)) {
+			cut_plan(plan, run_of(img, plan, range->host_off));
+			break;
+		}
+		err = qcow2_file_zero(&img->file, range->host_off, range->bytes);
+	}
+	return err;
 }
 
 /* Point the refcount table at a new block, in the cache. */
@@ -258,8 +308,7 @@ static int count_runs(struct qcow2_image *img, struct plan *plan)
 	for (unsigned int i = 0; i < plan->nr_runs; i++) {
 		err = count_run(img, &plan->runs[i]);
 		if (err) {
-			plan->nr_runs = i;
-			plan->cursor = plan->runs[i].start;
+			cut_plan(plan, i);
 			return i ? 0 : err;
 		}
 	}
@@ -278,6 +327,7 @@ static bool has_new_block(const struct plan *plan)
 
 static int write_refcounts(struct qcow2_image *img, const struct plan *plan)
 {
+	u64 begun = ktime_get_ns();
 	int err;
 
 	err = qcow2_refcount_write(img, QCOW2_META_REFBLOCK) ?:
@@ -285,6 +335,7 @@ static int write_refcounts(struct qcow2_image *img, const struct plan *plan)
 	if (!err && has_new_block(plan))
 		err = qcow2_refcount_write(img, QCOW2_META_REFTABLE) ?:
 		      qcow2_barrier(img, QCOW2_BARRIER_REFTABLE);
+	img->space->barrier_ns = ktime_get_ns() - begun;
 	return err;
 }
 

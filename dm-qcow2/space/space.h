@@ -143,6 +143,7 @@ struct qcow2_left {
  * @waits_for_drops: nothing is prepared as much is dropped; the thread only
  * @patience_ends: until when, in jiffies
  * @step: clusters to prepare at a time; constant
+ * @barrier_ns: what it took the last time to write the refcounts of some; the thread only
  * @nr_tries: rounds in a row that found no memory; the thread only
  * @pinned: pages of refcounts of qcow2_refcount_pin(); the thread only
  * @nr_pinned: their number
@@ -184,6 +185,7 @@ struct qcow2_space {
 	bool waits_for_drops;
 	unsigned long patience_ends;
 	u64 step;
+	u64 barrier_ns;
 	unsigned int nr_tries;
 	struct qcow2_mpage **pinned;
 	unsigned int nr_pinned;
