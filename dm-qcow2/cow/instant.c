@@ -601,6 +601,7 @@ static int begin_error(const struct qcow2_instant *instant)
 /* Until the disk of the instant does not change any more, and all of it is where entries say. */
 static int settle(struct qcow2_image *img, const struct qcow2_instant *instant)
 {
+	u64 commit = qcow2_commit_next(img);
 	int err;
 
 	/* Writes wait for what is sealed. */
@@ -608,7 +609,9 @@ static int settle(struct qcow2_image *img, const struct qcow2_instant *instant)
 	/* As wait_for_lookers(). */
 	synchronize_rcu_expedited();
 	synchronize_srcu_expedited(&img->inflight);
-	err = qcow2_commit_wait(img);
+	/* Another one would copy what was begun since, which the guest need not have competing with it. */
+	wait_event(img->cache.wait, READ_ONCE(img->commit->done) >= commit);
+	err = qcow2_failed(img) ? -EIO : 0;
 	while (!err && qcow2_fills_has_older(img, instant->sealed)) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
