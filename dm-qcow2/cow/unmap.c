@@ -105,17 +105,16 @@ static_assert(QCOW2_MAX_CHANGE <= 32, "a bit each in struct chunk");
 static int check_clusters(struct qcow2_image *img, u64 first, u32 count)
 {
 	u64 last_off = (first + count - 1) << img->geo.cluster_bits;
-	int srcu_idx, err = 0;
+	int srcu_idx;
+	u64 found;
 
 	if (last_off >= READ_ONCE(img->host_bytes))
 		return qcow2_bad_metadata(img, "data cluster outside of the image", last_off);
 	srcu_idx = qcow2_inflight_enter(img);
-	for (u32 i = 0; i < count && !err; i++)
-		if (qcow2_may_be_table(&img->cache, first + i) && qcow2_is_table(img, first + i))
-			err = qcow2_corrupt(img, "data cluster overlaps metadata",
-					    (first + i) << img->geo.cluster_bits);
+	found = qcow2_tables_find(img, first, count);
 	qcow2_inflight_leave(img, srcu_idx);
-	return err;
+	return found == first + count ? 0 :
+	       qcow2_corrupt(img, "data cluster overlaps metadata", found << img->geo.cluster_bits);
 }
 
 static int let_go(struct chunk *c, u64 first, u32 count)

@@ -464,6 +464,17 @@ static u32 count_equal(const __be64 *words, u32 count, __be64 word)
 	return n;
 }
 
+static u32 count_rising(const __be64 *words, u32 count, u64 word, u64 step)
+{
+	u32 n = 0;
+
+	while (n < count && READ_ONCE(words[n]) == cpu_to_be64(word)) {
+		word += step;
+		n++;
+	}
+	return n;
+}
+
 static void set_equal(__be64 *words, __be64 word)
 {
 #pragma GCC unroll 8
@@ -474,11 +485,13 @@ static void set_equal(__be64 *words, __be64 word)
 u32 qcow2_mpage_count_alike(const struct qcow2_geometry *g, const struct qcow2_mpage *p, u32 slot,
 			    u32 count, struct qcow2_l2_entry e, u64 step)
 {
+	const __be64 *words = qcow2_mpage_entries(p) + slot;
 	struct qcow2_l2_entry other;
 	u32 n;
 
-	if (!step && !qcow2_has_subclusters(g))
-		return count_equal(qcow2_mpage_entries(p) + slot, count, cpu_to_be64(e.word));
+	if (!qcow2_has_subclusters(g))
+		return step ? count_rising(words, count, e.word, step) :
+			      count_equal(words, count, cpu_to_be64(e.word));
 	for (n = 0; n < count; n++, e.word += step)
 		if (!qcow2_mpage_l2_entry(g, p, slot + n, &other) || !qcow2_l2_is_equal(other, e))
 			break;

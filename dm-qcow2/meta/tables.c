@@ -71,6 +71,37 @@ static bool has_cluster(const struct qcow2_tables *t, u64 cluster)
 	return value != EMPTY;
 }
 
+/*
+ * The first cluster of some that may be metadata, or their end. A trim looks at all clusters of a disk, of which hardly any
+ * has a bit.
+ */
+static u64 next_candidate(const struct qcow2_tables *t, u64 cluster, u64 end)
+{
+	u64 bit, stop, found;
+
+	while (cluster < end) {
+		bit = cluster & t->filter_mask;
+		stop = min(bit + end - cluster, t->filter_mask + 1);
+		found = find_next_bit(t->filter, stop, bit);
+		cluster += found - bit;
+		if (found < stop)
+			break;
+	}
+	return cluster;
+}
+
+static u64 find_in(const struct qcow2_tables *t, u64 cluster, u64 end)
+{
+	while ((cluster = next_candidate(t, cluster, end)) < end && !has_cluster(t, cluster))
+		cluster++;
+	return cluster;
+}
+
+u64 qcow2_tables_find(const struct qcow2_image *img, u64 first, u64 count)
+{
+	return find_in(qcow2_tables(&img->cache), first, first + count);
+}
+
 bool qcow2_is_table(const struct qcow2_image *img, u64 cluster)
 {
 	return has_cluster(qcow2_tables(&img->cache), cluster);
@@ -313,16 +344,17 @@ int qcow2_tables_load(struct qcow2_image *img)
 
 int qcow2_tables_check(struct qcow2_image *img, u64 first, u64 count)
 {
-	struct qcow2_tables *t;
+	u64 found;
 	int err;
 
 	mutex_lock(&img->cache.tables_lock);
 	err = load_locked(img);
-	t = locked_tables(img);
-	for (u64 i = 0; i < count && !err; i++)
-		if (unlikely(has_cluster(t, first + i)))
+	if (!err) {
+		found = find_in(locked_tables(img), first, first + count);
+		if (unlikely(found < first + count))
 			err = qcow2_corrupt(img, "free or data cluster is metadata",
-					    (first + i) << img->geo.cluster_bits);
+					    found << img->geo.cluster_bits);
+	}
 	mutex_unlock(&img->cache.tables_lock);
 	return err;
 }

@@ -65,6 +65,18 @@ static inline bool qcow2_may_be_table(const struct qcow2_cache *c, u64 cluster)
 }
 
 /**
+ * qcow2_tables_find - look for metadata among host clusters
+ * @img: the image
+ * @first: the first one
+ * @count: how many
+ *
+ * Context: as qcow2_is_table().
+ *
+ * Return: the first that holds metadata, or @first + @count.
+ */
+u64 qcow2_tables_find(const struct qcow2_image *img, u64 first, u64 count);
+
+/**
  * qcow2_is_table - does a host cluster hold metadata?
  * @img: the image; its index has been made
  * @cluster: the host cluster
