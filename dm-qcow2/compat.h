@@ -10,6 +10,7 @@
 #include <linux/blkdev.h>
 #include <linux/exportfs.h>
 #include <linux/fs.h>
+#include <linux/hrtimer.h>
 
 /* struct file_kattr was struct fileattr before 6.17. */
 #ifndef QCOW2_HAS_FILE_KATTR
@@ -32,6 +33,17 @@ static inline void rcu_expedite_gp(void)
 
 static inline void rcu_unexpedite_gp(void)
 {
+}
+#endif
+
+/* One step since 6.13; the two of before are gone by 7.2. */
+#ifndef QCOW2_HAS_HRTIMER_SETUP
+static inline void hrtimer_setup(struct hrtimer *timer,
+				 enum hrtimer_restart (*function)(struct hrtimer *timer),
+				 clockid_t clock, enum hrtimer_mode mode)
+{
+	hrtimer_init(timer, clock, mode);
+	timer->function = function;
 }
 #endif
 

@@ -54,6 +54,7 @@ struct qcow2_dev *qcow2_dev_alloc(struct dm_target *ti, const struct qcow2_table
 	init_image(dev->img, ti);
 	qcow2_full_init(&dev->full, dev->img);
 	qcow2_park_init(dev);
+	qcow2_pace_init(dev);
 	return dev;
 }
 
@@ -137,6 +138,7 @@ err_srcu:
 void qcow2_dev_exit(struct qcow2_dev *dev)
 {
 	qcow2_park_exit(dev);
+	qcow2_pace_exit(dev);
 	qcow2_slow_exit(dev);
 	qcow2_blocks_exit(dev);
 	qcow2_space_exit(&dev->space);

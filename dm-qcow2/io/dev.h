@@ -30,6 +30,7 @@
 #include "meta/meta.h"
 #include "space/space.h"
 
+#include "pace.h"
 #include "park.h"
 #include "slow.h"
 
@@ -58,6 +59,7 @@ struct qcow2_clearing {
  * @regions: of blocks.c; NULL if the blocks of the file that has the data are sectors
  * @slow: threads for what the hot path cannot do
  * @park: writes that wait for the host
+ * @pace: of discards and write-zeroes
  * @clearing: of the blocks of a raw data file
  * @bios: pieces of requests that the slow pool splits
  * @commit: of the image
@@ -78,6 +80,7 @@ struct qcow2_dev {
 
 	struct qcow2_slow_pool slow ____cacheline_aligned_in_smp;
 	struct qcow2_park park;
+	struct qcow2_pace pace;
 	struct qcow2_clearing clearing;
 	struct bio_set bios;
 	struct qcow2_commit commit;

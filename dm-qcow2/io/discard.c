@@ -582,14 +582,27 @@ static int do_next(struct qcow2_request *rq)
 	return leave_alone(rq, end - guest_off);
 }
 
+/* One that is parked may have ended. */
+static int do_step(struct qcow2_request *rq)
+{
+	u64 begun = ktime_get_ns();
+	int result = do_next(rq);
+
+	if (result != QCOW2_COW_PARKED)
+		qcow2_pace_took(rq->run.dev, begun);
+	return result;
+}
+
 static void discard_request(struct qcow2_work *work)
 {
 	struct qcow2_request *rq = container_of(work, struct qcow2_request, work);
 	struct qcow2_dev *dev = rq->run.dev;
 	int err, result = work->err;
 
+	if (!result && qcow2_pace_rest(dev, work))
+		return;
 	if (!result)
-		result = do_next(rq);
+		result = do_step(rq);
 	if (result == QCOW2_COW_PARKED)
 		return;
 	if (result == QCOW2_COW_NO_CLUSTER) {
