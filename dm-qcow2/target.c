@@ -210,10 +210,12 @@ static void qcow2_target_presuspend(struct dm_target *ti)
 	write_ahead(dev->img);
 	hurry(dev);
 	set_bit(QCOW2_SUSPENDING, &dev->img->state);
+	smp_mb__after_atomic(); /* pairs with smp_mb() of who begins an instant */
 	/* What was kept begins to go as long as everything runs; nothing waits for that here. */
 	qcow2_instant_give_up(dev->img, QCOW2_INSTANT_SUSPENDED);
 	qcow2_space_release_waiters(dev->img);
 	qcow2_park_release(dev);
+	qcow2_pace_release(dev);
 }
 
 static void qcow2_target_presuspend_undo(struct dm_target *ti)

@@ -26,7 +26,7 @@ static bool has_many(const struct qcow2_image *img)
 {
 	/* A host that is full keeps copies waiting. */
 	return READ_ONCE(img->commit->nr_fills) > ENOUGH && !qcow2_failed(img) &&
-	       !READ_ONCE(img->full->what);
+	       !READ_ONCE(img->full->what) && !test_bit(QCOW2_SUSPENDING, &img->state);
 }
 
 /* Return: whether one has come and gone before @deadline. */

@@ -655,7 +655,9 @@ static int begin(struct qcow2_image *img, dev_t number, u64 mib)
 	qcow2_fills_hold_few(img);
 	set_frozen(img, instant);
 	qcow2_fills_release_few(img);
-	err = settle(img, instant);
+	/* A suspend that has begun meanwhile may have found none to end; pairs with presuspend */
+	smp_mb();
+	err = may_begin(img) ? settle(img, instant) : -EAGAIN;
 	if (!err)
 		qcow2_cut_make(img, instant->cut);
 	if (err) {

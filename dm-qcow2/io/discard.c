@@ -585,11 +585,16 @@ static int do_next(struct qcow2_request *rq)
 /* One that is parked may have ended. */
 static int do_step(struct qcow2_request *rq)
 {
+	struct qcow2_dev *dev = rq->run.dev;
+	bool is_paced = is_discard(rq);
 	u64 begun = ktime_get_ns();
-	int result = do_next(rq);
+	int result;
 
-	if (result != QCOW2_COW_PARKED)
-		qcow2_pace_took(rq->run.dev, begun);
+	if (!is_paced)
+		WRITE_ONCE(dev->pace.has_zeroed, true);
+	result = do_next(rq);
+	if (is_paced && result != QCOW2_COW_PARKED)
+		qcow2_pace_took(dev, begun);
 	return result;
 }
 
@@ -599,7 +604,7 @@ static void discard_request(struct qcow2_work *work)
 	struct qcow2_dev *dev = rq->run.dev;
 	int err, result = work->err;
 
-	if (!result && qcow2_pace_rest(dev, work))
+	if (!result && is_discard(rq) && qcow2_pace_rest(dev, work))
 		return;
 	if (!result)
 		result = do_step(rq);

@@ -2,7 +2,7 @@
 /*
  * Nobody waits for a trim to end, but others wait for the processors, locks and disks that it
  * keeps busy. So while there are others, all discards rest together after each step,
- * for longer than it took.
+ * for longer than it took. Write-zeroes are waited for, and do not.
  *
  * Who rests holds no thread, and waits for nothing but time. When it is over a few are let go, and the
  * next ones a moment later, as there may be thousands.
@@ -44,8 +44,10 @@ static bool has_others(struct qcow2_dev *dev)
 	if (p->counted_at != jiffies) {
 		p->counted_at = jiffies;
 		count = count_others(dev);
-		if (count != p->nr_others)
+		/* Whose they were is not known where write-zeroes are at work. */
+		if (count != p->nr_others && !READ_ONCE(p->has_zeroed))
 			p->shared_until = jiffies + SHARED_TIME;
+		WRITE_ONCE(p->has_zeroed, false);
 		p->nr_others = count;
 	}
 	return time_before(jiffies, p->shared_until);
@@ -63,6 +65,15 @@ void qcow2_pace_took(struct qcow2_dev *dev, u64 begun)
 	spin_unlock_irqrestore(&p->lock, flags);
 }
 
+/* A guest waits for a suspend, and for space. */
+static bool is_urgent(const struct qcow2_dev *dev)
+{
+	const struct qcow2_image *img = dev->img;
+
+	return test_bit(QCOW2_SUSPENDING, &img->state) || test_bit(QCOW2_LEAVING, &img->state) ||
+	       READ_ONCE(img->full->what) || READ_ONCE(img->space->nr_waiting);
+}
+
 bool qcow2_pace_rest(struct qcow2_dev *dev, struct qcow2_work *work)
 {
 	struct qcow2_pace *p = &dev->pace;
@@ -70,7 +81,7 @@ bool qcow2_pace_rest(struct qcow2_dev *dev, struct qcow2_work *work)
 	bool rests;
 
 	spin_lock_irqsave(&p->lock, flags);
-	rests = ktime_get_ns() < p->rests_until;
+	rests = ktime_get_ns() < p->rests_until && !is_urgent(dev);
 	if (rests) {
 		if (list_empty(&p->waiting))
 			hrtimer_start(&p->timer, ns_to_ktime(p->rests_until), HRTIMER_MODE_ABS);
@@ -86,6 +97,8 @@ static u64 let_go(struct qcow2_pace *p, struct list_head *works)
 	u64 now = ktime_get_ns();
 
 	lockdep_assert_held(&p->lock);
+	if (list_empty(&p->waiting))
+		return 0;
 	if (now < p->rests_until)
 		return p->rests_until;
 	for (unsigned int i = 0; i < LET_GO && !list_empty(&p->waiting); i++)
@@ -93,11 +106,18 @@ static u64 let_go(struct qcow2_pace *p, struct list_head *works)
 	return list_empty(&p->waiting) ? 0 : now + NEXT_DELAY;
 }
 
+static void queue_all(struct qcow2_dev *dev, struct list_head *works)
+{
+	struct qcow2_work *work, *next;
+
+	list_for_each_entry_safe(work, next, works, node)
+		qcow2_slow_queue(dev, work);
+}
+
 static enum hrtimer_restart rest_is_over(struct hrtimer *timer)
 {
 	struct qcow2_pace *p = container_of(timer, struct qcow2_pace, timer);
 	struct qcow2_dev *dev = container_of(p, struct qcow2_dev, pace);
-	struct qcow2_work *work, *next;
 	unsigned long flags;
 	LIST_HEAD(works);
 	u64 again;
@@ -107,9 +127,21 @@ static enum hrtimer_restart rest_is_over(struct hrtimer *timer)
 	if (again)
 		hrtimer_set_expires(timer, ns_to_ktime(again));
 	spin_unlock_irqrestore(&p->lock, flags);
-	list_for_each_entry_safe(work, next, &works, node)
-		qcow2_slow_queue(dev, work);
+	queue_all(dev, &works);
 	return again ? HRTIMER_RESTART : HRTIMER_NORESTART;
+}
+
+void qcow2_pace_release(struct qcow2_dev *dev)
+{
+	struct qcow2_pace *p = &dev->pace;
+	unsigned long flags;
+	LIST_HEAD(works);
+
+	/* The timer finds nobody, or whoever has come since. */
+	spin_lock_irqsave(&p->lock, flags);
+	list_splice_init(&p->waiting, &works);
+	spin_unlock_irqrestore(&p->lock, flags);
+	queue_all(dev, &works);
 }
 
 void qcow2_pace_init(struct qcow2_dev *dev)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The pace of discards and write-zeroes while others use the device.
+ * The pace of discards while others use the device.
  */
 #ifndef DM_QCOW2_PACE_H
 #define DM_QCOW2_PACE_H
@@ -19,6 +19,7 @@ struct qcow2_work;
  * @nr_others: reads and writes that had ended when they were counted last
  * @counted_at: jiffies when that was
  * @shared_until: jiffies until which others are taken to be at work
+ * @has_zeroed: there were steps of write-zeroes, which count as writes; without the lock
  * @waiting: struct qcow2_work of requests that rest, in the order they came
  * @timer: started while there are any
  */
@@ -28,6 +29,7 @@ struct qcow2_pace {
 	u64 nr_others;
 	unsigned long counted_at;
 	unsigned long shared_until;
+	bool has_zeroed;
 	struct list_head waiting;
 	struct hrtimer timer;
 };
@@ -39,6 +41,14 @@ void qcow2_pace_init(struct qcow2_dev *dev);
  * @dev: the device; nothing rests
  */
 void qcow2_pace_exit(struct qcow2_dev *dev);
+
+/**
+ * qcow2_pace_release - nobody rests any more
+ * @dev: the device, which is about to be suspended
+ *
+ * Until it runs again nobody does. Any context.
+ */
+void qcow2_pace_release(struct qcow2_dev *dev);
 
 /**
  * qcow2_pace_rest - put off the next step while it is others' turn

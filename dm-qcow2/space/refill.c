@@ -43,8 +43,9 @@ struct run {
 
 #define MAX_RUNS	256
 
-/* For so long at least clusters are zeroed although somebody waits for some. */
+/* For so long at least, and at most, clusters are zeroed although somebody waits for some. */
 #define ZEROING_NS	(2 * NSEC_PER_MSEC)
+#define MAX_ZEROING_NS	(50 * NSEC_PER_MSEC)
 
 /**
  * struct plan - what one refill prepares
@@ -203,7 +204,7 @@ static bool is_enough(const struct qcow2_image *img, u64 begun)
 	const struct qcow2_space *s = img->space;
 
 	return READ_ONCE(s->nr_waiting) &&
-	       ktime_get_ns() - begun > max_t(u64, ZEROING_NS, s->barrier_ns);
+	       ktime_get_ns() - begun > clamp_t(u64, s->barrier_ns, ZEROING_NS, MAX_ZEROING_NS);
 }
 
 /* Return: how many there are. */
