@@ -679,8 +679,8 @@ int qcow2_instant_begin(struct qcow2_image *img, dev_t number, u64 mib)
 
 	if (!mib || mib > QCOW2_INSTANT_MAX_MIB)
 		return -EINVAL;
-	/* There a guest cluster has one place, and no write can go elsewhere. */
-	if (img->geo.has_data_file)
+	/* There a guest cluster has one place: all that is overwritten has to be saved, by blocks. */
+	if (img->geo.has_data_file && img->geo.cluster_bits < QCOW2_SAVED_SHIFT)
 		return -EOPNOTSUPP;
 	noio = memalloc_noio_save();
 	mutex_lock(&img->fills->freezing);

@@ -97,7 +97,7 @@ struct qcow2_instant {
  *
  * What was written before is in it, and what is written from the instant on is not; a write under
  * way may be. Sleeps for a commit. Return: 0; -EBUSY when there is one; -EINVAL when @mib is none;
- * -EOPNOTSUPP when its data is in a data file; -EAGAIN when the image is not active, or about to be
+ * -EOPNOTSUPP when its data is in a data file, in clusters smaller than blocks that are saved; -EAGAIN when the image is not active, or about to be
  * so no more; -ENOMEM; -ENOSPC; -EIO; -EINTR.
  */
 int qcow2_instant_begin(struct qcow2_image *img, dev_t number, u64 mib);
@@ -137,6 +137,25 @@ void qcow2_instant_put(struct qcow2_instant *instant);
 static inline bool qcow2_instant_redirects(const struct qcow2_instant *instant)
 {
 	return READ_ONCE(instant->state) == QCOW2_INSTANT_LASTS;
+}
+
+/**
+ * qcow2_is_frozen - whether an instant lasts
+ * @img: the image
+ *
+ * Any context. In a read section of qcow2_image.inflight what is not frozen stays so for who begins
+ * an instant: that waits for the section's end.
+ */
+static inline bool qcow2_is_frozen(const struct qcow2_image *img)
+{
+	const struct qcow2_instant *instant;
+	bool result;
+
+	rcu_read_lock();
+	instant = rcu_dereference(img->instant);
+	result = instant && qcow2_instant_redirects(instant);
+	rcu_read_unlock();
+	return result;
 }
 
 /* Whether what was read was so at the instant: to be asked when it has been read. */

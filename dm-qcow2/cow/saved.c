@@ -14,9 +14,6 @@
 /* Read together. */
 #define TAKE_TOGETHER	16
 
-/* Of what an instant may have; the rest is for L2 pages, without which it ends. */
-#define SHARE(pages)	((pages) / 2)
-
 /* Not to ask in vain for each write. */
 #define NO_MEMORY_JIFFIES	HZ
 
@@ -25,6 +22,14 @@
 
 /* A block that could not be read. */
 #define UNREADABLE	xa_mk_value(0)
+
+/* Of what it may have; the rest is for L2 pages, without which it ends, as a data file's does without blocks. */
+static unsigned long max_blocks(const struct qcow2_instant *instant)
+{
+	unsigned long pages = instant->max_pages;
+
+	return instant->img->geo.has_data_file ? pages - pages / 8 : pages / 2;
+}
 
 static u64 block_of(u64 guest_off)
 {
@@ -65,14 +70,26 @@ static bool had_no_memory(const struct qcow2_saved *s)
 }
 
 /* A block is in one cluster. To copy less than half of one is cheaper than to keep the rest. */
-static bool may_save(const struct qcow2_image *img, const struct qcow2_instant *instant, u32 bytes)
+static bool pays(const struct qcow2_image *img, const struct qcow2_saved *s, u64 guest_off,
+		 u32 bytes)
+{
+	return img->geo.cluster_bits >= QCOW2_SAVED_SHIFT &&
+	       bytes <= qcow2_cluster_bytes(&img->geo) / 2 && !goes_on(s, guest_off);
+}
+
+/*
+ * In a data file there is no other place. There none is copied from where it is overwritten either, so
+ * what was under way at the instant is nothing to wait for: it is in it or not, sector by sector.
+ */
+static bool may_save(const struct qcow2_image *img, const struct qcow2_instant *instant,
+		     u64 guest_off, u32 bytes)
 {
 	const struct qcow2_saved *s = &instant->saved;
 
-	return READ_ONCE(s->is_open) && !had_no_memory(s) &&
-	       img->geo.cluster_bits >= QCOW2_SAVED_SHIFT &&
-	       bytes <= qcow2_cluster_bytes(&img->geo) / 2 &&
-	       atomic_long_read(&instant->nr_pages) < SHARE(instant->max_pages);
+	return !had_no_memory(s) &&
+	       (img->geo.has_data_file ||
+		(READ_ONCE(s->is_open) && pays(img, s, guest_off, bytes))) &&
+	       atomic_long_read(&instant->nr_pages) < max_blocks(instant);
 }
 
 enum qcow2_saved_verdict qcow2_saved_judge(struct qcow2_image *img, u64 guest_off, u32 bytes,
@@ -86,8 +103,7 @@ enum qcow2_saved_verdict qcow2_saved_judge(struct qcow2_image *img, u64 guest_of
 	if (!instant || !qcow2_instant_redirects(instant) ||
 	    has_all(instant, first_of(instant, guest_off), block_of(guest_off + bytes - 1)))
 		goto unlock;
-	result = may_save(img, instant, bytes) && !goes_on(&instant->saved, guest_off) ?
-			 QCOW2_SAVED_MAY : QCOW2_SAVED_NOT;
+	result = may_save(img, instant, guest_off, bytes) ? QCOW2_SAVED_MAY : QCOW2_SAVED_NOT;
 	note_end(&instant->saved, guest_off + want);
 unlock:
 	rcu_read_unlock();
@@ -121,7 +137,7 @@ static bool add(struct taken *t, u64 block, u64 host_off)
 	struct qcow2_instant *instant = t->instant;
 	void *buf;
 
-	if (atomic_long_inc_return(&instant->nr_pages) > SHARE(instant->max_pages))
+	if (atomic_long_inc_return(&instant->nr_pages) > max_blocks(instant))
 		goto err;
 	buf = kmalloc(QCOW2_SAVED_BYTES, GFP_BLOCK);
 	if (!buf) {
@@ -136,16 +152,16 @@ err:
 	return false;
 }
 
-/* A device may end inside its last cluster. */
+/* A device may end inside its last cluster, and a data file with the disk. */
 static void start_read(struct qcow2_image *img, struct qcow2_batch *b, struct qcow2_iovec vec)
 {
-	u64 end = READ_ONCE(img->host_bytes);
+	u64 end = img->geo.has_data_file ? img->geo.size : READ_ONCE(img->host_bytes);
 	u32 there = vec.host_off < end ? min_t(u64, vec.bytes, end - vec.host_off) : 0;
 
 	memset(vec.buf + there, 0, vec.bytes - there);
 	vec.bytes = there;
 	if (there)
-		qcow2_batch_read(b, &img->file, &vec);
+		qcow2_batch_read(b, qcow2_data_file(img), &vec);
 }
 
 static int read_blocks(struct qcow2_image *img, const struct taken *t)

@@ -9,6 +9,9 @@
  *
  *	the block as it was, in memory <= the first write in place to its host blocks
  *
+ * In a data file a guest cluster has one place: there all that is overwritten is read first, and where it
+ * cannot be kept the instant ends (QCOW2_INSTANT_NO_MEMORY).
+ *
  * A block is not freed while the instant lasts, unless nobody wants to see it any more
  * (qcow2_instant_pass()).
  */
@@ -48,7 +51,7 @@ struct qcow2_saved {
  * enum qcow2_saved_verdict - how data of the disk of an instant is overwritten
  * @QCOW2_SAVED_ALL: in place: what was there is in memory, or the instant has ended
  * @QCOW2_SAVED_MAY: so, too, after qcow2_saved_take()
- * @QCOW2_SAVED_NOT: elsewhere
+ * @QCOW2_SAVED_NOT: elsewhere; in a data file in place, when the instant has ended
  */
 enum qcow2_saved_verdict {
 	QCOW2_SAVED_ALL,

@@ -335,6 +335,9 @@ static bool is_held_as_planned(struct qcow2_image *img, const struct qcow2_mpage
 	lockdep_assert_held(&p->lock);
 	if (likely(!c->held && !rcu_access_pointer(img->instant)))
 		return true;
+	/* What the instant shows would be cleared, or written over, where it is. */
+	if (img->geo.has_data_file)
+		return !qcow2_is_frozen(img);
 	if (c->change.is_alike)
 		return !c->step;
 	for (u32 i = 0; i < c->change.count; i++) {

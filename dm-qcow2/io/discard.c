@@ -7,11 +7,15 @@
  *
  * In a raw data file zeroes are zeroes, and no entry changes.
  *
+ * While a disk with a data file is frozen nothing of it is cleared: zeroes are written, which has what was
+ * there saved (cow/saved.h), and discards are left alone.
+ *
  * With extended L2 entries all this holds for subclusters, which is what "unit" stands for.
  */
 #include <linux/slab.h>
 #include <linux/sizes.h>
 
+#include "cow/instant.h"
 #include "cow/unmap.h"
 #include "image/bitmaps.h"
 #include "image/data-file.h"
@@ -149,7 +153,7 @@ static void write_piece(struct qcow2_work *work)
 		qcow2_slow_queue(dev, &z->rq.work);
 }
 
-/* The next bytes of a request, of one cluster. */
+/* The next bytes of a request. */
 static void write_zeroes(struct qcow2_request *rq, u32 bytes)
 {
 	struct zeroes *z = kzalloc(sizeof(*z), GFP_NOIO | __GFP_NOFAIL);
@@ -275,15 +279,22 @@ static int clear(struct qcow2_request *rq, u64 guest_off)
 	unsigned int bits = dev->img->geo.cluster_bits;
 	u32 clusters = next_clusters(rq, guest_off);
 	u64 bytes = (u64)clusters << bits;
-	int err;
+	int err = 0, srcu_idx;
+	bool is_frozen;
 
 	if (!qcow2_fills_settle(dev->img, guest_off >> bits, clusters, &rq->work))
 		return QCOW2_COW_PARKED;
 	if (!begin_clearing(rq))
 		return QCOW2_COW_PARKED;
 	qcow2_test_hold(QCOW2_HOLD_CLEAR);
-	err = clear_range(rq, guest_off, bytes);
+	srcu_idx = qcow2_inflight_enter(dev->img);
+	is_frozen = qcow2_is_frozen(dev->img);
+	if (!is_frozen)
+		err = clear_range(rq, guest_off, bytes);
+	qcow2_inflight_leave(dev->img, srcu_idx);
 	end_clearing(dev);
+	if (is_frozen)
+		return QCOW2_COW_AGAIN;
 	if (err)
 		return cannot_clear(rq, err);
 	advance(rq, bytes);
@@ -301,12 +312,13 @@ static bool has_data(const struct qcow2_image *img, const struct qcow2_mpage *p,
  */
 static int discard_data(struct qcow2_request *rq, const struct qcow2_mpage *p, u64 guest_off)
 {
-	const struct qcow2_image *img = rq->run.dev->img;
+	struct qcow2_image *img = rq->run.dev->img;
 	u32 slot = qcow2_l2_slot(&img->geo, guest_off), left = next_clusters(rq, guest_off);
 	unsigned int bits = img->geo.cluster_bits;
+	int srcu_idx = qcow2_inflight_enter(img);
 	u32 i, n;
 
-	for (i = 0; i < left; i += n) {
+	for (i = 0; i < left && !qcow2_is_frozen(img); i += n) {
 		for (n = 0; i + n < left && has_data(img, p, slot + i + n); n++)
 			;
 		if (n)
@@ -315,6 +327,7 @@ static int discard_data(struct qcow2_request *rq, const struct qcow2_mpage *p, u
 		else
 			n = 1;
 	}
+	qcow2_inflight_leave(img, srcu_idx);
 	advance(rq, (u64)left << bits);
 	return QCOW2_COW_READY;
 }
@@ -551,6 +564,15 @@ static int leave_alone(struct qcow2_request *rq, u64 bytes)
 	return QCOW2_COW_READY;
 }
 
+/* All that is left of a request. */
+static int keep_frozen(struct qcow2_request *rq)
+{
+	if (is_discard(rq))
+		return leave_alone(rq, rq->iter.bi_size);
+	write_zeroes(rq, rq->iter.bi_size);
+	return QCOW2_COW_READY;
+}
+
 static int do_next(struct qcow2_request *rq)
 {
 	struct qcow2_image *img = rq->run.dev->img;
@@ -565,6 +587,8 @@ static int do_next(struct qcow2_request *rq)
 	/* It may change without an entry. */
 	if (img->geo.has_raw_data)
 		qcow2_bitmaps_record_marked(img, guest_off, rq->iter.bi_size);
+	if (img->geo.has_data_file && qcow2_is_frozen(img))
+		return keep_frozen(rq);
 	if (part && are_written(rq, guest_off, part)) {
 		write_zeroes(rq, part);
 		return QCOW2_COW_READY;

@@ -155,11 +155,16 @@ static noinline int map_frozen(struct qcow2_image *img, struct qcow2_mpage *p, u
 	enum qcow2_saved_verdict verdict = QCOW2_SAVED_ALL;
 
 	m->old = (struct qcow2_l2_entry) { .word = entry };
+	/* In a data file it has one place. */
 	if (!is_write)
-		return QCOW2_MAP_SHARED;
+		return img->geo.has_data_file ? QCOW2_MAP_DATA : QCOW2_MAP_SHARED;
 	m->bytes = run_bytes(img, guest_off, bytes, 1);
 	if (qcow2_instant_has_data(img, p, qcow2_l2_slot(&img->geo, guest_off), m->old))
 		verdict = qcow2_saved_judge(img, guest_off, m->bytes, bytes);
+	if (verdict == QCOW2_SAVED_NOT && img->geo.has_data_file) {
+		qcow2_instant_give_up(img, QCOW2_INSTANT_NO_MEMORY);
+		return QCOW2_MAP_AGAIN;
+	}
 	if (verdict == QCOW2_SAVED_NOT || qcow2_fill_moves(img, guest_off))
 		return QCOW2_MAP_FILL;
 	if (verdict == QCOW2_SAVED_MAY)
@@ -183,8 +188,8 @@ static __always_inline int map_own(struct qcow2_image *img, struct qcow2_mpage *
 	if (unlikely(err))
 		return err;
 	if (unlikely(!is_inside(img, m->host_off, m->bytes)))
-		return map_outside(img, guest_off, m);
-	if (is_write)
+		err = map_outside(img, guest_off, m);
+	else if (is_write)
 		err = check_write(img, m->host_off, m->bytes);
 	if (unlikely(rcu_access_pointer(img->instant)) && !err)
 		return map_frozen(img, p, guest_off, bytes, is_write, entry, m);
