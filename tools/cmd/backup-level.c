@@ -118,13 +118,14 @@ static bool has_room_for_both(const struct attached *a, const char *name,
 	return is_so;
 }
 
-static int read_bitmaps(const struct attached *a, struct bitmaps *b)
+static int read_bitmaps(const struct attached *a, struct bitmaps *b, bool *has_data_file)
 {
 	struct live_chain chain = {};
 	int err, ret;
 
 	ret = live_open(&a->d, &chain);
 	err = ret ? 0 : bitmaps_of_disk(a->d.name, chain.list[0].fd, b);
+	*has_data_file = !ret && chain.list[0].has_data_file;
 	live_close(&chain);
 	return err ? err_errno(-err, a->d.name, "cannot read its bitmaps") : ret;
 }
@@ -171,6 +172,7 @@ int level_plan(const struct attached *a, const char *name, enum level level, boo
 	       struct level_plan *plan)
 {
 	char text[MARK_WHY_BYTES];
+	bool has_data_file;
 	const char *why;
 	int err, ret;
 
@@ -180,12 +182,15 @@ int level_plan(const struct attached *a, const char *name, enum level level, boo
 		return err_errno(-err, HISTORY_DIR, "cannot write");
 	ret = name_new(name, plan);
 	if (!ret)
-		ret = read_bitmaps(a, &plan->there);
+		ret = read_bitmaps(a, &plan->there, &has_data_file);
 	if (ret)
 		return ret;
 	why = judge(&plan->there, name, plan, text);
 	if (!why && !has_room_for_both(a, name, plan))
 		why = "one more has no room beside it";
+	/* A token goes with the image; what is written to a raw data file past it is in no bitmap. */
+	if (!why && has_data_file && level == LEVEL_AUTO)
+		why = "others may have written to its data file (if not: --level incremental)";
 	return choose(a, name, level, why, plan);
 }
 

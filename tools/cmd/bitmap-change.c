@@ -337,6 +337,7 @@ static int with_lock(const struct attached *a, int (*call)(struct change *c, con
 	int lock, ret;
 
 	c.is_dry = is_dry;
+	c.may_have_data_file = true;
 	ret = attached_lock(a->d.name, &c.a, &lock);
 	if (ret)
 		return ret;

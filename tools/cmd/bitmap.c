@@ -358,6 +358,7 @@ static int apply(struct change *c, const struct args *args)
 	int ret;
 
 	c->may_be_suspended = true;
+	c->may_have_data_file = true;
 	c->is_dry = args->is_dry;
 	ret = change_begin(c);
 	if (!ret && c->a.d.is_suspended && !c->is_dry)

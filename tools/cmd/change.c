@@ -45,6 +45,8 @@ int change_begin(struct change *c)
 		ret = attached_check_thawed(&c->a);
 	if (!ret)
 		ret = live_open(&c->a.d, &c->chain);
+	if (!ret && !c->may_have_data_file)
+		ret = live_refuse_data_files(&c->chain, c->a.d.name);
 	/*
 	 * Left by somebody who was killed; it keeps an overlay locked that nobody uses. Not where
 	 * the present chain is not there any more: the table is what there is to go on with.

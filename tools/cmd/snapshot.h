@@ -19,6 +19,7 @@
  * @top: the same, open
  * @has_noted_top: /run/vblk says that the overlay is the disk's top
  * @may_be_suspended: the disk is taken as it is
+ * @may_have_data_file: the chain stays as it is, so its images may have data files
  * @is_dry: nothing is to be changed
  * @bitmaps: of its image; the overlay goes on with those that record
  * @pause: connection to the server that keeps its queues stopped, or -1
@@ -31,6 +32,7 @@ struct change {
 	struct image top;
 	bool has_noted_top;
 	bool may_be_suspended;
+	bool may_have_data_file;
 	bool is_dry;
 	struct bitmaps bitmaps;
 	int pause;

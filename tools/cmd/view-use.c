@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "disk/holder.h"
-#include "disk/layers.h"
 #include "disk/view.h"
 #include "err.h"
 #include "server/state.h"
@@ -42,22 +41,10 @@ static int report_frozen(const char *name)
 	return VBLK_BUSY;
 }
 
-/* The kernel would say so, too, but later. */
-static bool has_data_file(const struct attached *a)
+static int report_small_clusters(const char *name)
 {
-	struct layers layers;
-	uint64_t bytes;
-	bool has_it;
-
-	has_it = layers_of_device(a->d.name, &bytes, &layers) == 0 && layers.n &&
-		 layers.list[0].data;
-	layers_free(&layers);
-	return has_it;
-}
-
-static int report_data_file(const char *name)
-{
-	return err_report(VBLK_UNSUPPORTED, name, "its image has an external data file");
+	return err_report(VBLK_UNSUPPORTED, name,
+			  "its image has an external data file, and clusters of less than 4 KiB");
 }
 
 /**
@@ -76,8 +63,6 @@ int view_check_disk(const struct attached *a)
 		ret = attached_check_no_job(a);
 	if (ret)
 		return ret;
-	if (has_data_file(a))
-		return report_data_file(name);
 	err = view_find(&a->d, &view);
 	if (!err)
 		return attached_report_frozen(a, &view);
@@ -96,7 +81,7 @@ static int report_refusal(const char *name, int err)
 	case -EAGAIN:
 		return err_report(VBLK_BUSY, name, "it is being suspended");
 	case -EOPNOTSUPP:
-		return report_data_file(name);
+		return report_small_clusters(name);
 	case -EINVAL:
 		return err_report(VBLK_UNSUPPORTED, name, "the module that is loaded cannot freeze");
 	default:

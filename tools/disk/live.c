@@ -215,20 +215,10 @@ static int take_layers(struct live_chain *c, const struct layers *layers)
 			return -ENAMETOOLONG;
 		c->list[i].format = layers->list[i].format;
 		c->list[i].fd = -1;
+		c->list[i].has_data_file = layers->list[i].data;
 		c->n++;
 	}
 	return c->n ? 0 : -ENODATA;
-}
-
-/* The next table would need them, too; a copy would go into them, and they would have to grow. */
-static int refuse_data_files(const struct dmdev *d, const struct layers *layers)
-{
-	for (size_t i = 0; i < layers->n; i++)
-		if (layers->list[i].data)
-			return err_report(VBLK_UNSUPPORTED, d->name,
-					  "%s has an external data file: its chain is changed only while it is detached",
-					  layers->list[i].path);
-	return VBLK_OK;
 }
 
 static int take_line(const struct dmdev *d, struct live_chain *c)
@@ -253,16 +243,13 @@ static int report_unknown(const struct dmdev *d, int err)
 static int read_table(const struct dmdev *d, struct live_chain *c)
 {
 	struct layers layers;
-	int err, ret = VBLK_OK;
 	uint64_t bytes;
+	int err;
 
-	err = layers_of_device(d->name, &bytes, &layers);
-	if (!err)
-		ret = refuse_data_files(d, &layers);
-	if (!err && !ret)
-		err = take_layers(c, &layers) ?: take_line(d, c);
+	err = layers_of_device(d->name, &bytes, &layers) ?: take_layers(c, &layers) ?:
+	      take_line(d, c);
 	layers_free(&layers);
-	return err ? report_unknown(d, err) : ret;
+	return err ? report_unknown(d, err) : VBLK_OK;
 }
 
 /**
@@ -289,6 +276,22 @@ int live_open(const struct dmdev *d, struct live_chain *c)
 	free(words);
 	err = ret ? 0 : live_relock(c);
 	return err ? err_errno(-err, d->name, "cannot lock its images") : ret;
+}
+
+/**
+ * live_refuse_data_files() - refuse a chain with any, for whoever loads another table, or copies data
+ *
+ * The table would need them, too; a copy would go into them, and they would have to grow. Return: an exit
+ * code; what is wrong has been reported.
+ */
+int live_refuse_data_files(const struct live_chain *c, const char *name)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].has_data_file)
+			return err_report(VBLK_UNSUPPORTED, name,
+					  "%s has an external data file: its chain is changed only while it is detached",
+					  c->list[i].path);
+	return VBLK_OK;
 }
 
 /** live_relock() - have a reader's locks, beside those that the kernel holds; 0 or -errno */

@@ -25,12 +25,14 @@ struct qcow2_header;
  * @format: raw or qcow2
  * @st: identity
  * @fd: for reading, with a reader's locks
+ * @has_data_file: what is in it is metadata alone; the data file is not opened
  */
 struct live_image {
 	char path[PATH_MAX];
 	enum image_format format;
 	struct stat st;
 	int fd;
+	bool has_data_file;
 };
 
 /**
@@ -53,6 +55,7 @@ void live_identity(const struct stat *st, char *text);
 int live_top_uuid(const char *device, char *uuid, size_t size);
 int live_is_image(const char *device, size_t index, const struct stat *st);
 int live_open(const struct dmdev *d, struct live_chain *c);
+int live_refuse_data_files(const struct live_chain *c, const char *name);
 int live_relock(const struct live_chain *c);
 void live_close(struct live_chain *c);
 char *live_table(const struct live_chain *c, size_t first, int top_fd);

@@ -34,6 +34,15 @@ static json_object *describe_file(const char *process, int fd, bool is_device)
 	return o;
 }
 
+/* For who changes metadata only: all others are refused images that have one. */
+static json_object *describe_no_data(void)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "driver", json_object_new_string("null-co"));
+	return o;
+}
+
 static json_object *describe(const char *process, const struct live_chain *c, size_t i,
 			     bool with_backing)
 {
@@ -43,6 +52,8 @@ static json_object *describe(const char *process, const struct live_chain *c, si
 	json_object_object_add(o, "driver",
 			       json_object_new_string(image_format_name(img->format)));
 	json_object_object_add(o, "file", describe_file(process, img->fd, S_ISBLK(img->st.st_mode)));
+	if (img->has_data_file)
+		json_object_object_add(o, "data-file", describe_no_data());
 	if (with_backing && i + 1 < c->n)
 		below = describe(process, c, i + 1, true);
 	if (img->format == IMAGE_QCOW2)
