@@ -147,6 +147,8 @@ static int attach(struct attach *a, const char *name_arg)
 	ret = attach_locked(a, name_arg);
 	if (!ret)
 		ret = report_result(a);
+	if (!ret && a->is_new)
+		job_left_tell(a->name);
 	state_unlock(a->img.uuid, lock);
 	if (ret || !a->server)
 		return ret;

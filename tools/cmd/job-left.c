@@ -11,8 +11,10 @@
 #include <string.h>
 
 #include "disk/lower.h"
+#include "err.h"
 #include "job-left.h"
 #include "server/job.h"
+#include "server/job-request.h"
 #include "server/state.h"
 
 static bool is_gone(const char *uuid)
@@ -59,4 +61,15 @@ void job_left_clean(void)
 	}
 	if (dir)
 		closedir(dir);
+}
+
+/** job_left_tell() - say that a disk, which has just been attached, has a job that the host's end has cut short */
+void job_left_tell(const char *disk)
+{
+	struct job_request r;
+
+	if (job_request_load(disk, &r))
+		return;
+	fprintf(stderr, "vblk-attach: %s: its %s has not ended\n", disk, r.verb);
+	err_hint_command("vblk-resume", disk, NULL);
 }

@@ -3,5 +3,6 @@
 #define VBLK_JOB_LEFT_H
 
 void job_left_clean(void);
+void job_left_tell(const char *disk);
 
 #endif
