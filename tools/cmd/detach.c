@@ -9,7 +9,6 @@
 #include "cmd.h"
 #include "disk/lower.h"
 #include "disk/holder.h"
-#include "disk/live.h"
 #include "err.h"
 #include "job-left.h"
 #include "job-run.h"
@@ -54,19 +53,17 @@ static int remove_below(const struct attached *a)
 
 static int remove_device(const struct attached *a)
 {
-	char who[512], uuid[STATE_UUID_SIZE];
+	char who[512];
 	int err;
 
-	if (live_top_uuid(a->d.name, uuid, sizeof(uuid)))
-		uuid[0] = '\0';
 	/* Forgotten first: once the device is gone the name may be another's. */
 	if (*a->serving.name)
 		state_forget(a->serving.name);
 	err = dmdev_remove(a->d.name);
-	if (!err && *uuid)
-		state_forget_top(uuid);
-	if (!err)
+	if (!err) {
+		state_forget_tops(a->d.uuid);
 		return remove_below(a);
+	}
 	if (a->is_served)
 		state_save(&a->serving);
 	if (!holder_of_device(a->d.dev, 0, who, sizeof(who)))

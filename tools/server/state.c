@@ -448,6 +448,41 @@ void state_forget_top(const char *uuid)
 	unlink(path);
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+	size_t len = strlen(text), end_len = strlen(end);
+
+	return len > end_len && !strcmp(text + len - end_len, end);
+}
+
+static bool is_top_of(int dir, const char *file, const char *device_uuid)
+{
+	char uuid[STATE_UUID_SIZE];
+	ssize_t n;
+
+	if (!ends_with(file, ".disk") && !ends_with(file, ".disk.new"))
+		return false;
+	n = readlinkat(dir, file, uuid, sizeof(uuid));
+	return n == (ssize_t)strlen(device_uuid) && !memcmp(uuid, device_uuid, n);
+}
+
+/**
+ * state_forget_tops() - undo all that state_set_top() was told of a device that is gone
+ *
+ * Who was killed on the way to another top has left one of an image that never became that.
+ */
+void state_forget_tops(const char *device_uuid)
+{
+	DIR *dir = opendir(STATE_DIR);
+	struct dirent *de;
+
+	while (dir && (de = readdir(dir)))
+		if (is_top_of(dirfd(dir), de->d_name, device_uuid))
+			unlinkat(dirfd(dir), de->d_name, 0);
+	if (dir)
+		closedir(dir);
+}
+
 /** state_forget() - remove what a disk left, its own socket excepted */
 void state_forget(const char *name)
 {

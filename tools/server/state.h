@@ -86,6 +86,7 @@ int state_export_path(const char *name, char *path, size_t size);
 int state_set_top(const char *uuid, const char *device_uuid);
 int state_find_top(const char *uuid, char *device_uuid, size_t size);
 void state_forget_top(const char *uuid);
+void state_forget_tops(const char *device_uuid);
 void state_forget(const char *name);
 
 int state_claim(const char *name);
