@@ -136,7 +136,7 @@ guest_machine=q35,sata=off,smbus=off,vmport=off,i8042=off
 # aperture (that is a fourth of the boot), no tests of its own ciphers nor of an entropy source, one serial port, plain calls,
 # no search for a timer that works.
 guest_append='console=ttyS0 quiet pci=noearly cryptomgr.notests initcall_blacklist=jent_mod_init 8250.nr_uarts=1'
-guest_append+=' mitigations=off nokaslr no_timer_check'
+guest_append+=' mitigations=off nokaslr norandmaps no_timer_check'
 
 # And for those who examine a guest that hangs: an NMI is a panic, with the stacks of all tasks.
 guest_append+=' sysctl.kernel.panic_on_unrecovered_nmi=1 panic_print=1'
