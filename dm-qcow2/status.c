@@ -189,6 +189,29 @@ static void images(const struct qcow2_dev *dev, char *result, unsigned int maxle
 	emit_identity(&dev->img->file, result + sz, maxlen - sz);
 }
 
+static unsigned int emit_data_identity(const struct qcow2_image *img, char *result,
+				       unsigned int maxlen)
+{
+	unsigned int sz = 0;
+
+	if (qcow2_has_data_file(img))
+		return emit_identity(qcow2_data_file(img), result, maxlen);
+	DMEMIT("-");
+	return sz;
+}
+
+/* And which their data files. */
+static void data_files(const struct qcow2_dev *dev, char *result, unsigned int maxlen)
+{
+	unsigned int sz = 0;
+
+	for (unsigned int i = 0; i < dev->bases.count; i++) {
+		sz += emit_data_identity(&dev->bases.users[i].base->img, result + sz, maxlen - sz);
+		DMEMIT(" ");
+	}
+	emit_data_identity(dev->img, result + sz, maxlen - sz);
+}
+
 /* "freeze [MIB]": what is kept for it takes that much memory at most. */
 static int freeze(struct dm_target *ti, unsigned int argc, char **argv)
 {
@@ -235,7 +258,7 @@ static int populate(struct dm_target *ti, unsigned int argc, char **argv, char *
 }
 
 /*
- * "images"; "bitmaps [FIRST]"; "freeze [MIB]"; "thaw"; "populate FIRST SECTORS [BYTES]"; "no_space queue"
+ * "images"; "data_files"; "bitmaps [FIRST]"; "freeze [MIB]"; "thaw"; "populate FIRST SECTORS [BYTES]"; "no_space queue"
  * or "no_space error". Return: 1 when there is a result.
  */
 int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
@@ -245,6 +268,10 @@ int qcow2_message(struct dm_target *ti, unsigned int argc, char **argv, char *re
 
 	if (argc == 1 && !strcasecmp(argv[0], "images")) {
 		images(dev, result, maxlen);
+		return 1;
+	}
+	if (argc == 1 && !strcasecmp(argv[0], "data_files")) {
+		data_files(dev, result, maxlen);
 		return 1;
 	}
 	if (argc && !strcasecmp(argv[0], "bitmaps"))
