@@ -21,6 +21,7 @@
 #include "disk/lock.h"
 #include "disk/merge-note.h"
 #include "disk/overlay-note.h"
+#include "disk/raw.h"
 #include "err.h"
 
 static int look_at_images(struct commit *m)
@@ -57,7 +58,7 @@ int commit_look(struct commit *m)
 		err = lower_remove(&m->c.a.d);
 	if (err)
 		return err_errno(-err, name, "cannot tell what is below it");
-	return m->is_below ? live_open(&m->below, &m->lower) : VBLK_OK;
+	return m->is_below ? lower_open(&m->below, &m->lower) : VBLK_OK;
 }
 
 /* The images of @a down to @end, then those of @b from @begin on. */
@@ -198,15 +199,14 @@ int commit_read_longest(const struct commit *m, uint64_t *longest)
 	return err;
 }
 
-/* As long as the longest of those that go into it. */
-static int grow_base(struct commit *m)
+static int grow_qcow2(struct commit *m, uint64_t bytes)
 {
-	struct growth g = { .chain = &m->lower, .fd = -1 };
+	struct growth g = { .chain = &m->lower, .fd = -1, .new_bytes = bytes };
 	const char *name = m->c.a.d.name;
 	int err, ret = VBLK_OK;
 	char self[32];
 
-	err = grow_read_size(&m->lower.list[0], &g.old_bytes) ?: commit_read_longest(m, &g.new_bytes);
+	err = grow_read_size(&m->lower.list[0], &g.old_bytes);
 	if (err)
 		return err_errno(-err, name, "cannot read the headers of its images");
 	if (g.new_bytes <= g.old_bytes)
@@ -224,6 +224,29 @@ static int grow_base(struct commit *m)
 	return ret;
 }
 
+/* As long as the longest of those that go into it. */
+static int grow_base(struct commit *m)
+{
+	const struct live_image *base = &m->lower.list[0];
+	const char *name = m->c.a.d.name;
+	uint64_t bytes;
+	int err;
+
+	err = commit_read_longest(m, &bytes);
+	if (err)
+		return err_errno(-err, name, "cannot read the headers of its images");
+	if (base->format != IMAGE_RAW)
+		return grow_qcow2(m, bytes);
+	err = raw_grow(base, bytes);
+	return err ? err_errno(-err, name, "cannot make %s longer", base->path) : VBLK_OK;
+}
+
+/* The lowest of those that are merged. */
+static const char *path_above(const struct commit *m)
+{
+	return m->c.chain.list[commit_base(m) - 1].path;
+}
+
 /* In a process of its own: the disk waits for what is below meanwhile. */
 static int let_write(struct change *c, void *arg)
 {
@@ -235,11 +258,11 @@ static int let_write(struct change *c, void *arg)
 	if (err)
 		return err_errno(-err, m->below.name, "cannot suspend it");
 	ret = grow_base(m);
-	err = ret ? 0 : lower_reload(&m->below, &m->lower, false);
+	err = ret ? 0 : lower_reload(&m->below, &m->lower, path_above(m), false);
 	if (err)
 		ret = err_errno(-err, m->below.name, "cannot write to the image below");
 	/* The table of before has an image that is longer now, and cannot be resumed. */
-	err = ret ? lower_reload(&m->below, &m->lower, true) : 0;
+	err = ret ? lower_reload(&m->below, &m->lower, path_above(m), true) : 0;
 	if (err)
 		err_errno(-err, m->below.name, "suspended: it cannot be resumed");
 	return ret;
@@ -299,7 +322,7 @@ static int name_other(struct commit *m, const struct live_image *into, struct ba
 	int err;
 
 	commit_name_base(m, into, name);
-	err = backing_set(above, name, was);
+	err = backing_set(above, name, into->format, was);
 	if (err)
 		return err_errno(-err, m->c.a.d.name, "cannot write the header of %s", above->path);
 	err = overlay_note(into->path, above->path);
@@ -336,7 +359,8 @@ static int shorten_table(struct commit *m, const struct live_chain *to)
 	if (!ret)
 		return VBLK_OK;
 	if (err && !was.bytes)
-		backing_set(&c->chain.list[m->first - 1], c->chain.list[m->first].path, &was);
+		backing_set(&c->chain.list[m->first - 1], c->chain.list[m->first].path,
+			    c->chain.list[m->first].format, &was);
 	else if (was.bytes)
 		name_back(m, into, &was);
 	put_back(c);
@@ -384,7 +408,7 @@ int commit_stop_writing(struct commit *m)
 	if (!m->is_below)
 		return VBLK_OK;
 	if (!m->below.is_read_only || m->below.is_suspended)
-		err = lower_reload(&m->below, &m->lower, true);
+		err = lower_reload(&m->below, &m->lower, path_above(m), true);
 	return err ? err_errno(-err, m->below.name, "cannot make it read-only again") : VBLK_OK;
 }
 

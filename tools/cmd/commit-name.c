@@ -70,7 +70,7 @@ int commit_check_name(const struct commit *m, const struct live_image *into)
 	if (!above && strlen(name) > QCOW2_MAX_BACKING_NAME_BYTES)
 		err = -ENAMETOOLONG;
 	if (above)
-		err = backing_find_room(above, name, &place);
+		err = backing_find_room(above, name, into->format, &place);
 	if (err == -ENOSPC || err == -ENAMETOOLONG)
 		return err_report(VBLK_UNSUPPORTED, m->c.a.d.name,
 				  "the header of %s has no room for the name %s",

@@ -8,6 +8,7 @@
 #include "disk/grow.h"
 #include "disk/merge-note.h"
 #include "disk/qemu-img.h"
+#include "disk/raw.h"
 #include "err.h"
 
 static int find_image(const struct commit *m, const char *option, const char *path, size_t *index)
@@ -158,25 +159,32 @@ int commit_recall(struct commit *m)
 	return m->is_done || commit_base(m) < chain->n ? VBLK_OK : report_other(m);
 }
 
-/* What is written to a device again and again, or named by a header, is for files; those may go. */
+/* What goes, or has its header written while it is in use, is in a directory. */
 static int check_images(const struct commit *m)
 {
 	const struct live_image *img;
 
-	for (size_t i = m->first ? m->first - 1 : 0; i <= commit_base(m); i++) {
+	for (size_t i = m->first ? m->first - 1 : 0; i < commit_base(m); i++) {
 		img = &m->c.chain.list[i];
 		if (!S_ISREG(img->st.st_mode))
 			return err_report(VBLK_UNSUPPORTED, m->c.a.d.name,
 					  "%s is a block device: only images in files are merged",
 					  img->path);
-		if (img->format == IMAGE_RAW)
-			return err_report(VBLK_UNSUPPORTED, m->c.a.d.name,
-					  "%s is a raw image: nothing is merged into one", img->path);
 	}
 	return VBLK_OK;
 }
 
 /* The longest of those that are merged says how long it has to be. */
+static int check_raw(const struct commit *m)
+{
+	uint64_t bytes;
+	int err = commit_read_longest(m, &bytes);
+
+	if (err)
+		return err_errno(-err, m->c.a.d.name, "cannot read the headers of its images");
+	return raw_check(&m->c.chain.list[commit_base(m)], bytes, m->c.a.d.name);
+}
+
 static int check_growth(const struct commit *m)
 {
 	struct live_chain lower = { .list = &m->c.chain.list[commit_base(m)],
@@ -194,6 +202,8 @@ static int check_base(const struct commit *m)
 	const struct live_image *base = &m->c.chain.list[commit_base(m)];
 	const char *why;
 
+	if (base->format == IMAGE_RAW)
+		return check_raw(m);
 	if (live_check_top(base, &why))
 		return err_report(VBLK_UNSUPPORTED, m->c.a.d.name, "%s cannot be written to: %s",
 				  base->path, why);

@@ -11,16 +11,20 @@
  * struct backing_place - where in the header's cluster a name is
  * @offset: of its first byte
  * @bytes: its length
+ * @format: of the file that it names
  */
 struct backing_place {
 	uint64_t offset;
 	uint32_t bytes;
+	enum image_format format;
 };
 
 char *backing_get(const struct live_image *img);
 bool backing_means(const char *name, const char *namer, const struct stat *st);
-int backing_find_room(const struct live_image *img, const char *name, struct backing_place *place);
-int backing_set(const struct live_image *img, const char *name, struct backing_place *was);
+int backing_find_room(const struct live_image *img, const char *name, enum image_format format,
+		      struct backing_place *place);
+int backing_set(const struct live_image *img, const char *name, enum image_format format,
+		struct backing_place *was);
 int backing_set_back(const struct live_image *img, const struct backing_place *was);
 
 #endif

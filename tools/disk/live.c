@@ -221,6 +221,21 @@ static int take_layers(struct live_chain *c, const struct layers *layers)
 	return c->n ? 0 : -ENODATA;
 }
 
+static int take_data(struct live_chain *c, const struct layers *layers)
+{
+	const char *path = layers->n ? layers->list[0].data : NULL;
+
+	if (!path)
+		return -ENODATA;
+	c->list = calloc(1, sizeof(*c->list));
+	if (!c->list)
+		return -ENOMEM;
+	c->list->format = IMAGE_RAW;
+	c->list->fd = -1;
+	c->n = 1;
+	return (size_t)snprintf(c->list->path, PATH_MAX, "%s", path) < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
 static int take_line(const struct dmdev *d, struct live_chain *c)
 {
 	char *params;
@@ -239,15 +254,36 @@ static int report_unknown(const struct dmdev *d, int err)
 	return err_errno(-err, d->name, "cannot tell its images");
 }
 
-/* Return: an exit code. */
-static int read_table(const struct dmdev *d, struct live_chain *c)
+/* @message: what the kernel answers with their identities to. Return: an exit code. */
+static int open_images(const struct dmdev *d, struct live_chain *c, const char *message)
+{
+	int err, ret = VBLK_OK;
+	char *words;
+
+	err = dmdev_ask(d->name, message, &words);
+	if (err)
+		return report_unknown(d, err);
+	for (size_t i = 0; i < c->n && !ret; i++)
+		ret = open_image(d, words, i, &c->list[i]);
+	free(words);
+	err = ret ? 0 : live_relock(c);
+	return err ? err_errno(-err, d->name, "cannot lock its images") : ret;
+}
+
+/* The data file of the top is all that counts of it, if @of_data. Return: an exit code. */
+static int read_table(const struct dmdev *d, struct live_chain *c, bool of_data)
 {
 	struct layers layers;
 	uint64_t bytes;
 	int err;
 
-	err = layers_of_device(d->name, &bytes, &layers) ?: take_layers(c, &layers) ?:
-	      take_line(d, c);
+	err = layers_of_device(d->name, &bytes, &layers);
+	if (!err && of_data)
+		err = take_data(c, &layers);
+	else if (!err)
+		err = take_layers(c, &layers);
+	if (!err)
+		err = take_line(d, c);
 	layers_free(&layers);
 	return err ? report_unknown(d, err) : VBLK_OK;
 }
@@ -261,21 +297,27 @@ static int read_table(const struct dmdev *d, struct live_chain *c)
  */
 int live_open(const struct dmdev *d, struct live_chain *c)
 {
-	char *words = NULL;
-	int err, ret;
+	int ret;
 
 	memset(c, 0, sizeof(*c));
-	ret = read_table(d, c);
-	if (ret)
-		return ret;
-	err = dmdev_ask(d->name, "images", &words);
-	if (err)
-		return report_unknown(d, err);
-	for (size_t i = 0; i < c->n && !ret; i++)
-		ret = open_image(d, words, i, &c->list[i]);
-	free(words);
-	err = ret ? 0 : live_relock(c);
-	return err ? err_errno(-err, d->name, "cannot lock its images") : ret;
+	ret = read_table(d, c, false);
+	return ret ? ret : open_images(d, c, "images");
+}
+
+/**
+ * live_open_data() - open the data file of a device's top, as a raw image that is alone
+ * @d: the device, which has one
+ * @c: as for live_open()
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int live_open_data(const struct dmdev *d, struct live_chain *c)
+{
+	int ret;
+
+	memset(c, 0, sizeof(*c));
+	ret = read_table(d, c, true);
+	return ret ? ret : open_images(d, c, "data_files");
 }
 
 /**

@@ -55,6 +55,7 @@ void live_identity(const struct stat *st, char *text);
 int live_top_uuid(const char *device, char *uuid, size_t size);
 int live_is_image(const char *device, size_t index, const struct stat *st);
 int live_open(const struct dmdev *d, struct live_chain *c);
+int live_open_data(const struct dmdev *d, struct live_chain *c);
 int live_refuse_data_files(const struct live_chain *c, const char *name);
 int live_relock(const struct live_chain *c);
 void live_close(struct live_chain *c);

@@ -11,8 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lower.h"
 #include "grow.h"
+#include "lower.h"
+#include "shell.h"
 
 /* Not one of a disk. */
 #define BELOW_PREFIX	"VBLKBELOW-"
@@ -58,20 +59,66 @@ int lower_check_name(const struct dmdev *disk)
 	return err == -ENXIO ? 0 : err ? err : -EBUSY;
 }
 
-static int load(const struct dmdev *below, const struct live_chain *c, size_t first, int top_fd,
-		bool read_only)
+/* @top_fd: of the highest, for writing, or -1. */
+static char *qcow2_table(const struct live_chain *c, size_t first, int top_fd)
 {
 	struct live_chain lower = *c;
+
+	lower.features = FEATURES;
+	return live_table(&lower, top_fd >= 0 ? first + 1 : first, top_fd);
+}
+
+/* One that is only read may be longer than its shell: it has grown, and no more has come of it. */
+static int open_shell(const struct dmdev *below, uint64_t *bytes, const char *above, bool read_only,
+		      int *shell)
+{
+	uint64_t mapped;
+	int err = shell_take(below, &mapped, shell);
+
+	if (!err && (mapped == *bytes || (read_only && mapped < *bytes))) {
+		*bytes = mapped;
+		return 0;
+	}
+	if (!err)
+		close(*shell);
+	else if (err != -ESTALE)
+		return err;
+	return above ? shell_make(below, above, *bytes, shell) : -ESTALE;
+}
+
+static int load_raw(const struct dmdev *below, int fd, uint64_t bytes, const char *above,
+		    bool read_only)
+{
+	char *params;
+	int shell, err;
+
+	err = open_shell(below, &bytes, above, read_only, &shell);
+	if (err)
+		return err;
+	err = asprintf(&params, "data:%d %d" FEATURES, fd, shell) < 0 ? -ENOMEM : 0;
+	if (!err) {
+		err = dmdev_load(below->name, bytes >> 9, params, read_only);
+		free(params);
+	}
+	close(shell);
+	return err;
+}
+
+static int load(const struct dmdev *below, const struct live_chain *c, size_t first, int top_fd,
+		const char *above)
+{
+	const struct live_image *top = &c->list[first];
 	uint64_t bytes;
 	char *params;
 	int err;
 
-	lower.features = FEATURES;
-	err = grow_read_size(&c->list[first], &bytes);
+	err = grow_read_size(top, &bytes);
 	if (err)
 		return err;
-	params = live_table(&lower, top_fd >= 0 ? first + 1 : first, top_fd);
-	err = params ? dmdev_load(below->name, bytes >> 9, params, read_only) : -ENOMEM;
+	if (top->format == IMAGE_RAW)
+		return load_raw(below, top_fd >= 0 ? top_fd : top->fd, bytes, above, top_fd < 0);
+	params = qcow2_table(c, first, top_fd);
+	err = params ? dmdev_load(below->name, bytes >> 9, params, top_fd < 0) : -ENOMEM;
 	free(params);
 	return err;
 }
@@ -80,7 +127,7 @@ static int load(const struct dmdev *below, const struct live_chain *c, size_t fi
  * lower_create() - make it, read-only
  * @disk: the disk
  * @c: its images
- * @first: the highest of those that it is on
+ * @first: the highest of those that it is on; there are some above, in files
  * @below: filled in
  *
  * Return: 0, -EBUSY when the name is taken, another -errno; there is none then.
@@ -94,30 +141,48 @@ int lower_create(const struct dmdev *disk, const struct live_chain *c, size_t fi
 		err = dmdev_create(below->name, below->uuid);
 	if (err)
 		return err;
-	err = load(below, c, first, -1, true);
+	err = load(below, c, first, -1, c->list[first - 1].path);
 	if (!err)
 		err = dmdev_resume(below->name, true);
 	if (!err)
 		err = dmdev_find_uuid(below->uuid, below);
-	if (err)
-		dmdev_remove(below->name);
+	if (!err)
+		return 0;
+	shell_undo(below, c->list[first - 1].path);
+	dmdev_remove(below->name);
 	return err;
+}
+
+/**
+ * lower_open() - open its images, as the disk has them when it goes: live_open(), but a raw one without its shell
+ *
+ * Return: an exit code; what is wrong has been reported.
+ */
+int lower_open(const struct dmdev *below, struct live_chain *lower)
+{
+	char *shell = shell_path(below);
+	int ret = shell ? live_open_data(below, lower) : live_open(below, lower);
+
+	free(shell);
+	return ret;
 }
 
 /**
  * lower_reload() - have it take writes, or no more; then all that was written is durable
  * @lower: its images
+ * @above: path of one above them; NULL: no other shell is made
  *
  * Return: 0 or -errno.
  */
-int lower_reload(struct dmdev *below, const struct live_chain *lower, bool read_only)
+int lower_reload(struct dmdev *below, const struct live_chain *lower, const char *above,
+		 bool read_only)
 {
 	int fd = -1, err = 0;
 
 	if (!read_only)
 		err = live_open_top(lower, 0, &fd);
 	if (!err)
-		err = load(below, lower, 0, fd, read_only);
+		err = load(below, lower, 0, fd, above);
 	if (!err)
 		err = dmdev_switch(below->name, true);
 	if (fd >= 0)
@@ -135,9 +200,21 @@ void lower_wake(const struct dmdev *disk)
 		return;
 	dmdev_clear(below.name);
 	/* Its image may have changed since: it is looked at again. */
-	if (dmdev_resume(below.name, true) && !live_open(&below, &lower))
-		lower_reload(&below, &lower, true);
+	if (dmdev_resume(below.name, true) && !lower_open(&below, &lower))
+		lower_reload(&below, &lower, NULL, true);
 	live_close(&lower);
+}
+
+static int remove_device(const struct dmdev *below)
+{
+	char *shell = shell_path(below);
+	int err;
+
+	err = dmdev_remove(below->name);
+	if (!err && shell)
+		shell_undo(below, shell);
+	free(shell);
+	return err;
 }
 
 /** lower_remove() - remove it, if there is one; 0 or -errno */
@@ -148,5 +225,5 @@ int lower_remove(const struct dmdev *disk)
 
 	if (err == -ENXIO || err == -ENAMETOOLONG)
 		return 0;
-	return err ? err : dmdev_remove(below.name);
+	return err ? err : remove_device(&below);
 }

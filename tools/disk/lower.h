@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * NAME-below: a device on the lower images of a disk, through which the disk reads them while the highest of them takes what
- * was above it.
+ * was above it. A raw one has a shell there (shell.h), in the directory of the image above it, which is given.
  */
 #ifndef VBLK_LOWER_H
 #define VBLK_LOWER_H
@@ -15,7 +15,9 @@ int lower_find(const struct dmdev *disk, struct dmdev *below);
 int lower_check_name(const struct dmdev *disk);
 int lower_create(const struct dmdev *disk, const struct live_chain *c, size_t first,
 		 struct dmdev *below);
-int lower_reload(struct dmdev *below, const struct live_chain *lower, bool read_only);
+int lower_open(const struct dmdev *below, struct live_chain *lower);
+int lower_reload(struct dmdev *below, const struct live_chain *lower, const char *above,
+		 bool read_only);
 void lower_wake(const struct dmdev *disk);
 int lower_remove(const struct dmdev *disk);
 

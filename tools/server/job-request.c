@@ -35,9 +35,13 @@ int job_image_take(struct job_image *img, const char *path, int fd)
 {
 	struct statx stx;
 
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &stx) < 0)
+	*img = (struct job_image){};
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_BTIME, &stx) < 0)
 		return -errno;
 	snprintf(img->path, sizeof(img->path), "%s", path);
+	/* What is made anew at each boot. */
+	if (S_ISBLK(stx.stx_mode))
+		return 0;
 	img->inode = stx.stx_ino;
 	img->birth_ns = stx.stx_mask & STATX_BTIME ?
 			stx.stx_btime.tv_sec * SECOND_NS + stx.stx_btime.tv_nsec : 0;
