@@ -49,6 +49,16 @@ skip()
 	exit 77
 }
 
+# in_full ALL SOME: the first in a run of the whole suite, else the second: of a matrix so much that each thing is there once.
+in_full()
+{
+	if [ -n "${VBLK_FULL:-}" ]; then
+		echo "$1"
+	else
+		echo "$2"
+	fi
+}
+
 # requires PROGRAM...
 requires()
 {
