@@ -52,9 +52,9 @@ int commit_look(struct commit *m)
 	if (err == -ENXIO)
 		return VBLK_OK;
 	/* Of somebody who was killed; it keeps images locked. */
-	if (!err)
+	if (!err && !m->c.is_dry)
 		dmdev_clear(m->below.name);
-	if (!err && !m->is_below)
+	if (!err && !m->is_below && !m->c.is_dry)
 		err = lower_remove(&m->c.a.d);
 	if (err)
 		return err_errno(-err, name, "cannot tell what is below it");

@@ -9,6 +9,7 @@
 #include <json-c/json.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -16,6 +17,7 @@
 #include "cmd.h"
 #include "commit.h"
 #include "disk/grow.h"
+#include "disk/layers.h"
 #include "disk/merge.h"
 #include "disk/merge-note.h"
 #include "disk/overlay-note.h"
@@ -39,6 +41,7 @@ static const char help[] =
 "      --file PATH        name the overlay that takes the place of the top\n"
 "      --bandwidth SIZE   bytes a second at most\n"
 "      --cancel           end the one that is under way: the chain stays\n"
+"      --dry-run          check everything, print the result, change nothing\n"
 "      --json             print JSON\n"
 "  -h, --help             print this\n";
 
@@ -344,6 +347,58 @@ static int commit(const char *disk, const struct job_args *args)
 	return ret ? ret : print_result(r.name, args->as_json);
 }
 
+/* Return: an exit code; the overlay is not made. */
+static int plan_overlay(struct commit *m, const char *file)
+{
+	int ret = change_name_overlay_by_time(&m->c, 0, "", file);
+
+	return ret ? ret : change_check_overlay(&m->c, 0);
+}
+
+/* The chain that there would be. */
+static int print_plan(const struct commit *m, bool as_json)
+{
+	struct attached a = m->c.a;
+	struct layers layers;
+	int err, ret;
+
+	err = layers_of_device(a.d.name, &a.bytes, &layers);
+	if (!err)
+		layers_drop(&layers, m->first, m->first ? m->job.count : m->job.count - 1);
+	if (!err && !m->first) {
+		free(layers.list[0].path);
+		layers.list[0].path = strdup(m->c.overlay.path);
+		err = layers.list[0].path ? 0 : -ENOMEM;
+	}
+	ret = err ? err_errno(-err, a.d.name, "cannot tell its images") :
+		    out_chain(&a, &layers, as_json);
+	layers_free(&layers);
+	return ret;
+}
+
+static int plan(const char *disk, const struct job_args *args)
+{
+	struct commit m = COMMIT_NONE;
+	int lock, ret;
+
+	ret = attached_lock(disk, &m.c.a, &lock);
+	if (ret)
+		return ret;
+	state_share_lock(lock);
+	m.c.is_dry = true;
+	ret = choose(&m, args);
+	if (!ret)
+		ret = commit_hold(&m);
+	if (!ret && !m.first)
+		ret = plan_overlay(&m, args->file);
+	if (!ret)
+		ret = print_plan(&m, args->as_json);
+	commit_let_go(&m);
+	close_commit(&m);
+	state_unlock(m.c.a.d.uuid, lock);
+	return ret;
+}
+
 /*
  * Nobody is at it any more: the disk has all of its images again, and what was written below is hidden by those above. Once
  * the header names the image below the way is a shorter chain.
@@ -387,6 +442,7 @@ int cmd_commit(int argc, char **argv)
 	ret = dmdev_init();
 	if (ret)
 		return ret;
-	return args.cancels ? job_cancel(argv[optind], COMMIT_VERB, settle) :
-			      commit(argv[optind], &args);
+	if (args.cancels)
+		return job_cancel(argv[optind], COMMIT_VERB, settle);
+	return args.is_dry ? plan(argv[optind], &args) : commit(argv[optind], &args);
 }

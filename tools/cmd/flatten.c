@@ -18,9 +18,11 @@
 #include "backup/cancel.h"
 #include "cmd.h"
 #include "disk/alone.h"
+#include "disk/layers.h"
 #include "disk/populate.h"
 #include "err.h"
 #include "job-run.h"
+#include "out-chain.h"
 #include "out.h"
 #include "server/state.h"
 
@@ -33,7 +35,7 @@
 #define MAX_PASSES	16
 
 static const char help[] =
-"Usage: vblk-flatten [--bandwidth SIZE] [--json] DISK\n"
+"Usage: vblk-flatten [--bandwidth SIZE] [--dry-run] [--json] DISK\n"
 "       vblk-flatten --cancel DISK\n"
 "\n"
 "Copy into the disk's image what it has from the images below it, while the disk\n"
@@ -41,6 +43,7 @@ static const char help[] =
 "\n"
 "      --bandwidth SIZE   bytes a second at most\n"
 "      --cancel           end the one that is under way: what it copied stays\n"
+"      --dry-run          check everything, print the chain that is left, change nothing\n"
 "      --json             print JSON\n"
 "  -h, --help             print this\n";
 
@@ -331,6 +334,53 @@ static int begin_locked(const char *disk, struct job_run *r, const struct job_ar
 	return ret;
 }
 
+/* The chain that there would be. */
+static int print_plan(struct attached *a, bool as_json)
+{
+	struct layers layers;
+	int err, ret;
+
+	err = layers_of_device(a->d.name, &a->bytes, &layers);
+	if (!err)
+		layers_drop(&layers, 1, layers.n - 1);
+	ret = err ? err_errno(-err, a->d.name, "cannot tell its images") :
+		    out_chain(a, &layers, as_json);
+	layers_free(&layers);
+	return ret;
+}
+
+/* The kernel is asked to copy nothing, from the end of the disk on. */
+static int check_copies(const struct change *c)
+{
+	uint64_t next = c->chain.sectors, copied = 0;
+	struct job_run r = { .fd = -1 };
+	int err;
+
+	strcpy(r.name, c->a.d.name);
+	err = populate_some(r.name, c->chain.sectors, PIECE_BYTES, &next, &copied);
+	return err ? report_stopped(&r, err) : VBLK_OK;
+}
+
+static int plan(const char *disk, const struct job_args *args)
+{
+	struct change c = CHANGE_NONE;
+	int lock, ret;
+
+	ret = attached_lock(disk, &c.a, &lock);
+	if (ret)
+		return ret;
+	state_share_lock(lock);
+	c.is_dry = true;
+	ret = change_begin(&c);
+	if (!ret)
+		ret = check_copies(&c);
+	if (!ret)
+		ret = print_plan(&c.a, args->as_json);
+	change_end(&c);
+	state_unlock(c.a.d.uuid, lock);
+	return ret;
+}
+
 /* The same would be said behind each boot. */
 static void call_off(struct job_run *r)
 {
@@ -376,6 +426,7 @@ int cmd_flatten(int argc, char **argv)
 	ret = dmdev_init();
 	if (ret)
 		return ret;
-	return args.cancels ? job_cancel(argv[optind], VERB, settle) :
-			      flatten(argv[optind], &args);
+	if (args.cancels)
+		return job_cancel(argv[optind], VERB, settle);
+	return args.is_dry ? plan(argv[optind], &args) : flatten(argv[optind], &args);
 }

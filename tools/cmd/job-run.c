@@ -33,6 +33,7 @@
 enum option_id {
 	OPT_BANDWIDTH = 0x100,
 	OPT_CANCEL,
+	OPT_DRY_RUN,
 	OPT_JSON,
 	OPT_TOP,
 	OPT_BASE,
@@ -43,6 +44,7 @@ enum option_id {
 static const struct option options[] = {
 	{ "bandwidth", required_argument, NULL, OPT_BANDWIDTH },
 	{ "cancel", no_argument, NULL, OPT_CANCEL },
+	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "top", required_argument, NULL, OPT_TOP },
 	{ "base", required_argument, NULL, OPT_BASE },
@@ -58,6 +60,9 @@ static int parse_option(struct job_args *args, int opt)
 		return bandwidth_parse(optarg, &args->bandwidth);
 	case OPT_CANCEL:
 		args->cancels = true;
+		return VBLK_OK;
+	case OPT_DRY_RUN:
+		args->is_dry = true;
 		return VBLK_OK;
 	case OPT_JSON:
 		args->as_json = true;
@@ -98,7 +103,8 @@ int job_parse(struct job_args *args, int argc, char **argv)
 				  "needs the NAME of one disk");
 	if (!args->has_range && (args->top || args->base || args->file))
 		return err_report(VBLK_USAGE, "--top, --base, --file", "are for vblk-commit");
-	if (args->cancels && (args->bandwidth || args->as_json || args->top || args->base || args->file))
+	if (args->cancels && (args->bandwidth || args->is_dry || args->as_json || args->top ||
+			      args->base || args->file))
 		return err_report(VBLK_USAGE, "--cancel", "goes with no other option");
 	return VBLK_OK;
 }

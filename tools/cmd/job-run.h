@@ -17,6 +17,7 @@
  * @file: of an overlay that is made, or NULL
  * @bandwidth: bytes a second, or 0
  * @cancels: end the one that there is
+ * @is_dry: nothing is to be changed
  * @as_json: print JSON
  * @help: print the help
  */
@@ -27,6 +28,7 @@ struct job_args {
 	const char *file;
 	uint64_t bandwidth;
 	bool cancels;
+	bool is_dry;
 	bool as_json;
 	bool help;
 };

@@ -128,12 +128,20 @@ int layers_of_device(const char *device, uint64_t *bytes, struct layers *layers)
 	return err;
 }
 
-/** layers_free() - forget them */
-void layers_free(struct layers *layers)
+/** layers_drop() - forget @n of them, from @first on */
+void layers_drop(struct layers *layers, size_t first, size_t n)
 {
-	for (size_t i = 0; i < layers->n; i++) {
+	for (size_t i = first; i < first + n; i++) {
 		free(layers->list[i].path);
 		free(layers->list[i].data);
 	}
-	layers->n = 0;
+	memmove(&layers->list[first], &layers->list[first + n],
+		(layers->n - first - n) * sizeof(*layers->list));
+	layers->n -= n;
+}
+
+/** layers_free() - forget them */
+void layers_free(struct layers *layers)
+{
+	layers_drop(layers, 0, layers->n);
 }

@@ -34,6 +34,7 @@ struct layers {
 
 int layers_of_chain(const struct chain *chain, struct layers *layers);
 int layers_of_device(const char *device, uint64_t *bytes, struct layers *layers);
+void layers_drop(struct layers *layers, size_t first, size_t n);
 void layers_free(struct layers *layers);
 
 #endif
