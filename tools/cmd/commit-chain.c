@@ -242,9 +242,9 @@ static int grow_base(struct commit *m)
 }
 
 /* The lowest of those that are merged. */
-static const char *path_above(const struct commit *m)
+static const struct live_image *lowest(const struct commit *m)
 {
-	return m->c.chain.list[commit_base(m) - 1].path;
+	return &m->c.chain.list[commit_base(m) - 1];
 }
 
 /* In a process of its own: the disk waits for what is below meanwhile. */
@@ -258,11 +258,13 @@ static int let_write(struct change *c, void *arg)
 	if (err)
 		return err_errno(-err, m->below.name, "cannot suspend it");
 	ret = grow_base(m);
-	err = ret ? 0 : lower_reload(&m->below, &m->lower, path_above(m), false);
+	err = ret ? 0 : lower_reload(&m->below, &m->lower, lowest(m), false);
 	if (err)
 		ret = err_errno(-err, m->below.name, "cannot write to the image below");
-	/* The table of before has an image that is longer now, and cannot be resumed. */
-	err = ret ? lower_reload(&m->below, &m->lower, path_above(m), true) : 0;
+	/* The table of before has an image that is longer now: a qcow2 image cannot be resumed with that, a raw one can. */
+	err = ret ? lower_reload(&m->below, &m->lower, lowest(m), true) : 0;
+	if (err)
+		err = lower_resume(&m->below);
 	if (err)
 		err_errno(-err, m->below.name, "suspended: it cannot be resumed");
 	return ret;
@@ -407,8 +409,11 @@ int commit_stop_writing(struct commit *m)
 
 	if (!m->is_below)
 		return VBLK_OK;
+	/* Left by somebody who had no way on. */
+	if (m->below.is_read_only && m->below.is_suspended && !lower_resume(&m->below))
+		return VBLK_OK;
 	if (!m->below.is_read_only || m->below.is_suspended)
-		err = lower_reload(&m->below, &m->lower, path_above(m), true);
+		err = lower_reload(&m->below, &m->lower, lowest(m), true);
 	return err ? err_errno(-err, m->below.name, "cannot make it read-only again") : VBLK_OK;
 }
 
@@ -427,7 +432,7 @@ int commit_shorten(struct commit *m, bool is_held)
 	ret = change_apart(&m->c, leave_out, m, "its chain was made shorter");
 	if (ret)
 		return ret;
-	merge_note_forget(&m->lower.list[0]);
+	merge_note_forget(&m->lower.list[0], &m->c.chain.list[m->first]);
 	for (size_t i = 0; i < m->job.count; i++) {
 		img = &m->c.chain.list[m->first + i];
 		overlay_note_forget(img->path);
@@ -448,8 +453,10 @@ int commit_go_back(struct commit *m)
 	struct live_chain to = {};
 	int err, ret;
 
-	if (!m->is_below)
+	if (!m->is_below) {
+		lower_forget(&m->c.a.d, lowest(m));
 		return VBLK_OK;
+	}
 	ret = commit_stop_writing(m);
 	if (ret)
 		return ret;

@@ -10,11 +10,28 @@
 #include "dm-qcow2/format/disk.h"
 #include "err.h"
 
-static bool has_same_directory(const char *a, const char *b)
+/** commit_is_beside() - whether two paths are of one directory */
+bool commit_is_beside(const char *a, const char *b)
 {
 	size_t n = strrchr(a, '/') - a;
 
 	return n == (size_t)(strrchr(b, '/') - b) && !memcmp(a, b, n);
+}
+
+/**
+ * commit_path_of_base() - a path of the image that the others go into, which still is its own behind the next boot
+ * @path: PATH_MAX
+ *
+ * Of a block device, what the header above says: the kernel's own name may be another one's then.
+ */
+void commit_path_of_base(const struct commit *m, const struct live_image *into, char *path)
+{
+	const struct live_image *lowest = &m->c.chain.list[commit_base(m) - 1];
+	char *name = S_ISBLK(into->st.st_mode) ? backing_get(lowest) : NULL;
+
+	if (!name || backing_resolve(name, lowest->path, &into->st, path))
+		strcpy(path, into->path);
+	free(name);
 }
 
 /**
@@ -33,11 +50,11 @@ void commit_name_base(const struct commit *m, const struct live_image *into, cha
 
 	/* An overlay that is not there yet gets what fits there for certain. */
 	if (old && strlen(old) < PATH_MAX &&
-	    (*old == '/' || (above && has_same_directory(above->path, lowest->path))) &&
+	    (*old == '/' || (above && commit_is_beside(above->path, lowest->path))) &&
 	    backing_means(old, above ? above->path : lowest->path, &into->st))
 		strcpy(name, old);
 	else
-		strcpy(name, into->path);
+		commit_path_of_base(m, into, name);
 	free(old);
 }
 

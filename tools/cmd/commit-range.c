@@ -2,6 +2,7 @@
 /* vblk-commit: which images are merged, and whether they can be. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "commit.h"
@@ -178,8 +179,14 @@ static int check_images(const struct commit *m)
 static int check_raw(const struct commit *m)
 {
 	uint64_t bytes;
-	int err = commit_read_longest(m, &bytes);
+	char *words;
+	int err = dmdev_ask(m->c.a.d.name, "data_files", &words);
 
+	if (err)
+		return err_report(VBLK_UNSUPPORTED, m->c.a.d.name,
+				  "the module that is loaded cannot merge into a raw image");
+	free(words);
+	err = commit_read_longest(m, &bytes);
 	if (err)
 		return err_errno(-err, m->c.a.d.name, "cannot read the headers of its images");
 	return raw_check(&m->c.chain.list[commit_base(m)], bytes, m->c.a.d.name);

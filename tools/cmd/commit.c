@@ -196,6 +196,8 @@ static int choose(struct commit *m, const struct job_args *args)
 		ret = report_on_below(m);
 	if (!ret)
 		ret = commit_choose(m, args);
+	if (!ret)
+		ret = commit_check_rights(m, args);
 	return ret ? ret : commit_check(m);
 }
 
@@ -234,11 +236,13 @@ static int fill_request(const struct commit *m, const struct job_args *args,
 	const struct live_image *top = &m->c.chain.list[m->first];
 	const struct live_image *base = m->is_below ? &m->lower.list[0] :
 						      &m->c.chain.list[commit_base(m)];
+	char path[PATH_MAX];
 	int err;
 
 	job_request_fill(request, COMMIT_VERB, args);
+	commit_path_of_base(m, base, path);
 	err = job_image_take(&request->top, top->path, top->fd) ?:
-	      job_image_take(&request->base, base->path, base->fd);
+	      job_image_take(&request->base, path, base->fd);
 	request->count = m->job.count;
 	/* It has its overlay. */
 	if (m->first)
@@ -289,7 +293,7 @@ static int begin_locked(const char *disk, struct commit *m, struct job_run *r,
 	/* Nothing was changed: there is nothing to go on with. */
 	if (ret && r->fd >= 0 && !m->c.a.has_job && !m->is_below && !m->c.has_noted_top) {
 		if (!m->was_noted)
-			merge_note_forget(&m->c.chain.list[commit_base(m)]);
+			merge_note_forget(&m->c.chain.list[commit_base(m)], &m->c.chain.list[m->first]);
 		job_run_undo(r);
 	}
 	/* As long as somebody has the images open their blocks are not leased. */

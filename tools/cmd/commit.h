@@ -52,7 +52,12 @@ int commit_recall(struct commit *m);
 int commit_confirm(const struct commit *m, const struct job_args *args);
 int commit_check(struct commit *m);
 
+/* commit-rights.c */
+int commit_check_rights(const struct commit *m, const struct job_args *args);
+
 /* commit-name.c */
+bool commit_is_beside(const char *a, const char *b);
+void commit_path_of_base(const struct commit *m, const struct live_image *into, char *path);
 void commit_name_base(const struct commit *m, const struct live_image *into, char *name);
 bool commit_is_named(const struct commit *m);
 int commit_check_name(const struct commit *m, const struct live_image *into);

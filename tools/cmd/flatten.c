@@ -43,7 +43,7 @@ static const char help[] =
 "\n"
 "      --bandwidth SIZE   bytes a second at most\n"
 "      --cancel           end the one that is under way: what it copied stays\n"
-"      --dry-run          check everything, print the chain that is left, change nothing\n"
+"      --dry-run          check everything, print the result, change nothing\n"
 "      --json             print JSON\n"
 "  -h, --help             print this\n";
 

@@ -42,15 +42,32 @@ char *backing_get(const struct live_image *img)
 	return named.backing;
 }
 
-/** backing_means() - whether a name in the header of @namer, a path, is that file */
-bool backing_means(const char *name, const char *namer, const struct stat *st)
+/**
+ * backing_resolve() - the path that a name in the header of @namer, a path, stands for, if that is a certain file
+ * @st: of the file
+ * @path: set to it, PATH_MAX
+ *
+ * Return: 0 or -ENOENT.
+ */
+int backing_resolve(const char *name, const char *namer, const struct stat *st, char *path)
 {
 	char why[BACKING_WHY_BYTES];
 	struct backing_name parsed;
 	struct stat now;
 
-	return !backing_name_parse(name, namer, &parsed, why) && stat(parsed.path, &now) == 0 &&
-	       image_is_same(&now, st);
+	if (backing_name_parse(name, namer, &parsed, why) || stat(parsed.path, &now) < 0 ||
+	    !image_is_same(&now, st))
+		return -ENOENT;
+	strcpy(path, parsed.path);
+	return 0;
+}
+
+/** backing_means() - whether a name in the header of @namer, a path, is that file */
+bool backing_means(const char *name, const char *namer, const struct stat *st)
+{
+	char path[PATH_MAX];
+
+	return !backing_resolve(name, namer, st, path);
 }
 
 /**
@@ -131,7 +148,7 @@ static bool has_room_for_format(const struct head *head, uint64_t at, enum image
 	const char *name = image_format_name(format);
 	struct qcow2_disk_ext ext;
 
-	if (read_format(head, at) == format)
+	if (at && read_format(head, at) == format)
 		return true;
 	if (!at || at + sizeof(ext) + round_up(strlen(name), 8) > SECTOR_BYTES)
 		return false;
@@ -139,12 +156,24 @@ static bool has_room_for_format(const struct head *head, uint64_t at, enum image
 	return round_up((uint64_t)be32_to_cpu(ext.bytes), 8) == round_up(strlen(name), 8);
 }
 
-static int find_room(const struct head *head, struct backing_place *place)
+/* Where no extension says the format, the name does. */
+static bool says_format(const char *name, enum image_format format)
+{
+	char why[BACKING_WHY_BYTES];
+	struct backing_name parsed;
+
+	return !backing_name_parse(name, "/", &parsed, why) && parsed.format == format;
+}
+
+static int find_room(const struct head *head, const char *name, struct backing_place *place)
 {
 	uint64_t format_at, end = find_end(head, &format_at);
 	uint64_t behind = head->h.backing_offset + head->h.backing_bytes;
 
-	if (!end || !head->h.backing_offset || !has_room_for_format(head, format_at, place->format))
+	if (!end || !head->h.backing_offset)
+		return -ENOSPC;
+	if (!has_room_for_format(head, format_at, place->format) &&
+	    (format_at || !says_format(name, place->format)))
 		return -ENOSPC;
 	if (end + place->bytes <= head->h.backing_offset)
 		place->offset = end;
@@ -169,7 +198,7 @@ int backing_find_room(const struct live_image *img, const char *name, enum image
 	*place = (struct backing_place){ .bytes = strlen(name), .format = format };
 	if (place->bytes > QCOW2_MAX_BACKING_NAME_BYTES)
 		return -ENAMETOOLONG;
-	err = head_read(img->fd, &head) ?: find_room(&head, place);
+	err = head_read(img->fd, &head) ?: find_room(&head, name, place);
 	head_free(&head);
 	return err;
 }
@@ -215,7 +244,7 @@ static int set_place(const struct live_image *img, const struct head *head, cons
 
 	memcpy(head->buf + FIELDS_AT, (uint8_t *)&d + FIELDS_AT, FIELDS_BYTES);
 	find_end(head, &format_at);
-	if (read_format(head, format_at) != place->format)
+	if (format_at && read_format(head, format_at) != place->format)
 		put_format(head->buf, format_at, place->format);
 	return write_at(img, head->buf, SECTOR_BYTES, 0);
 }
@@ -236,7 +265,7 @@ static int set_name(const struct live_image *img, const struct head *head, const
 	uint64_t format_at;
 	int err;
 
-	err = find_room(head, place);
+	err = find_room(head, name, place);
 	if (err)
 		return err;
 	find_end(head, &format_at);

@@ -20,6 +20,7 @@ struct backing_place {
 };
 
 char *backing_get(const struct live_image *img);
+int backing_resolve(const char *name, const char *namer, const struct stat *st, char *path);
 bool backing_means(const char *name, const char *namer, const struct stat *st);
 int backing_find_room(const struct live_image *img, const char *name, enum image_format format,
 		      struct backing_place *place);

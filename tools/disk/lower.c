@@ -69,8 +69,8 @@ static char *qcow2_table(const struct live_chain *c, size_t first, int top_fd)
 }
 
 /* One that is only read may be longer than its shell: it has grown, and no more has come of it. */
-static int open_shell(const struct dmdev *below, uint64_t *bytes, const char *above, bool read_only,
-		      int *shell)
+static int open_shell(const struct dmdev *below, uint64_t *bytes, const struct live_image *above,
+		      bool read_only, int *shell)
 {
 	uint64_t mapped;
 	int err = shell_take(below, &mapped, shell);
@@ -86,8 +86,8 @@ static int open_shell(const struct dmdev *below, uint64_t *bytes, const char *ab
 	return above ? shell_make(below, above, *bytes, shell) : -ESTALE;
 }
 
-static int load_raw(const struct dmdev *below, int fd, uint64_t bytes, const char *above,
-		    bool read_only)
+static int load_raw(const struct dmdev *below, int fd, uint64_t bytes,
+		    const struct live_image *above, bool read_only)
 {
 	char *params;
 	int shell, err;
@@ -105,7 +105,7 @@ static int load_raw(const struct dmdev *below, int fd, uint64_t bytes, const cha
 }
 
 static int load(const struct dmdev *below, const struct live_chain *c, size_t first, int top_fd,
-		const char *above)
+		const struct live_image *above)
 {
 	const struct live_image *top = &c->list[first];
 	uint64_t bytes;
@@ -141,14 +141,14 @@ int lower_create(const struct dmdev *disk, const struct live_chain *c, size_t fi
 		err = dmdev_create(below->name, below->uuid);
 	if (err)
 		return err;
-	err = load(below, c, first, -1, c->list[first - 1].path);
+	err = load(below, c, first, -1, &c->list[first - 1]);
 	if (!err)
 		err = dmdev_resume(below->name, true);
 	if (!err)
 		err = dmdev_find_uuid(below->uuid, below);
 	if (!err)
 		return 0;
-	shell_undo(below, c->list[first - 1].path);
+	shell_undo(below, &c->list[first - 1]);
 	dmdev_remove(below->name);
 	return err;
 }
@@ -170,12 +170,12 @@ int lower_open(const struct dmdev *below, struct live_chain *lower)
 /**
  * lower_reload() - have it take writes, or no more; then all that was written is durable
  * @lower: its images
- * @above: path of one above them; NULL: no other shell is made
+ * @above: the image above them; NULL: no other shell is made
  *
  * Return: 0 or -errno.
  */
-int lower_reload(struct dmdev *below, const struct live_chain *lower, const char *above,
-		 bool read_only)
+int lower_reload(struct dmdev *below, const struct live_chain *lower,
+		 const struct live_image *above, bool read_only)
 {
 	int fd = -1, err = 0;
 
@@ -190,6 +190,13 @@ int lower_reload(struct dmdev *below, const struct live_chain *lower, const char
 	return err ? err : dmdev_find_uuid(below->uuid, below);
 }
 
+/** lower_resume() - have it go on with the table that it has; 0 or -errno */
+int lower_resume(const struct dmdev *below)
+{
+	dmdev_clear(below->name);
+	return dmdev_resume(below->name, true);
+}
+
 /** lower_wake() - resume it, if it is there, and somebody has suspended it */
 void lower_wake(const struct dmdev *disk)
 {
@@ -198,23 +205,31 @@ void lower_wake(const struct dmdev *disk)
 
 	if (lower_find(disk, &below) || !below.is_suspended)
 		return;
-	dmdev_clear(below.name);
 	/* Its image may have changed since: it is looked at again. */
-	if (dmdev_resume(below.name, true) && !lower_open(&below, &lower))
+	if (lower_resume(&below) && !lower_open(&below, &lower))
 		lower_reload(&below, &lower, NULL, true);
 	live_close(&lower);
 }
 
 static int remove_device(const struct dmdev *below)
 {
-	char *shell = shell_path(below);
+	struct live_image shell;
+	bool has_shell = shell_look(below, &shell);
 	int err;
 
 	err = dmdev_remove(below->name);
-	if (!err && shell)
-		shell_undo(below, shell);
-	free(shell);
+	if (!err && has_shell)
+		shell_remove(&shell);
 	return err;
+}
+
+/** lower_forget() - remove what somebody has left who was killed before there was a device; @above: the lowest image above */
+void lower_forget(const struct dmdev *disk, const struct live_image *above)
+{
+	struct dmdev below;
+
+	if (!name_below(disk, &below))
+		shell_undo(&below, above);
 }
 
 /** lower_remove() - remove it, if there is one; 0 or -errno */

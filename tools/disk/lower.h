@@ -16,9 +16,11 @@ int lower_check_name(const struct dmdev *disk);
 int lower_create(const struct dmdev *disk, const struct live_chain *c, size_t first,
 		 struct dmdev *below);
 int lower_open(const struct dmdev *below, struct live_chain *lower);
-int lower_reload(struct dmdev *below, const struct live_chain *lower, const char *above,
-		 bool read_only);
+int lower_reload(struct dmdev *below, const struct live_chain *lower,
+		 const struct live_image *above, bool read_only);
+int lower_resume(const struct dmdev *below);
 void lower_wake(const struct dmdev *disk);
+void lower_forget(const struct dmdev *disk, const struct live_image *above);
 int lower_remove(const struct dmdev *disk);
 
 #endif

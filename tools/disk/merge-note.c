@@ -15,10 +15,18 @@
 
 /* No path of an image. */
 #define KEY_PREFIX	"merged into "
+#define DEVICE_PREFIX	"merged into a device, "
 
-static bool make_key(char key[PATH_MAX], const struct live_image *into)
+/* What the kernel calls a device may be another one behind the next boot: that is found by what is merged. */
+static bool make_key(char key[PATH_MAX], const struct live_image *into, const struct live_image *merged)
 {
-	return snprintf(key, PATH_MAX, KEY_PREFIX "%s", into->path) < PATH_MAX;
+	const char *path = into->path, *prefix = KEY_PREFIX;
+
+	if (S_ISBLK(into->st.st_mode)) {
+		path = merged->path;
+		prefix = DEVICE_PREFIX;
+	}
+	return snprintf(key, PATH_MAX, "%s%s", prefix, path) < PATH_MAX;
 }
 
 /* Another file of the same name is another image. */
@@ -38,17 +46,17 @@ int merge_note(const struct live_image *into, const struct live_image *merged)
 {
 	char key[PATH_MAX], value[PATH_MAX];
 
-	if (!make_key(key, into) || !make_value(value, merged))
+	if (!make_key(key, into, merged) || !make_value(value, merged))
 		return -ENAMETOOLONG;
 	return overlay_note(key, value);
 }
 
 /** merge_note_forget() - it has all of them, or nothing */
-void merge_note_forget(const struct live_image *into)
+void merge_note_forget(const struct live_image *into, const struct live_image *merged)
 {
 	char key[PATH_MAX];
 
-	if (make_key(key, into))
+	if (make_key(key, into, merged))
 		overlay_note_forget(key);
 }
 
@@ -63,12 +71,11 @@ bool merge_note_find(const struct live_chain *c, size_t *merged, size_t *into)
 {
 	char key[PATH_MAX], value[PATH_MAX], noted[PATH_MAX];
 
-	for (*into = 1; *into < c->n; ++*into) {
-		if (!make_key(key, &c->list[*into]) || !overlay_note_read(key, noted))
-			continue;
+	for (*into = 1; *into < c->n; ++*into)
 		for (*merged = 0; *merged < *into; ++*merged)
-			if (make_value(value, &c->list[*merged]) && !strcmp(value, noted))
+			if (make_key(key, &c->list[*into], &c->list[*merged]) &&
+			    overlay_note_read(key, noted) &&
+			    make_value(value, &c->list[*merged]) && !strcmp(value, noted))
 				return true;
-	}
 	return false;
 }

@@ -5,7 +5,7 @@
 #include "live.h"
 
 int merge_note(const struct live_image *into, const struct live_image *merged);
-void merge_note_forget(const struct live_image *into);
+void merge_note_forget(const struct live_image *into, const struct live_image *merged);
 bool merge_note_find(const struct live_chain *c, size_t *merged, size_t *into);
 
 #endif

@@ -94,45 +94,59 @@ int shell_take(const struct dmdev *d, uint64_t *bytes, int *fd)
 	return 0;
 }
 
-static int make_path(const struct dmdev *d, const char *beside, const char *suffix,
-		     char path[PATH_MAX])
+/* The image's own directory: where somebody may swap directories, not another one of that name. */
+static int open_directory(const struct live_image *beside)
 {
-	int directory = strrchr(beside, '/') + 1 - beside;
+	const char *name = strrchr(beside->path, '/') + 1;
+	char dir[PATH_MAX];
+	struct stat st;
+	int fd;
 
-	return snprintf(path, PATH_MAX, "%.*s.%s%s", directory, beside, d->name, suffix) < PATH_MAX ?
-	       0 : -ENAMETOOLONG;
+	snprintf(dir, sizeof(dir), "%.*s", (int)(name - beside->path), beside->path);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fstatat(fd, name, &st, 0) == 0 && image_is_same(&st, &beside->st))
+		return fd;
+	close(fd);
+	return -ESTALE;
+}
+
+static int make_name(const struct dmdev *d, const char *suffix, char name[NAME_MAX + 1])
+{
+	return snprintf(name, NAME_MAX + 1, ".%s%s", d->name, suffix) <= NAME_MAX ? 0 : -ENAMETOOLONG;
 }
 
 /* What is not like one is not ours to remove. */
-static int remove_file(const char *path)
+static int remove_file(int dir, const char *name)
 {
 	struct stat st;
 
-	if (lstat(path, &st) < 0)
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || st.st_uid || (st.st_mode & 07777) != 0600 || st.st_nlink != 1)
 		return -EEXIST;
-	return unlink(path) < 0 ? -errno : 0;
+	return unlinkat(dir, name, 0) < 0 ? -errno : 0;
 }
 
 /* Who was killed has left one. */
-static int open_new(const char *path)
+static int open_new(int dir, const char *name)
 {
-	int fd, err = remove_file(path);
+	int fd, err = remove_file(dir, name);
 
 	if (err && err != -ENOENT)
 		return err;
-	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	return fd < 0 ? -errno : fd;
 }
 
-static int put_in_place(const char *unfinished, const char *path)
+static int put_in_place(int dir, const char *unfinished, const char *name)
 {
-	int err = remove_file(path);
+	int err = remove_file(dir, name);
 
 	if (err && err != -ENOENT)
 		return err;
-	return rename(unfinished, path) < 0 ? -errno : 0;
+	return renameat(dir, unfinished, dir, name) < 0 ? -errno : 0;
 }
 
 /* QEMU makes the data file anew, so that is another one, in memory, which takes none. */
@@ -159,40 +173,85 @@ static int fill(const struct dmdev *d, int shell, uint64_t bytes)
 	return fstatvfs(shell, &room) == 0 && !room.f_bavail ? -ENOSPC : -EIO;
 }
 
+static int make(const struct dmdev *d, int dir, uint64_t bytes, int *fd)
+{
+	char name[NAME_MAX + 1], unfinished[NAME_MAX + 1];
+	int err, shell;
+
+	err = make_name(d, "", name) ?: make_name(d, ".new", unfinished);
+	if (err)
+		return err;
+	shell = open_new(dir, unfinished);
+	if (shell < 0)
+		return shell;
+	err = fill(d, shell, bytes) ?: put_in_place(dir, unfinished, name);
+	*fd = err ? err : reopen(shell);
+	close(shell);
+	if (*fd >= 0)
+		return 0;
+	unlinkat(dir, err ? unfinished : name, 0);
+	return *fd;
+}
+
 /**
  * shell_make() - make one
  * @d: the device that is to have it
- * @beside: path of a file where direct I/O works
+ * @beside: an image in a directory where direct I/O works
  * @bytes: the length of the raw image
  * @fd: set to it, for reading and writing
  *
  * It takes the name of one that the device has. Return: 0 or -errno; that one is as it was then.
  */
-int shell_make(const struct dmdev *d, const char *beside, uint64_t bytes, int *fd)
+int shell_make(const struct dmdev *d, const struct live_image *beside, uint64_t bytes, int *fd)
 {
-	char path[PATH_MAX], unfinished[PATH_MAX];
-	int err, shell;
+	int dir = open_directory(beside), err;
 
-	err = make_path(d, beside, "", path) ?: make_path(d, beside, ".new", unfinished);
-	if (err)
-		return err;
-	shell = open_new(unfinished);
-	if (shell < 0)
-		return shell;
-	err = fill(d, shell, bytes) ?: put_in_place(unfinished, path);
-	*fd = err ? err : reopen(shell);
-	close(shell);
-	if (*fd >= 0)
-		return 0;
-	unlink(err ? unfinished : path);
-	return *fd;
+	if (dir < 0)
+		return dir;
+	err = make(d, dir, bytes, fd);
+	close(dir);
+	return err;
 }
 
-/** shell_undo() - remove one that the device did not get */
-void shell_undo(const struct dmdev *d, const char *beside)
+/** shell_undo() - remove what is left of one that the device did not get */
+void shell_undo(const struct dmdev *d, const struct live_image *beside)
 {
-	char path[PATH_MAX];
+	static const char *const suffixes[] = { "", ".new" };
+	int dir = open_directory(beside);
+	char name[NAME_MAX + 1];
 
-	if (!make_path(d, beside, "", path))
-		remove_file(path);
+	for (size_t i = 0; i < 2 && dir >= 0; i++)
+		if (!make_name(d, suffixes[i], name))
+			remove_file(dir, name);
+	if (dir >= 0)
+		close(dir);
+}
+
+/**
+ * shell_look() - which file the shell of a device is
+ * @file: set to it
+ *
+ * Return: whether it has one, whose name is still that file's.
+ */
+bool shell_look(const struct dmdev *d, struct live_image *file)
+{
+	char *path = shell_path(d);
+	bool is_it = path && strlen(path) < PATH_MAX && lstat(path, &file->st) == 0 &&
+		     live_is_image(d->name, 0, &file->st) == 1;
+
+	if (is_it)
+		strcpy(file->path, path);
+	free(path);
+	return is_it;
+}
+
+/** shell_remove() - remove one that shell_look() has found, and no device has any more */
+void shell_remove(const struct live_image *file)
+{
+	int dir = open_directory(file);
+
+	if (dir < 0)
+		return;
+	unlinkat(dir, strrchr(file->path, '/') + 1, 0);
+	close(dir);
 }

@@ -48,11 +48,21 @@ int job_image_take(struct job_image *img, const char *path, int fd)
 	return 0;
 }
 
-/** job_image_is() - whether it is */
+static bool is_device(const char *path, int fd)
+{
+	struct stat named, st;
+
+	return stat(path, &named) == 0 && fstat(fd, &st) == 0 && S_ISBLK(named.st_mode) &&
+	       S_ISBLK(st.st_mode) && named.st_rdev == st.st_rdev;
+}
+
+/** job_image_is() - whether it is; of a block device, by any of its paths */
 bool job_image_is(const struct job_image *img, const char *path, int fd)
 {
 	struct job_image other;
 
+	if (is_device(img->path, fd))
+		return true;
 	return !strcmp(img->path, path) && !job_image_take(&other, path, fd) &&
 	       img->inode == other.inode && img->birth_ns == other.birth_ns;
 }
