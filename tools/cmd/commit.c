@@ -197,8 +197,8 @@ static int choose(struct commit *m, const struct job_args *args)
 	if (!ret)
 		ret = commit_choose(m, args);
 	if (!ret)
-		ret = commit_check_rights(m, args);
-	return ret ? ret : commit_check(m);
+		ret = commit_check(m);
+	return ret ? ret : commit_check_rights(m, args);
 }
 
 /* From here on the image below has parts of what is above it, whatever becomes of the job. */
